@@ -1,0 +1,29 @@
+"""Mistakes that a user can mend. Each message says what is wrong, where, and what to do."""
+
+
+class PhenolensError(Exception):
+    """Base of every error caused by input or surroundings rather than by a bug."""
+
+
+class ScreenError(PhenolensError):
+    """A screen's table, folder or condition is not usable."""
+
+
+class ImageError(PhenolensError):
+    """An image file is missing, broken or of the wrong kind."""
+
+
+class CellError(PhenolensError):
+    """No usable cells, or a label image that does not fit its field."""
+
+
+class ModelError(PhenolensError):
+    """A base or adapter folder is missing, broken or does not fit the data."""
+
+
+class OutputError(PhenolensError):
+    """Results cannot be written where they were asked for."""
+
+
+class DeviceError(PhenolensError):
+    """The device is absent or has no memory left."""
