@@ -1,0 +1,49 @@
+"""The devices that torch can compute on here."""
+
+import re
+
+from phenolens.runtime.errors import DeviceError
+
+
+def list_devices() -> list[str]:
+    """Name the devices of this machine, such as ``["cpu", "cuda", "cuda:1"]`` or ``["cpu", "mps"]``.
+
+    The first GPU is ``"cuda"``, the next ones ``"cuda:1"`` and so on.
+    """
+    import torch
+
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += [_cuda(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return names
+
+
+def resolve_device(name: str = "auto") -> str:
+    """Turn what a user asked for into the one name of a device that is there.
+
+    Parameters
+    ----------
+    name
+        ``"auto"`` takes the first GPU where there is one; otherwise a name as `list_devices` gives it.
+        ``"cuda:0"`` is ``"cuda"``.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such device here.
+    """
+    there = list_devices()
+    wanted = name.strip().lower()
+    if wanted == "auto":
+        return next((device for device in ("cuda", "mps") if device in there), "cpu")
+    if index := re.fullmatch(r"cuda:(\d+)", wanted):
+        wanted = _cuda(int(index[1]))
+    if wanted not in there:
+        raise DeviceError(f"There is no device {name!r} here; choose one of: auto, {', '.join(there)}.")
+    return wanted
+
+
+def _cuda(index: int) -> str:
+    return "cuda" if index == 0 else f"cuda:{index}"
