@@ -1,0 +1,81 @@
+"""The nucleus: DNA with chromatin, nucleoli and chromocentres."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phenolens.simulation.canvas import Canvas
+from phenolens.simulation.geometry import ANGLES, Cell, Patch, cell_rng, patch_around
+from phenolens.simulation.styles import Style
+from phenolens.simulation.textures import PERIOD, grain
+
+
+def spots_inside(rng: np.random.Generator, radii: NDArray[Any], count: int, limit: float) -> NDArray[Any]:
+    """Places (count, 2) inside an outline, at most `limit` of the way out, relative to the centre."""
+    turn = rng.integers(0, ANGLES, count)
+    way = limit * np.sqrt(rng.random(count)) * radii[turn]
+    angle = turn * (2 * np.pi / ANGLES)
+    return np.stack([way * np.sin(angle), way * np.cos(angle)], axis=1)
+
+
+@dataclass(frozen=True)
+class Nucleoli:
+    """Nucleoli of a cell: places (n, 2) and sizes (n,) in px relative to its centre."""
+
+    places: NDArray[Any]
+    sizes: NDArray[Any]
+
+    def shade(self, patch: Patch) -> NDArray[Any] | float:
+        """Sum of the nucleoli as soft spots of height 1."""
+        total: NDArray[Any] | float = 0.0
+        for (y, x), size in zip(self.places, self.sizes, strict=True):
+            total = total + patch.blob(float(y), float(x), float(size))
+        return np.minimum(total, 1.0)
+
+
+def nucleoli_of(cell: Cell, style: Style, seed: int) -> Nucleoli:
+    """Nucleoli of a cell, the same in every channel."""
+    rng = cell_rng(seed, cell.index, 1)
+    count = int(min(rng.poisson(style.nucleoli), 6))
+    scale = np.sqrt(np.mean(cell.nucleus**2))
+    return Nucleoli(spots_inside(rng, cell.nucleus, count, 0.65), scale * rng.uniform(0.09, 0.2, count))
+
+
+def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: Nucleoli) -> None:
+    """Draw the DNA of a cell."""
+    rng = cell_rng(seed, cell.index, 2)
+    origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
+    centres = spots_inside(rng, cell.nucleus, int(min(rng.poisson(style.chromocentres), 20)), 0.85)
+    sizes = rng.uniform(0.05, 0.11, len(centres)) * style.nucleus_radius
+    plate = rng.uniform(0, np.pi)
+    patch = patch_around(cell, cell.nucleus.max() + 2, canvas.shape)
+    if patch is None:
+        return
+    inside = patch.inside(cell.nucleus, 1.4)
+    if cell.mitotic:
+        canvas.add(patch, _condensed(patch, cell, plate, origin))
+        return
+    out = patch.fraction(cell.nucleus)
+    light = 1 - np.float32(style.nucleus_dome) * out**2 + np.float32(style.nucleus_rim) * np.exp(-(((1 - out) / 0.12) ** 2))
+    size = patch.radius.shape
+    texture = grain(style.chromatin_scale, origin, patch.top, patch.left, *size)
+    coarse = grain(2.5 * style.chromatin_scale, origin, patch.top, patch.left, *size)
+    light *= np.exp(np.float32(style.chromatin_contrast) * (0.7 * texture + 0.5 * coarse))
+    light *= 1 - 0.55 * nucleoli.shade(patch)
+    for (y, x), spot in zip(centres, sizes, strict=True):
+        light += 0.9 * patch.blob(float(y), float(x), max(float(spot), 0.7))
+    canvas.add(patch, 0.75 * cell.brightness[0] * inside * light)
+
+
+def _condensed(patch: Patch, cell: Cell, plate: float, origin: tuple[int, int]) -> NDArray[Any]:
+    radius = np.sqrt(np.mean(cell.nucleus**2))
+    y = np.arange(patch.top, patch.top + patch.radius.shape[0])[:, None]
+    x = np.arange(patch.left, patch.left + patch.radius.shape[1])[None, :]
+    along = y * np.sin(plate) + x * np.cos(plate)
+    across = y * np.cos(plate) - x * np.sin(plate)
+    ragged = 1 + 0.12 * grain(3.0, origin, patch.top, patch.left, *patch.radius.shape)
+    inside = np.clip((1 - np.hypot(along / (0.85 * radius), across / (0.38 * radius)) * ragged) * 4, 0, 1)
+    light: NDArray[Any] = (1.5 * cell.brightness[0] * inside).astype(np.float32)
+    return light
