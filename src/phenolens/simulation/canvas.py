@@ -66,3 +66,19 @@ class Canvas:
         ):
             total += np.bincount(at + step, light * share, minlength=height * width)[: height * width]
         return total.reshape(height, width)[1:-1, 1:-1].astype(np.float32)
+
+
+def scatter_debris(sheets: list[Canvas], mean: float, seed: int) -> None:
+    """Add specks and blurred floating cells, about `mean` in 512 x 512 px, that no treatment touches."""
+    rng = np.random.default_rng([int(seed), 0xDEB415])
+    height, width = sheets[0].shape
+    for _ in range(int(rng.poisson(mean * height * width / 512**2))):
+        y, x = rng.uniform(0, height), rng.uniform(0, width)
+        size = rng.uniform(1.0, 2.5) if rng.random() < 0.6 else rng.uniform(6, 20)
+        light = rng.dirichlet((0.7, 0.7, 0.7)) * (rng.uniform(0.5, 2) if size < 3 else rng.uniform(0.1, 0.5))
+        top, left = max(int(y - 4 * size), 0), max(int(x - 4 * size), 0)
+        rows = np.arange(top, min(int(y + 4 * size) + 1, height))
+        columns = np.arange(left, min(int(x + 4 * size) + 1, width))
+        spot = np.exp(-0.5 * ((rows - y) / size) ** 2)[:, None] * np.exp(-0.5 * ((columns - x) / size) ** 2)
+        for sheet, share in zip(sheets, light, strict=True):
+            sheet.smooth[top : top + len(rows), left : left + len(columns)] += (share * spot).astype(np.float32)

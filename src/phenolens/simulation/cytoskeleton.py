@@ -31,7 +31,7 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
         out = patch.fraction(outline)
         inside = patch.inside(outline, 1.5)
         texture = grain(2.2, origin, patch.top, patch.left, *patch.radius.shape)
-        light = np.float32(diffuse) * (1 - np.float32(style.cell_dome) * np.minimum(out, 1) ** 2)
+        light = np.float32(diffuse) * (1 - np.float32(style.cell_dome) * np.minimum(out, 1) ** 1.5)
         light *= 1 + np.float32(style.cytoplasm_texture) * texture
         if style.second == "tubulin":
             light *= 1 - 0.35 * patch.inside(cell.nucleus, 3.0)
@@ -59,13 +59,13 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
 def _microtubules(
     rng: np.random.Generator, cell: Cell, outline: NDArray[Any], style: Style
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    count = max(int(55 * style.filament_density * np.sqrt(area(cell.outline)) / 60), 10)
+    count = max(int(85 * style.filament_density * np.sqrt(area(cell.outline)) / 60), 10)
     size = np.sqrt(np.mean(cell.outline**2))
     steps = int(1.6 * size)
     # One organising centre at the nucleus's edge; some filaments start anywhere around the nucleus instead.
     side = int(rng.integers(ANGLES))
-    start = np.where(rng.random(count) < 0.6, side, rng.integers(0, ANGLES, count))
-    start_way = np.where(start == side, 0.9, rng.uniform(0.8, 1.3, count)) * cell.nucleus[start]
+    start = np.where(rng.random(count) < style.microtubules_centred, side, rng.integers(0, ANGLES, count))
+    start_way = np.where(start == side, 0.9, rng.uniform(0.7, 1.5, count)) * cell.nucleus[start]
     end = (start + np.rint(rng.normal(0, 110, count)).astype(int)) % ANGLES
     spread = rng.random(count) < 0.5
     end = np.where(spread, rng.integers(0, ANGLES, count), end)
@@ -78,9 +78,9 @@ def _microtubules(
         first[..., None] * (1 - t) ** 2 + 2 * middle[..., None] * t * (1 - t) + last[..., None] * t**2
     )
     wave = rng.uniform(0, 2 * np.pi, (2, count, 1)) + t * rng.uniform(4, 11, (2, count, 1))
-    curve = curve + 0.02 * size * np.sin(wave) * np.sin(np.pi * t)
+    curve = curve + 0.025 * size * np.sin(wave) * np.sin(np.pi * t)
     y, x = curve
-    light = np.full(y.shape, 0.75) * rng.uniform(0.5, 1.2, (count, 1))
+    light = np.full(y.shape, 0.6) * rng.uniform(0.5, 1.2, (count, 1))
     light *= _within(y, x, outline) * (1 - 0.45 * _within(y, x, cell.nucleus))
     return y, x, light
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.simulation.canvas import Canvas
+from phenolens.simulation.canvas import Canvas, scatter_debris
 from phenolens.simulation.cytoskeleton import draw_cytoskeleton
 from phenolens.simulation.geometry import Cell, area, make_cells, outline_of, patch_around, roundness
 from phenolens.simulation.neurites import Neurites, draw_neurites
@@ -99,6 +99,7 @@ def simulate_field(
         size = _label(nuclei, cell, state)
         if size >= VISIBLE:
             rows.append(_row(cell, state, truth, shape, size))
+    scatter_debris(sheets, style.debris, seed)
     light = [sheet.render() for sheet in sheets]
     if style.bleed:
         light = [light[0], light[1] + style.bleed * light[0], light[2] + style.bleed * light[1]]

@@ -69,16 +69,16 @@ def roundness(radii: NDArray[Any]) -> float:
 
 
 def _smooth_outline(
-    rng: np.random.Generator, radius: float, elongation: float, irregularity: float, axis: float, orders: int
+    rng: np.random.Generator, radius: float, elongation: float, irregularity: float, axis: float, falling: float
 ) -> NDArray[Any]:
     ratio = 1 + elongation
     a, b = radius * np.sqrt(ratio), radius / np.sqrt(ratio)
     turned = PHI - axis
     ellipse = a * b / np.hypot(b * np.cos(turned), a * np.sin(turned))
-    m = np.arange(1, orders + 1)
-    size = irregularity * rng.standard_normal(orders) / m**0.7
+    m = np.arange(1, 9)
+    size = irregularity * rng.standard_normal(8) / m**falling
     size[0] *= 0.7
-    phase = rng.uniform(0, 2 * np.pi, orders)
+    phase = rng.uniform(0, 2 * np.pi, 8)
     bumps = (size[:, None] * np.cos(m[:, None] * PHI + phase[:, None])).sum(0)
     outline: NDArray[Any] = ellipse * np.exp(bumps)
     return outline
@@ -87,8 +87,8 @@ def _smooth_outline(
 def _protrusions(rng: np.random.Generator, mean: float, radius: float) -> NDArray[Any]:
     count = int(rng.poisson(mean))
     angle = rng.uniform(0, 2 * np.pi, max(count, 1))
-    width = rng.uniform(0.12, 0.35, max(count, 1))
-    size = radius * rng.uniform(0.15, 0.75, max(count, 1)) * (count > 0)
+    width = rng.uniform(0.08, 0.3, max(count, 1))
+    size = radius * rng.uniform(0.15, 1.0, max(count, 1)) * (count > 0)
     away = np.angle(np.exp(1j * (PHI - angle[:, None])))
     out: NDArray[Any] = (size[:, None] * np.exp(-0.5 * (away / width[:, None]) ** 2)).sum(0)
     return out
@@ -127,7 +127,7 @@ def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tupl
         for _ in range(20):
             if n and rng.random() < style.clustering:
                 mother = int(rng.integers(n))
-                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(1.0, 1.5)
+                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(1.0, max(1.4, 0.8 * style.cell_ratio))
                 turn = rng.uniform(0, 2 * np.pi)
                 point = np.rint(centres[mother] + gap * np.array([np.sin(turn), np.cos(turn)]))
             else:
@@ -155,12 +155,16 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
         rng = cell_rng(seed, index, 0)
         axis = rng.uniform(0, 2 * np.pi)
         stretch = style.nucleus_elongation * rng.uniform(0.3, 1.0)
-        nucleus = _smooth_outline(rng, radius, stretch, style.nucleus_irregularity, axis, 6)
+        nucleus = _smooth_outline(rng, radius, stretch, 2 * style.nucleus_irregularity, axis, 1.6)
         size = radius * style.cell_ratio * np.exp(0.15 * rng.standard_normal())
         long = style.cell_elongation * rng.uniform(0.2, 1.3)
-        outline = _smooth_outline(rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 8)
+        outline = _smooth_outline(rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 0.7)
         outline = outline + _protrusions(rng, style.protrusions, size)
-        outline = _bounded(outline, nucleus, centres, index, overlap=rng.uniform(0.95, 1.2))
+        mitotic = bool(rng.random() < style.mitotic)
+        if mitotic:
+            outline = 0.85 * size + 0.08 * (outline - size)
+        wobble = 1 + 0.06 * np.cos(PHI[None] * [[5], [9], [14]] + rng.uniform(0, 2 * np.pi, (3, 1))).sum(0)
+        outline = _bounded(outline, nucleus, centres, index, rng.uniform(0.95, 1.12) * wobble)
         overall = rng.standard_normal()
         spread = np.asarray(style.brightness_spread)
         brightness = np.exp(spread * (0.6 * overall + 0.8 * rng.standard_normal(3)) - spread**2 / 2)
@@ -173,7 +177,7 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
                 outline=outline,
                 axis=float(axis),
                 brightness=(float(brightness[0]), float(brightness[1]), float(brightness[2])),
-                mitotic=bool(rng.random() < style.mitotic),
+                mitotic=mitotic,
                 response=float(1 - style.response_spread * rng.beta(1.2, 3.0)),
                 survival=float(rng.random()),
             )
@@ -182,7 +186,7 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
 
 
 def _bounded(
-    outline: NDArray[Any], nucleus: NDArray[Any], centres: NDArray[Any], index: int, overlap: float
+    outline: NDArray[Any], nucleus: NDArray[Any], centres: NDArray[Any], index: int, overlap: NDArray[Any]
 ) -> NDArray[Any]:
     """Cut an outline at the lines halfway to the neighbours, and keep it around its nucleus."""
     away = np.delete(centres, index, axis=0) - centres[index]
@@ -202,7 +206,10 @@ def outline_of(cell: Cell, state: CellState) -> NDArray[Any]:
     outline = cell.outline
     if state.rounding:
         disc = max(0.62 * np.sqrt(area(outline) / np.pi), 1.2 * np.sqrt(area(cell.nucleus) / np.pi))
-        outline = outline + state.rounding * (disc - outline)
+        # Even a rounded cell keeps something of its own shape.
+        own = gaussian_filter1d(outline, ANGLES / 12, mode="wrap")
+        rest = disc * (1 + 0.2 * (own / own.mean() - 1))
+        outline = outline + state.rounding * (rest - outline)
     if state.retraction:
         outline = outline * (1 - 0.04 * state.retraction)
     if outline is not cell.outline:

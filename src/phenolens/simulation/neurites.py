@@ -101,8 +101,8 @@ def draw_neurites(canvas: Canvas, cell: Cell, style: Style, seed: int, state: Ce
     if patch is not None:
         texture = grain(1.8, origin, patch.top, patch.left, *patch.radius.shape)
         out = np.minimum(patch.fraction(outline), 1)
-        soma = (0.85 - 0.4 * out) * np.exp(np.float32(style.cytoplasm_texture) * texture)
-        soma *= 1 - 0.55 * patch.inside(cell.nucleus, 2.5)
+        soma = (1.0 - 0.55 * out) * np.exp(np.float32(0.7 * style.cytoplasm_texture) * texture)
+        soma *= 1 - 0.45 * patch.inside(cell.nucleus, 2.5)
         canvas.add(patch, brightness * patch.inside(outline, 3.0) * soma)
     thin = neurites.light * (1 - neurites.thickness) * style.filament_strength
     # A thick stroke spreads the light of a point over a wider line, and a thick neurite holds more of it.

@@ -52,7 +52,7 @@ def _draw_haze(
     light *= 1 - 0.4 * patch.inside(cell.nucleus, 2.5)
     if style.organelle == "membrane":
         edge = (1 - out) * np.float32(np.sqrt(np.mean(outline**2)))
-        light += 0.8 * np.exp(-((edge / np.float32(1.3 + 0.04 * style.nucleus_radius)) ** 2)) * ragged.astype(np.float32)[
+        light += 0.8 * np.exp(-((edge / np.float32(1.3 + 0.04 * style.nucleus_radius)) ** 2)) * (1 + 0.3 * texture) * ragged.astype(np.float32)[
             patch.direction
         ]
     if style.organelle == "network":
@@ -79,9 +79,10 @@ def _draw_golgi(
     # The ribbon winds beside the nucleus: depth waves as it turns.
     along = np.sort(rng.uniform(-1, 1, stacks))
     wave, phase = rng.uniform(2, 6), rng.uniform(0, 6)
-    home_turn = side + 0.75 * along + rng.normal(0, 0.05, stacks)
+    extent, loose = rng.uniform(0.35, 1.15), rng.uniform(0.02, 0.2)
+    home_turn = side + extent * along + rng.normal(0, loose, stacks)
     gap = max(float(np.mean(outline - cell.nucleus)), 3.0)
-    home_px = style.nucleus_radius * (0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.5, 1.0, stacks))
+    home_px = style.nucleus_radius * (0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.3, 1.2, stacks))
     home_depth = np.clip(home_px / gap, 0.05, 0.85)
     away_turn = side + np.pi * np.sign(along) * rng.uniform(0.02, 1.0, stacks)
     away_depth = 0.08 + 0.8 * rng.random(stacks) ** 0.8
@@ -92,14 +93,14 @@ def _draw_golgi(
     turn = home_turn + way * (away_turn - home_turn)
     depth = home_depth + way * (away_depth - home_depth)
     y, x = _polar_places(turn, depth, cell, outline)
-    light = rng.lognormal(0, 0.45, stacks)
+    light = rng.lognormal(-0.2, 0.6, stacks)
     # A stack is a short piece of ribbon while at home and a compact spot once away.
-    tilt = home_turn + np.pi / 2 + rng.normal(0, 0.5, stacks)
+    tilt = home_turn + np.pi / 2 + rng.normal(0, 0.7, stacks)
     piece = np.linspace(-1, 1, 9) * (0.13 * style.nucleus_radius)
     length = (1 - 0.6 * way)[:, None] * piece
     py = y[:, None] + length * np.sin(tilt)[:, None]
     px = x[:, None] + length * np.cos(tilt)[:, None]
-    weight = cell.brightness[2] * light[:, None] * np.full(9, 0.75) * (1 - 0.25 * way[:, None])
+    weight = cell.brightness[2] * light[:, None] * np.full(9, 0.6) * (1 - 0.25 * way[:, None])
     canvas.points(cell.y + py, cell.x + px, weight)
     canvas.points(cell.y + py, cell.x + px, 0.5 * weight, width=1)
     mean_y, mean_x = np.average(y, weights=light), np.average(x, weights=light)
@@ -116,7 +117,7 @@ def _draw_puncta(
     rng: np.random.Generator,
 ) -> float:
     usual = int(np.clip(30 * style.organelle_count * area(cell.outline) / 3000, 5, 120))
-    extra = 2 * usual + 10
+    extra = int(1.2 * usual) + 6
     total = usual + extra
     inward = rng.uniform(0.5, 2.0)
     y, x = _polar_places(rng.uniform(0, 2 * np.pi, total), rng.random(total) ** inward * 0.95, cell, outline)
@@ -130,11 +131,11 @@ def _draw_puncta(
     shown = np.clip((state.puncta_gain - threshold) / 0.1, 0, 1)
     shown[:usual] = 1.0
     size = rng.random(total)
-    light = rng.lognormal(0, 0.5, total) * (1 + 0.8 * state.puncta_gain) * shown * left
+    light = rng.lognormal(0, 0.5, total) * (1 + 0.35 * state.puncta_gain) * shown * left
     thin = size < 0.65
     place_y, place_x = cell.y + y, cell.x + x
     canvas.points(place_y[thin], place_x[thin], 2.2 * cell.brightness[2] * light[thin])
-    canvas.points(place_y[~thin], place_x[~thin], 9.0 * cell.brightness[2] * light[~thin], width=1)
+    canvas.points(place_y[~thin], place_x[~thin], 6.0 * cell.brightness[2] * light[~thin], width=1)
     return float((shown * left > 0.5).sum())
 
 

@@ -34,8 +34,8 @@ def draw_reporter(
         texture = grain(2.0, origin, patch.top, patch.left, *size)
         coarse = grain(6.0, origin, patch.top, patch.left, *size)
         dome = np.float32(style.cell_dome)
-        cytoplasm = (1 - dome * out**2) * np.float32(1 / (1 - 0.55 * style.cell_dome))
-        cytoplasm = cytoplasm * np.exp(np.float32(style.cytoplasm_texture) * (texture + coarse))
+        cytoplasm = (1 - dome * out**1.5) * np.float32(1 / (1 - 0.6 * style.cell_dome))
+        cytoplasm = cytoplasm * np.exp(np.float32(style.cytoplasm_texture) * (0.8 * texture + coarse))
         inner = patch.inside(cell.nucleus, 2.0)
         nucleoplasm = (1 - 0.5 * nucleoli.shade(patch)) * (1 + 0.05 * texture)
         light = np.float32(cytoplasmic) * cytoplasm * (1 - inner) + np.float32(nuclear) * nucleoplasm * inner

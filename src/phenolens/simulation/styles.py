@@ -42,6 +42,8 @@ class Style:
         Share of cells with condensed, bright DNA.
     cell_ratio, cell_elongation, cell_irregularity, protrusions
         Cell radius over nucleus radius, long over short axis minus 1, amplitude of bumps, mean number of protrusions.
+    microtubules_centred
+        Share of the microtubules that start at one organising centre; the others start all around the nucleus.
     confluence, clustering
         Share of the field that the cells would cover, and the chance that a cell sits beside another one.
     cell_dome
@@ -67,6 +69,8 @@ class Style:
         Share of the light out of focus, and its radius (px).
     photons, read_noise
         Photons of a bright pixel, and read noise in photons.
+    debris
+        Mean number of bright specks and blurred floating cells in 512 x 512 px.
     background, shading, bleed
         Background relative to a bright cell, loss of light at the corners, and share of each channel that shows in
         the next one.
@@ -96,6 +100,7 @@ class Style:
     confluence: float = 0.6
     clustering: float = 0.3
     cell_dome: float = 0.5
+    microtubules_centred: float = 0.4
     filament_density: float = 1.0
     filament_strength: float = 0.7
     diffuse_strength: float = 0.35
@@ -115,6 +120,7 @@ class Style:
     glow_radius: float = 8.0
     photons: float = 400.0
     read_noise: float = 2.0
+    debris: float = 1.0
     background: float = 0.03
     shading: float = 0.15
     bleed: float = 0.0
@@ -172,18 +178,19 @@ def random_style(seed: int) -> Style:
         nucleus_dome=_between(rng, 0.0, 0.7),
         nucleus_rim=_between(rng, 0.0, 0.4),
         mitotic=_between(rng, 0.0, 0.06),
-        cell_ratio=_between(rng, 1.6, 2.4) if second == "neurites" else _between(rng, 1.7, 3.3),
-        cell_elongation=_between(rng, 0.0, 0.9),
+        cell_ratio=_between(rng, 1.3, 1.8) if second == "neurites" else _between(rng, 1.7, 3.3),
+        cell_elongation=_between(rng, 0.0, 1.7),
         cell_irregularity=_between(rng, 0.03, 0.25),
         protrusions=_between(rng, 0.0, 3.5),
         confluence=_between(rng, 0.15, 0.4) if second == "neurites" else _between(rng, 0.2, 1.15),
         clustering=_between(rng, 0.0, 0.85),
-        cell_dome=_between(rng, 0.15, 0.9),
+        cell_dome=_between(rng, 0.35, 0.97),
+        microtubules_centred=_between(rng, 0.05, 0.7),
         filament_density=_between(rng, 0.5, 1.8),
         filament_strength=_between(rng, 0.35, 1.0),
         diffuse_strength=_between(rng, 0.12, 0.6),
         rim_strength=_between(rng, 0.1, 1.0),
-        cytoplasm_texture=_between(rng, 0.05, 0.4),
+        cytoplasm_texture=_between(rng, 0.03, 0.28),
         nuclear_ratio=_between(rng, 0.3, 0.9, log=True),
         nuclear_ratio_treated=_between(rng, 2.2, 6.0, log=True),
         neurite_count=_between(rng, 2.0, 5.5),
@@ -198,6 +205,7 @@ def random_style(seed: int) -> Style:
         glow_radius=_between(rng, 0.5, 1.2) * radius,
         photons=_between(rng, 25, 150, log=True) if noisy else _between(rng, 200, 6000, log=True),
         read_noise=_between(rng, 1.0, 6.0) if noisy else _between(rng, 0.3, 3.0),
+        debris=_between(rng, 0.0, 5.0),
         background=_between(rng, 0.002, 0.15, log=True),
         shading=_between(rng, 0.0, 0.4),
         bleed=_between(rng, 0.0, 0.08) if rng.random() < 0.3 else 0.0,
@@ -233,9 +241,9 @@ def style_for(treatment: str, seed: int) -> Style:
         organelle = organelles[int(seed) % len(organelles)]
     changes: dict[str, Any] = {"second": second, "organelle": organelle}
     if second == "neurites" and style.second != "neurites":
-        changes.update(cell_ratio=1.6 + 0.25 * (style.cell_ratio - 1.7), confluence=0.15 + 0.25 * (style.confluence - 0.2))
+        changes.update(cell_ratio=1.3 + 0.3 * (style.cell_ratio - 1.7), confluence=0.15 + 0.25 * (style.confluence - 0.2))
     if second != "neurites" and style.second == "neurites":
-        changes.update(cell_ratio=style.cell_ratio + 0.6, confluence=2.5 * style.confluence)
+        changes.update(cell_ratio=style.cell_ratio + 0.9, confluence=2.5 * style.confluence)
     # What the treatment acts on must be seen, or its effect would be nothing but noise.
     floor = {"latrunculin": (0, 0.6, 0), "translocation": (0, 0.6, 0), "lrrk2": (0, 0.6, 0.6), "nocodazole": (0, 0, 0.6)}
     if treatment in floor:
