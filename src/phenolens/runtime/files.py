@@ -57,7 +57,9 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     writable_folder(target.parent)
     if target.is_dir():
-        raise OutputError(f"Cannot write the file {target}: a folder of that name exists. Choose another name.")
+        raise OutputError(
+            f"Cannot write the file {target}: a folder of that name exists. Choose another name."
+        )
     partial = _partial(target)
     try:
         yield partial
@@ -85,7 +87,9 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     writable_folder(target.parent)
     if target.exists() and not target.is_dir():
-        raise OutputError(f"Cannot write the folder {target}: a file of that name exists. Choose another name.")
+        raise OutputError(
+            f"Cannot write the folder {target}: a file of that name exists. Choose another name."
+        )
     partial = _partial(target)
     try:
         partial.mkdir()
