@@ -186,3 +186,9 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
     with pytest.raises(TypeError, match="object has no form in JSON"):
         write_json(path, [object()])
     assert json.loads(path.read_text()) == [1]
+
+
+def test_too_long_a_name_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="too long"), writing(tmp_path / ("x" * 300)) as partial:
+        partial.write_text("text")
+    assert names(tmp_path) == []

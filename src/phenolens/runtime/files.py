@@ -56,7 +56,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     writable_folder(target.parent)
-    if target.is_dir():
+    if os.path.isdir(target):
         raise OutputError(
             f"Cannot write the file {target}: a folder of that name exists. Choose another name."
         )
@@ -86,7 +86,7 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     writable_folder(target.parent)
-    if target.exists() and not target.is_dir():
+    if os.path.exists(target) and not os.path.isdir(target):
         raise OutputError(
             f"Cannot write the folder {target}: a file of that name exists. Choose another name."
         )
@@ -132,12 +132,12 @@ def _plain(obj: Any) -> Any:
 
 def _partial(target: Path) -> Path:
     # the end of the name is kept for writers that go by it, its length for file systems that limit it
-    return target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{target.name[-200:]}")
+    return target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{target.name[-50:]}")
 
 
 def _swap(new: Path, target: Path) -> None:
     """Put the folder `new` where `target` is; after an error in between, `target` is as it was."""
-    if not target.exists():
+    if not os.path.exists(target):
         os.replace(new, target)
         return
     old = _partial(target)
@@ -152,7 +152,7 @@ def _swap(new: Path, target: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a file or folder of ours; one that resists is left, for it bears no real name."""
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
     try:
