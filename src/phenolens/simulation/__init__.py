@@ -2,6 +2,7 @@
 
 from phenolens.simulation.field import SimulatedField, simulate_field
 from phenolens.simulation.plates import PlateEffect, random_plate
+from phenolens.simulation.screen import simulate_screen
 from phenolens.simulation.styles import Style, random_style, style_for
 from phenolens.simulation.treatments import TREATMENTS
 
@@ -13,5 +14,6 @@ __all__ = [
     "random_plate",
     "random_style",
     "simulate_field",
+    "simulate_screen",
     "style_for",
 ]

@@ -109,7 +109,9 @@ def simulate_field(
     return SimulatedField(image, nuclei, _table(rows), style.channel_names, style.pixel_size)
 
 
-def _draw_cell(sheets: list[Canvas], cell: Cell, style: Style, seed: int, state: CellState) -> dict[str, float]:
+def _draw_cell(
+    sheets: list[Canvas], cell: Cell, style: Style, seed: int, state: CellState
+) -> dict[str, float]:
     nucleoli = nucleoli_of(cell, style, seed)
     draw_nucleus(sheets[0], cell, style, seed, nucleoli)
     outline = outline_of(cell, state)

@@ -69,7 +69,12 @@ def roundness(radii: NDArray[Any]) -> float:
 
 
 def _smooth_outline(
-    rng: np.random.Generator, radius: float, elongation: float, irregularity: float, axis: float, falling: float
+    rng: np.random.Generator,
+    radius: float,
+    elongation: float,
+    irregularity: float,
+    axis: float,
+    falling: float,
 ) -> NDArray[Any]:
     ratio = 1 + elongation
     a, b = radius * np.sqrt(ratio), radius / np.sqrt(ratio)
@@ -127,7 +132,9 @@ def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tupl
         for _ in range(20):
             if n and rng.random() < style.clustering:
                 mother = int(rng.integers(n))
-                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(1.0, max(1.4, 0.8 * style.cell_ratio))
+                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(
+                    1.0, max(1.4, 0.8 * style.cell_ratio)
+                )
                 turn = rng.uniform(0, 2 * np.pi)
                 point = np.rint(centres[mother] + gap * np.array([np.sin(turn), np.cos(turn)]))
             else:
@@ -158,7 +165,9 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
         nucleus = _smooth_outline(rng, radius, stretch, 2 * style.nucleus_irregularity, axis, 1.6)
         size = radius * style.cell_ratio * np.exp(0.15 * rng.standard_normal())
         long = style.cell_elongation * rng.uniform(0.2, 1.3)
-        outline = _smooth_outline(rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 0.7)
+        outline = _smooth_outline(
+            rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 0.7
+        )
         outline = outline + _protrusions(rng, style.protrusions, size)
         mitotic = bool(rng.random() < style.mitotic)
         if mitotic:

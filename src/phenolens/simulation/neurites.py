@@ -38,8 +38,12 @@ class Neurites:
         return float((self.light > 0.05).sum())
 
 
-def _walk(rng: np.random.Generator, y: float, x: float, heading: float, length: int) -> tuple[NDArray[Any], ...]:
-    turns = np.cumsum(rng.normal(0, 0.055, length)) + 0.25 * np.sin(np.arange(length) / rng.uniform(12, 30) + rng.uniform(0, 6))
+def _walk(
+    rng: np.random.Generator, y: float, x: float, heading: float, length: int
+) -> tuple[NDArray[Any], ...]:
+    turns = np.cumsum(rng.normal(0, 0.055, length)) + 0.25 * np.sin(
+        np.arange(length) / rng.uniform(12, 30) + rng.uniform(0, 6)
+    )
     angle = heading + turns - turns[0]
     return y + np.cumsum(np.sin(angle)), x + np.cumsum(np.cos(angle)), angle
 
@@ -117,5 +121,3 @@ def somewhere_on(rng: np.random.Generator, neurites: Neurites, count: int) -> tu
     at = rng.integers(0, len(neurites.y), count)
     wander = rng.normal(0, 0.8, (2, count))
     return neurites.y[at] + wander[0], neurites.x[at] + wander[1], np.clip(neurites.light[at] / 0.3, 0, 1)
-
-

@@ -48,13 +48,18 @@ def _draw_haze(
         return
     out = np.minimum(patch.fraction(outline), 1)
     texture = grain(1.6, origin, patch.top, patch.left, *patch.radius.shape)
-    light = np.float32(style.organelle_haze) * (1 - np.float32(style.cell_dome) * out**2) * (1 + 0.25 * texture)
+    light = (
+        np.float32(style.organelle_haze) * (1 - np.float32(style.cell_dome) * out**2) * (1 + 0.25 * texture)
+    )
     light *= 1 - 0.4 * patch.inside(cell.nucleus, 2.5)
     if style.organelle == "membrane":
         edge = (1 - out) * np.float32(np.sqrt(np.mean(outline**2)))
-        light += 0.8 * np.exp(-((edge / np.float32(1.3 + 0.04 * style.nucleus_radius)) ** 2)) * (1 + 0.3 * texture) * ragged.astype(np.float32)[
-            patch.direction
-        ]
+        light += (
+            0.8
+            * np.exp(-((edge / np.float32(1.3 + 0.04 * style.nucleus_radius)) ** 2))
+            * (1 + 0.3 * texture)
+            * ragged.astype(np.float32)[patch.direction]
+        )
     if style.organelle == "network":
         ring = np.exp(-2.2 * np.maximum(out - 0.3, 0)) * (1 - patch.inside(cell.nucleus, 2.0))
         mesh = np.exp(-np.abs(grain(2.0, origin, patch.top, patch.left, *patch.radius.shape)) * 1.6)
@@ -72,7 +77,12 @@ def _polar_places(
 
 
 def _draw_golgi(
-    canvas: Canvas, cell: Cell, style: Style, outline: NDArray[Any], state: CellState, rng: np.random.Generator
+    canvas: Canvas,
+    cell: Cell,
+    style: Style,
+    outline: NDArray[Any],
+    state: CellState,
+    rng: np.random.Generator,
 ) -> float:
     stacks = int(np.clip(24 * style.organelle_count, 8, 60))
     side = rng.uniform(0, 2 * np.pi)
@@ -82,7 +92,9 @@ def _draw_golgi(
     extent, loose = rng.uniform(0.35, 1.15), rng.uniform(0.02, 0.2)
     home_turn = side + extent * along + rng.normal(0, loose, stacks)
     gap = max(float(np.mean(outline - cell.nucleus)), 3.0)
-    home_px = style.nucleus_radius * (0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.3, 1.2, stacks))
+    home_px = style.nucleus_radius * (
+        0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.3, 1.2, stacks)
+    )
     home_depth = np.clip(home_px / gap, 0.05, 0.85)
     away_turn = side + np.pi * np.sign(along) * rng.uniform(0.02, 1.0, stacks)
     away_depth = 0.08 + 0.8 * rng.random(stacks) ** 0.8

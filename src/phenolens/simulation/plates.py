@@ -1,6 +1,6 @@
 """Plate effects: what differs from plate to plate though the cells are the same."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,3 +40,10 @@ def random_plate(seed: int) -> PlateEffect:
         (float(background[0]), float(background[1]), float(background[2])),
         (float(focus[0]), float(focus[1]), float(focus[2])),
     )
+
+
+def well_effect(plate: PlateEffect, seed: int) -> PlateEffect:
+    """Effect of one well: that of its plate, with a slightly different amount of stain in each channel."""
+    stain = np.exp(np.random.default_rng([int(seed), 0x3E11]).normal(0, 0.04, 3))
+    gain = np.asarray(plate.gain) * stain
+    return replace(plate, gain=(float(gain[0]), float(gain[1]), float(gain[2])))

@@ -232,7 +232,9 @@ def style_for(treatment: str, seed: int) -> Style:
         If there is no such treatment.
     """
     if treatment not in NEEDS:
-        raise ScreenError(f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(NEEDS)}.")
+        raise ScreenError(
+            f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(NEEDS)}."
+        )
     style = random_style(seed)
     seconds, organelles = NEEDS[treatment]
     second = style.second if seconds is None or style.second in seconds else seconds[int(seed) % len(seconds)]
@@ -241,11 +243,18 @@ def style_for(treatment: str, seed: int) -> Style:
         organelle = organelles[int(seed) % len(organelles)]
     changes: dict[str, Any] = {"second": second, "organelle": organelle}
     if second == "neurites" and style.second != "neurites":
-        changes.update(cell_ratio=1.3 + 0.3 * (style.cell_ratio - 1.7), confluence=0.15 + 0.25 * (style.confluence - 0.2))
+        changes.update(
+            cell_ratio=1.3 + 0.3 * (style.cell_ratio - 1.7), confluence=0.15 + 0.25 * (style.confluence - 0.2)
+        )
     if second != "neurites" and style.second == "neurites":
         changes.update(cell_ratio=style.cell_ratio + 0.9, confluence=2.5 * style.confluence)
     # What the treatment acts on must be seen, or its effect would be nothing but noise.
-    floor = {"latrunculin": (0, 0.6, 0), "translocation": (0, 0.6, 0), "lrrk2": (0, 0.6, 0.6), "nocodazole": (0, 0, 0.6)}
+    floor = {
+        "latrunculin": (0, 0.6, 0),
+        "translocation": (0, 0.6, 0),
+        "lrrk2": (0, 0.6, 0.6),
+        "nocodazole": (0, 0, 0.6),
+    }
     if treatment in floor:
         low = floor[treatment]
         s = style.channel_strength
