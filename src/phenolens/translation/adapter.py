@@ -1,0 +1,196 @@
+"""What fine-tuning adds to a base: LoRA weights, a token for each condition, an intensity map, and a card."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.provenance import write_provenance
+from phenolens.screens.intensity import IntensityMap
+from phenolens.translation.base import Base
+
+# Attention, feed-forward, residual convolutions and both ends: with attention alone, a base that has not seen
+# the data set adapts too little.
+LORA_LAYERS = (
+    r".*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2|conv1|conv2|conv_shortcut|time_emb_proj)$"
+    r"|conv_in|conv_out"
+)
+
+
+@dataclass
+class Adapter:
+    """A fine-tuned pair of conditions.
+
+    Parameters
+    ----------
+    conditions
+        Names of the source and the target condition.
+    channel_names
+        Channels in the order that the network sees them.
+    crop
+        Height and width in pixels of the field that become the network's input.
+    pixel_size
+        Micrometres a pixel of the fields it was trained on, or None where unknown.
+    intensity
+        Map of each channel from the file's units to about [-1, 1].
+    tokens
+        (3, d) float32: the token of the data set, of the source and of the target.
+    lora
+        LoRA weights by peft's names.
+    lora_config
+        peft's configuration of them.
+    card
+        What it was trained on and how.
+    """
+
+    conditions: tuple[str, str]
+    channel_names: tuple[str, ...]
+    crop: int
+    pixel_size: float | None
+    intensity: IntensityMap
+    tokens: torch.Tensor
+    lora: dict[str, torch.Tensor]
+    lora_config: dict[str, Any]
+    base: str = "compact"
+    nucleus_channel: int | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def condition_tokens(self, name: str) -> torch.Tensor:
+        """(2, d) tokens of the data set and of the condition `name`.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter has no such condition.
+        """
+        if name not in self.conditions:
+            raise ModelError(f"The adapter knows no condition '{name}': it has {' and '.join(map(repr, self.conditions))}.")
+        return self.tokens[[0, 1 + self.conditions.index(name)]]
+
+    def check_channels(self, names: tuple[str, ...], where: str) -> None:
+        """Raise `ModelError` where an image's channels are not the adapter's."""
+        if len(names) != len(self.channel_names):
+            raise ModelError(
+                f"The adapter was trained on {len(self.channel_names)} channels ({', '.join(self.channel_names)}), "
+                f"but {where} has {len(names)} ({', '.join(names)}): choose images with the same channels."
+            )
+        if tuple(n.lower() for n in names) != tuple(n.lower() for n in self.channel_names):
+            named = [n for n in names if not n.lower().startswith("channel")]
+            if named and {n.lower() for n in names} == {n.lower() for n in self.channel_names}:
+                raise ModelError(
+                    f"The channels of {where} are in the order {', '.join(names)}, the adapter's in the order "
+                    f"{', '.join(self.channel_names)}: put them in the same order."
+                )
+
+    def apply(self, base: Base) -> None:
+        """Merge the LoRA weights into the UNet of `base`, which must be of this adapter alone."""
+        inject_lora(base.unet, self.lora_config)
+        load_lora(base.unet, self.lora)
+        base.unet.fuse_lora()
+        base.unet.eval().requires_grad_(False)
+
+    def save(self, folder: Path) -> Path:
+        """Write the adapter as a folder, whole or not at all."""
+        from safetensors.torch import save_file
+
+        with writing_folder(folder) as temporary:
+            save_file({k: v.contiguous().cpu() for k, v in self.lora.items()}, temporary / "adapter_model.safetensors")
+            write_json(temporary / "adapter_config.json", self.lora_config)
+            save_file({"tokens": self.tokens.contiguous().cpu()}, temporary / "conditions.safetensors")
+            write_json(temporary / "intensity.json", self.intensity.to_dict())
+            write_json(
+                temporary / "card.json",
+                {
+                    "conditions": list(self.conditions),
+                    "channel_names": list(self.channel_names),
+                    "crop": self.crop,
+                    "pixel_size": self.pixel_size,
+                    "nucleus_channel": self.nucleus_channel,
+                    "base": self.base,
+                    **self.card,
+                },
+            )
+            write_provenance(temporary, conditions=list(self.conditions), base=self.base, **self.card)
+        self.folder = Path(folder)
+        return self.folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Adapter":
+        """Read an adapter folder.
+
+        Raises
+        ------
+        ModelError
+            Where the folder is absent, incomplete or broken.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ModelError(f"There is no adapter folder {folder}: fine-tune one first, or choose another folder.")
+        names = ("adapter_model.safetensors", "adapter_config.json", "conditions.safetensors", "intensity.json", "card.json")
+        absent = [name for name in names if not (folder / name).is_file()]
+        if absent:
+            raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
+        try:
+            card = json.loads((folder / "card.json").read_text())
+            return cls(
+                conditions=tuple(card.pop("conditions")),
+                channel_names=tuple(card.pop("channel_names")),
+                crop=int(card.pop("crop")),
+                pixel_size=card.pop("pixel_size"),
+                nucleus_channel=card.pop("nucleus_channel"),
+                base=card.pop("base"),
+                intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
+                tokens=load_file(folder / "conditions.safetensors")["tokens"],
+                lora=load_file(folder / "adapter_model.safetensors"),
+                lora_config=json.loads((folder / "adapter_config.json").read_text()),
+                card=card,
+                folder=folder,
+            )
+        except (SafetensorError, json.JSONDecodeError, KeyError, ValueError) as error:
+            raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
+
+
+
+def lora_config(rank: int) -> dict[str, Any]:
+    """peft's configuration of LoRA (Hu et al., 2021, arXiv 2106.09685) on the layers that are adapted."""
+    return {"r": rank, "lora_alpha": rank, "target_modules": LORA_LAYERS, "init_lora_weights": "gaussian", "peft_type": "LORA"}
+
+
+def inject_lora(unet: Any, config: dict[str, Any]) -> None:
+    """Add LoRA layers to `unet` in place; with fresh layers its output does not change."""
+    from peft import LoraConfig
+
+    unet.add_adapter(LoraConfig(**{k: v for k, v in config.items() if k != "peft_type"}))
+
+
+def load_lora(unet: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Put saved LoRA weights into the layers that `inject_lora` added.
+
+    Raises
+    ------
+    ModelError
+        Where they belong to a UNet of another layout.
+    """
+    from peft import set_peft_model_state_dict
+
+    try:
+        result = set_peft_model_state_dict(unet, weights, adapter_name="default")
+    except (RuntimeError, KeyError) as error:
+        raise ModelError("The adapter does not fit this base: load the base that its card names.") from error
+    if result.unexpected_keys or any("lora" in key for key in result.missing_keys):
+        raise ModelError("The adapter does not fit this base: load the base that its card names.")
+
+
+def lora_weights(unet: Any) -> dict[str, torch.Tensor]:
+    """The LoRA weights of `unet` by peft's names."""
+    from peft import get_peft_model_state_dict
+
+    return {k: v.detach().clone() for k, v in get_peft_model_state_dict(unet, adapter_name="default").items()}

@@ -1,0 +1,84 @@
+"""A field with some of its cells translated."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from phenolens.screens.crops import Window, feather, paste
+
+
+@dataclass
+class Composite:
+    """The translated plane and the difference of a field, kept up to date cell by cell.
+
+    Where the windows of several cells overlap, each pixel follows mainly the cell whose centre is nearest, since a
+    crop tells most about the cell in its middle.
+
+    Parameters
+    ----------
+    plane
+        Raw pixels (C, H, W); never written to.
+    """
+
+    plane: np.ndarray
+    translated: np.ndarray = field(init=False)
+    difference: np.ndarray = field(init=False)
+    _cells: dict[Hashable, tuple[Window, np.ndarray]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.translated = self.plane.copy()
+        self.difference = np.zeros(self.plane.shape, np.float32)
+
+    def put(self, cell: Hashable, window: Window, difference: np.ndarray) -> None:
+        """Set the difference (C, size, size), in intensity units, of a cell."""
+        self._cells[cell] = (window, difference)
+        self._draw([window])
+
+    def put_all(self, cells: dict[Hashable, tuple[Window, np.ndarray]]) -> None:
+        """Set the differences of many cells at once."""
+        self._cells.update(cells)
+        self._draw([window for window, _ in cells.values()])
+
+    def drop(self, cell: Hashable) -> None:
+        """Take a cell out again."""
+        if cell in self._cells:
+            window, _ = self._cells.pop(cell)
+            self._draw([window])
+
+    def _draw(self, windows: list[Window]) -> None:
+        height, width = self.plane.shape[-2:]
+        top, bottom = _span([w.y for w in windows], [w.y + w.size for w in windows], height)
+        left, right = _span([w.x for w in windows], [w.x + w.size for w in windows], width)
+        if top >= bottom or left >= right:
+            return
+        total = np.zeros((len(self.plane), bottom - top, right - left), np.float32)
+        weight = np.zeros(total.shape[1:], np.float32)
+        for window, difference in self._cells.values():
+            y0, y1 = max(top, window.y), min(bottom, window.y + window.size)
+            x0, x1 = max(left, window.x), min(right, window.x + window.size)
+            if y0 >= y1 or x0 >= x1:
+                continue
+            inside = (slice(y0 - window.y, y1 - window.y), slice(x0 - window.x, x1 - window.x))
+            here = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+            nearness = _nearness(window.size)[inside]
+            total[:, here[0], here[1]] += nearness * difference[(slice(None), *inside)]
+            weight[here] += nearness
+        region = (slice(None), slice(top, bottom), slice(left, right))
+        self.difference[region] = total / np.maximum(weight, np.finfo(np.float32).tiny)
+        # `paste` takes squares: its rounding and clipping are the ones that every output shares.
+        side = max(bottom - top, right - left)
+        square = np.zeros((len(self.plane), side, side), np.float32)
+        square[:, : bottom - top, : right - left] = self.difference[region]
+        self.translated[region] = paste(self.plane[region], Window(0, 0, side), square)
+
+
+def _span(starts: list[int], ends: list[int], length: int) -> tuple[int, int]:
+    return max(min(starts), 0), min(max(ends), length)
+
+
+def _nearness(size: int) -> np.ndarray:
+    """Weight (size, size) float32 of a crop's pixels: falls from its centre, and to zero at its edge."""
+    away = np.arange(size) - (size - 1) / 2
+    profile = np.exp(-((away / (size / 6)) ** 2) / 2)
+    return np.asarray(np.outer(profile, profile) * feather(size, max(2, size // 8)), np.float32)

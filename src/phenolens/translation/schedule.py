@@ -1,0 +1,64 @@
+"""Noise levels of a diffusion model, by timestep and by sigma/alpha."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """A variance-preserving schedule: x_t = alpha x_0 + sigma eps, alpha**2 + sigma**2 = 1.
+
+    Parameters
+    ----------
+    alphas_cumprod
+        (T,) float64, alpha**2 by timestep, falling.
+    prediction
+        What the network predicts: ``"epsilon"`` or ``"v_prediction"``.
+    """
+
+    alphas_cumprod: np.ndarray
+    prediction: str = "v_prediction"
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "NoiseSchedule":
+        """Read a diffusers scheduler configuration."""
+        from diffusers import DDIMScheduler
+
+        scheduler = DDIMScheduler.from_config(config)
+        alphas = scheduler.alphas_cumprod.double().numpy()
+        # A zero-terminal-SNR schedule ends in alpha = 0, where sigma/alpha has no value.
+        return cls(np.maximum(alphas, 1e-9), scheduler.config.prediction_type)
+
+    @property
+    def log_s(self) -> np.ndarray:
+        """(T,) log(sigma/alpha) by timestep, rising."""
+        return 0.5 * np.log((1 - self.alphas_cumprod) / self.alphas_cumprod)
+
+    def timestep(self, s: float) -> float:
+        """Timestep, between whole ones too, at which sigma/alpha equals `s`."""
+        return float(np.interp(np.log(s), self.log_s, np.arange(len(self.alphas_cumprod))))
+
+    def grid(self, steps: int, low: float = 0.01, high: float = 80.0) -> np.ndarray:
+        """(steps + 1,) values of s = sigma/alpha from clean to noise, even in log-SNR."""
+        bounds = np.exp(self.log_s[[0, -1]])
+        return np.geomspace(max(low, bounds[0]), min(high, bounds[1]), steps + 1)
+
+    def alpha_sigma(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Alpha and sigma, each (n, 1, 1, 1) float32, at whole `timesteps` (n,)."""
+        squared = torch.as_tensor(self.alphas_cumprod, dtype=torch.float32, device=timesteps.device)[timesteps]
+        squared = squared.view(-1, 1, 1, 1)
+        return squared.sqrt(), (1 - squared).sqrt()
+
+    def snr(self, timesteps: torch.Tensor) -> torch.Tensor:
+        """Signal-to-noise ratio alpha**2 / sigma**2, (n,) float32, at whole `timesteps` (n,)."""
+        squared = torch.as_tensor(self.alphas_cumprod, dtype=torch.float32, device=timesteps.device)[timesteps]
+        return squared / (1 - squared)
+
+
+def alpha_sigma_at(s: float) -> tuple[float, float]:
+    """Alpha and sigma of the variance-preserving schedule at s = sigma/alpha."""
+    alpha = 1 / float(np.sqrt(1 + s * s))
+    return alpha, s * alpha

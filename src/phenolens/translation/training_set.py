@@ -1,0 +1,148 @@
+"""Cut the crops of two conditions from a screen, and fine-tune an adapter on them."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.errors import CellError, OutputError, ScreenError
+from phenolens.runtime.files import writable_folder
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
+from phenolens.screens.conditions import Condition
+from phenolens.screens.crops import cut, resample, window_at
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import Screen
+from phenolens.translation.adapter import Adapter
+from phenolens.translation.base import load_base
+from phenolens.translation.finetuning import FinetuneSettings, finetune
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Mapped crops of two conditions, (n, C, size, size) float32 each, and how they were cut."""
+
+    source: np.ndarray
+    target: np.ndarray
+    intensity: IntensityMap
+    crop: int
+
+
+def gather_crops(
+    screen: Screen, source: Screen, target: Screen, cells: Cells, settings: FinetuneSettings, size: int
+) -> Job[TrainingSet]:
+    """Cut the cells of two conditions and map their intensities by one map fitted on both together."""
+    crop = settings.crop or suggest_crop(cells, screen)
+    total = 2 * (len(source) + len(target))
+    planes = []
+
+    def read() -> Job[None]:
+        for number, field in enumerate([*source, *target], start=1):
+            planes.append(field.image().plane())
+            yield Progress(number, total, f"Reading {field.key}")
+
+    yield from read()
+    intensity = IntensityMap.fit(planes, screen.channel_names, kind=settings.intensity)
+    crops: list[np.ndarray] = []
+    rng = np.random.default_rng(settings.seed)
+    done = total // 2
+    for part, name in ((source, "source"), (target, "target")):
+        table = cells.table[cells.table["field"].isin([field.key for field in part])]
+        if len(table) < 2:
+            raise CellError(
+                f"The {name} condition has {len(table)} cells in {len(part)} fields: choose another nucleus channel, "
+                "give label images, or add fields."
+            )
+        if len(table) > settings.max_cells:
+            table = table.iloc[np.sort(rng.choice(len(table), settings.max_cells, replace=False))]
+        cut_here = []
+        for field in part:
+            mine = table[table["field"] == field.key]
+            mapped = intensity.forward(planes[done - total // 2])
+            cut_here += [cut(mapped, window_at(c.y, c.x, crop)) for c in mine.itertuples()]
+            done += 1
+            yield Progress(done, total, f"Cutting cells of {field.key}")
+        stacked = resample(np.stack(cut_here), size)
+        crops.append(stacked[rng.permutation(len(stacked))])
+    return TrainingSet(crops[0], crops[1], intensity, crop)
+
+
+def finetune_screen(
+    screen: Screen,
+    source: Condition,
+    target: Condition,
+    cells: str | Path | Cells = "auto",
+    *,
+    out: Path,
+    base: str = "compact",
+    settings: FinetuneSettings | None = None,
+    device: str = "auto",
+    nucleus_channel: int | None = None,
+    resume: bool = False,
+) -> Job[Adapter]:
+    """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
+
+    Until the adapter is whole, the checkpoint is kept in ``<out>.partial``.
+
+    Raises
+    ------
+    ScreenError, CellError, ModelError, OutputError, DeviceError
+        Where a condition has no fields or cells, or the base, the output folder or the device is not usable.
+    """
+    import torch
+
+    settings = settings or FinetuneSettings()
+    out = Path(out)
+    partial = out.with_name(out.name + ".partial")
+    writable_folder(out.parent)
+    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is not an adapter: choose another folder, so that nothing is overwritten.")
+    writable_folder(partial)
+    source_screen, target_screen = screen.select(source), screen.select(target)
+    shared = {f.key for f in source_screen} & {f.key for f in target_screen}
+    if shared:
+        raise ScreenError(
+            f"'{source.text}' and '{target.text}' share {len(shared)} fields, such as {sorted(shared)[0]}: "
+            "choose conditions that exclude one another."
+        )
+    where = resolve_device(device)
+    loaded = load_base(base, where)
+    loaded.check_channels(len(screen.channel_names), "The screen")
+    if nucleus_channel is None and cells == "auto":
+        nucleus_channel = guess_nucleus_channel(screen)
+    if not isinstance(cells, Cells):
+        both = screen.select(source.mask(screen.table) | target.mask(screen.table))
+        cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
+    crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop)
+    try:
+        tuned = yield from finetune(
+            loaded, crops.source, crops.target, tuple(screen.channel_names), settings, partial / "checkpoint.pt", resume
+        )
+    except torch.OutOfMemoryError as error:
+        from phenolens.runtime.errors import DeviceError
+
+        raise DeviceError(f"{where} has no memory left: halve the batch ({settings.batch}), or use the CPU.") from error
+    adapter = Adapter(
+        (source.text, target.text),
+        tuple(screen.channel_names),
+        crops.crop,
+        screen.pixel_size,
+        crops.intensity,
+        tuned.tokens,
+        tuned.lora,
+        tuned.config,
+        base,
+        nucleus_channel,
+        {
+            "settings": asdict(replace(settings, crop=crops.crop)),
+            "cells": {source.text: len(crops.source), target.text: len(crops.target)},
+            "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},
+            "saturated": [float(share) for share in crops.intensity.saturated],
+            "final_loss": tuned.loss,
+        },
+    )
+    adapter.save(out)
+    (partial / "checkpoint.pt").unlink(missing_ok=True)
+    partial.rmdir()
+    return adapter
