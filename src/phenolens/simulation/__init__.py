@@ -1,4 +1,4 @@
-"""Procedural cells whose true counterfactual is known: the same cell, with the same noise, under any treatment."""
+"""Procedural cells whose counterfactual is known: the same cell, with the same noise, under a treatment."""
 
 from phenolens.simulation.field import SimulatedField, simulate_field
 from phenolens.simulation.plates import PlateEffect, random_plate

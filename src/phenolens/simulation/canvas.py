@@ -36,7 +36,7 @@ class Canvas:
         self.smooth[patch.rows, patch.columns] += light
 
     def points(self, y: NDArray[Any], x: NDArray[Any], light: NDArray[Any], width: int = 0) -> None:
-        """Add points of `light` each at (y, x) in field px, drawn as spots of standard deviation ``WIDTHS[width]``."""
+        """Add `light` at points (y, x) in field px, as spots of standard deviation ``WIDTHS[width]``."""
         y, x, light = np.broadcast_arrays(y, x, light)
         self._points[width].append((y.ravel(), x.ravel(), light.ravel()))
 

@@ -25,7 +25,7 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
     ruffle = np.exp(
         0.8 * np.cos(PHI - rng.uniform(0, 2 * np.pi)) + 0.5 * np.cos(3 * PHI - rng.uniform(0, 2 * np.pi))
     )
-    # The same stuff in a smaller, thicker cell gives a brighter diffuse light; part of the filaments dissolves into it.
+    # The same stuff in a smaller, thicker cell is brighter, and part of the filaments dissolves into it.
     thicker = min(area(cell.outline) / area(outline), 2.5)
     diffuse = style.diffuse_strength * (0.45 + 0.55 * thicker) + 0.12 * state.filament_loss
     patch = patch_around(cell, outline.max(), canvas.shape)

@@ -34,12 +34,13 @@ class SimulatedField:
     image
         Grey levels, uint16 (3, H, W).
     nuclei
-        Label of the nucleus at each pixel, 0 for none, int32 (H, W). A cell has the same label under every treatment.
+        Label of the nucleus at each pixel, 0 for none, int32 (H, W). A cell has the same label under every
+        treatment.
     cells
         A row for each cell whose nucleus would show in the field untreated: label, y, x (nucleus centre, px),
-        nucleus_area (px in the field), border (nucleus cut by the field's edge), response (0 to 1), survives, and
-        truth that was not measured but drawn: cell_area, roundness, filament_light, nuclear_ratio, neurite_length,
-        golgi_spread, puncta (NaN where the style does not draw it, or the cell is lost).
+        nucleus_area (px in the field), border (nucleus cut by the field's edge), response (0 to 1), survives,
+        and truth that was not measured but drawn: cell_area, roundness, filament_light, nuclear_ratio,
+        neurite_length, golgi_spread, puncta (NaN where the style does not draw it, or the cell is lost).
     channel_names
         Names of the three channels.
     pixel_size
@@ -63,7 +64,7 @@ def simulate_field(
     n_cells: int | None = None,
     plate: PlateEffect | None = None,
 ) -> SimulatedField:
-    """Draw a field of cells. The same seed and style give the same cells and the same noise under every treatment.
+    """Draw a field of cells: the same ones, with the same noise, under every treatment.
 
     Parameters
     ----------
@@ -78,15 +79,16 @@ def simulate_field(
     shape
         Height and width (px).
     n_cells
-        Number of cells whose centre lies in the field; fewer where they do not fit. By default what the style's
-        confluence gives.
+        Number of cells whose centre lies in the field; fewer where they do not fit. By default what the
+        style's confluence gives.
     plate
         Plate effect; none by default.
 
     Raises
     ------
     ScreenError
-        If there is no such treatment, the dose is not in [0, 1], or the style does not show what the treatment changes.
+        If there is no such treatment, the dose is not in [0, 1], or the style does not show what the
+        treatment changes.
     """
     check_treatment(style, treatment, dose)
     shape = (int(shape[0]), int(shape[1]))
@@ -131,7 +133,7 @@ def _draw_cell(
 
 def _label(nuclei: NDArray[Any], cell: Cell, state: CellState) -> int:
     """Write the label of a cell that survives, and return how many pixels it has or would have."""
-    patch = patch_around(cell, cell.nucleus.max(), nuclei.shape)  # type: ignore[arg-type]
+    patch = patch_around(cell, cell.nucleus.max(), nuclei.shape)
     if patch is None:
         return 0
     inside = patch.inside(cell.nucleus) >= 0.5

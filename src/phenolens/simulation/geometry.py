@@ -1,4 +1,4 @@
-"""Places and outlines of cells. An outline is a radius for each of `ANGLES` directions around the nucleus's centre."""
+"""Places and outlines of cells; an outline is a radius in each of `ANGLES` directions from the centre."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -100,7 +100,7 @@ def _protrusions(rng: np.random.Generator, mean: float, radius: float) -> NDArra
 
 
 def cell_count(style: Style, shape: tuple[int, int]) -> int:
-    """Number of cells that a field of `shape` usually has in this style."""
+    """Count the cells that a field of `shape` usually has in this style."""
     territory = np.pi * (style.nucleus_radius * style.cell_ratio) ** 2
     count = style.confluence * shape[0] * shape[1] / territory
     densest = 160 * shape[0] * shape[1] / 512**2
@@ -108,10 +108,10 @@ def cell_count(style: Style, shape: tuple[int, int]) -> int:
 
 
 def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Choose whole-pixel places (n, 2) and nucleus radii (n,) without overlap of nuclei.
+    """Choose whole-pixel places (n, 2) and nucleus radii (n,), so that no nuclei overlap.
 
-    Cells are also placed in a margin around the field, so that the field's border cuts through cells. The first
-    `n_cells` that fit have their centre inside the field.
+    Cells are also placed in a margin around the field, so that the field's border cuts through cells. The
+    first `n_cells` that fit have their centre inside the field.
     """
     rng = np.random.default_rng([int(seed), 0x97ACE])
     margin = 1.2 * style.nucleus_radius * style.cell_ratio
@@ -207,7 +207,8 @@ def _bounded(
             half = np.where(along > 0, 0.5 * overlap * (away**2).sum(1)[:, None] / along, np.inf)
         outline = np.minimum(outline, half.min(0))
     outline = gaussian_filter1d(outline, ANGLES / 120, mode="wrap")
-    return np.minimum(np.maximum(outline, 1.15 * nucleus + 1.5), REACH - 4)
+    bounded: NDArray[Any] = np.minimum(np.maximum(outline, 1.15 * nucleus + 1.5), REACH - 4)
+    return bounded
 
 
 def outline_of(cell: Cell, state: CellState) -> NDArray[Any]:
@@ -260,11 +261,13 @@ class Patch:
     def inside(self, outline: NDArray[Any], softness: float = 1.0) -> NDArray[Any]:
         """How far each pixel is inside an outline: 1 inside, 0 outside, a ramp of `softness` px between."""
         limit = outline.astype(np.float32)[self.direction]
-        return np.clip((limit - self.radius) / np.float32(softness) + np.float32(0.5), 0, 1)
+        share: NDArray[Any] = np.clip((limit - self.radius) / np.float32(softness) + np.float32(0.5), 0, 1)
+        return share
 
     def fraction(self, outline: NDArray[Any]) -> NDArray[Any]:
         """Distance from the centre as a fraction of the outline's radius in that direction."""
-        return self.radius * (1 / outline).astype(np.float32)[self.direction]
+        out: NDArray[Any] = self.radius * (1 / outline).astype(np.float32)[self.direction]
+        return out
 
     def blob(self, y: float, x: float, size: float) -> NDArray[Any]:
         """Gaussian spot of height 1 at (y, x) relative to the cell's centre."""

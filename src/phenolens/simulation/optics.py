@@ -17,17 +17,19 @@ def _glow(light: NDArray[Any], radius: float) -> NDArray[Any]:
     padded = np.pad(light, ((0, -height % COARSE), (0, -width % COARSE)), mode="edge")
     small = padded.reshape(padded.shape[0] // COARSE, COARSE, padded.shape[1] // COARSE, COARSE).mean((1, 3))
     small = gaussian_filter(small, max(radius / COARSE, 0.7), mode="nearest", truncate=3)
-    return zoom(small, COARSE, order=1, mode="nearest", grid_mode=True)[:height, :width]  # type: ignore[no-any-return]
+    large: NDArray[Any] = zoom(small, COARSE, order=1, mode="nearest", grid_mode=True)
+    return large[:height, :width]
 
 
 def shading_field(style: Style, seed: int, shape: tuple[int, int]) -> NDArray[Any]:
-    """Illumination of a field, at most 1, float32 (H, W): brightest near the middle."""
+    """Draw the illumination of a field, at most 1, float32 (H, W): brightest near the middle."""
     rng = np.random.default_rng([int(seed), 0x5AAD])
     middle = rng.normal(0, 0.25, 2)
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None] - np.float32(middle[0])
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :] - np.float32(middle[1])
     field: NDArray[Any] = 1 - np.float32(style.shading / 2) * (y**2 + x**2)
-    return np.maximum(field, np.float32(0.2))
+    field = np.maximum(field, np.float32(0.2))
+    return field
 
 
 def photograph(
@@ -35,8 +37,8 @@ def photograph(
 ) -> NDArray[Any]:
     """Turn the light of one channel into grey levels.
 
-    The noise is one field of standard normal numbers for each seed and channel, scaled by the light: a pixel whose
-    light a treatment leaves alone keeps its grey level.
+    The noise is one field of standard normal numbers for each seed and channel, scaled by the light: a pixel
+    whose light a treatment leaves alone keeps its grey level.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from phenolens.simulation.treatments import CellState
 
 @dataclass(frozen=True)
 class OrganelleTruth:
-    """What is known of a cell's organelles: the Golgi's spread (px) and the number of puncta, NaN where not drawn."""
+    """What is known of a cell's organelles: spread of the Golgi (px), number of puncta; NaN if not drawn."""
 
     golgi_spread: float = float("nan")
     puncta: float = float("nan")

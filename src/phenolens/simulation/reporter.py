@@ -13,7 +13,7 @@ from phenolens.simulation.treatments import CellState
 def draw_reporter(
     canvas: Canvas, cell: Cell, style: Style, seed: int, state: CellState, nucleoli: Nucleoli
 ) -> float:
-    """Draw a reporter, whose total amount stays the same, and return its nuclear over cytoplasmic concentration."""
+    """Draw a reporter of constant total, and return its nuclear over cytoplasmic concentration."""
     rng = cell_rng(seed, cell.index, 4)
     outline = outline_of(cell, state)
     origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
@@ -40,4 +40,4 @@ def draw_reporter(
         nucleoplasm = (1 - 0.5 * nucleoli.shade(patch)) * (1 + 0.05 * texture)
         light = np.float32(cytoplasmic) * cytoplasm * (1 - inner) + np.float32(nuclear) * nucleoplasm * inner
         canvas.add(patch, cell.brightness[1] * patch.inside(outline, 1.6) * light)
-    return nuclear / cytoplasmic
+    return float(nuclear / cytoplasmic)

@@ -21,7 +21,7 @@ from phenolens.simulation.treatments import check_treatment
 
 @dataclass(frozen=True)
 class _Site:
-    """One field that is to be made: where it lies, and the dose that it and its truth get (0 for a control)."""
+    """One field to be made: where it lies, and the dose that it and its truth get (0 for a control)."""
 
     plate: int
     well: str
@@ -53,10 +53,10 @@ def simulate_screen(
 ) -> Job[Path]:
     """Simulate a screen: half of the wells of each plate are controls, the others are treated.
 
-    The folder is written whole or not at all. It holds ``screen.csv`` (a row a field: ``Metadata_`` columns, and
-    ``Image``, ``Truth`` and ``Labels`` relative to the table), ``images/``, ``labels/`` (nuclei), ``truth/`` (for a
-    control the same field treated, for a treated field the same one untreated), ``cells.csv`` and
-    ``truth/cells.csv`` (what is known of each cell) and ``provenance.json``.
+    The folder is written whole or not at all. It holds ``screen.csv`` (a row a field: ``Metadata_`` columns,
+    and ``Image``, ``Truth`` and ``Labels`` relative to the table), ``images/``, ``labels/`` (nuclei),
+    ``truth/`` (for a control the same field treated, for a treated field the same one untreated),
+    ``cells.csv`` and ``truth/cells.csv`` (what is known of each cell) and ``provenance.json``.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def simulate_screen(
     Raises
     ------
     ScreenError
-        If there is no such treatment, a dose is not in [0, 1], a number is too small, or `style` does not show what
-        the treatment changes.
+        If there is no such treatment, a dose is not in [0, 1], a number is too small, or `style` does not
+        show what the treatment changes.
     OutputError
         If the folder cannot be written.
     """
@@ -161,11 +161,12 @@ def _check(
         check_treatment(style, treatment, dose)
     if plates < 1 or sites < 1 or cells < 1:
         raise ScreenError(
-            f"A screen needs at least one plate, site and cell: got {plates}, {sites} and {cells}."
+            f"A screen needs at least one plate, site and cell: not {plates}, {sites}, {cells}."
         )
     if wells < 2 * plates:
         raise ScreenError(
-            f"{wells} wells on {plates} plates leave no control and treated well on each: ask for {2 * plates}."
+            f"{wells} wells on {plates} plates are too few for a control and a treated well on each: "
+            f"ask for {2 * plates}."
         )
     if -(-wells // plates) > 384:
         raise ScreenError(f"{wells} wells do not fit on {plates} plates of 384 wells: ask for more plates.")
@@ -185,8 +186,8 @@ def _plan(doses: list[float], wells: int, sites: int, plates: int, seed: int) ->
         columns = 12 if here <= 96 else 24
         effect = _plate(seed, plate)
         for well in range(here):
-            # Control and treated wells take turns, so that no side of the plate is all of one kind; every second
-            # plate begins with the other kind, which also evens out plates with an odd number of wells.
+            # Wells take turns, so that no side of a plate is all of one kind; every second plate begins with
+            # the other kind, which evens out plates with an odd number of wells.
             control = (well + plate) % 2 == 0
             dose = 0.0 if control else doses[treated % len(doses)]
             treated += not control

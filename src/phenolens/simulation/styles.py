@@ -25,7 +25,7 @@ NEEDS: dict[str, tuple[tuple[Second, ...] | None, tuple[Organelle, ...] | None]]
 
 @dataclass(frozen=True)
 class Style:
-    """Look of the cells and of the imaging of a screen. Lengths are in pixels, intensities relative to a bright cell.
+    """Look of the cells and of the imaging of a screen. Lengths are in px, light relative to a bright cell.
 
     Parameters
     ----------
@@ -36,21 +36,23 @@ class Style:
     nucleus_elongation, nucleus_irregularity
         Long over short axis minus 1, and relative amplitude of the outline's bumps.
     chromatin_contrast, chromatin_scale, nucleoli, chromocentres, nucleus_dome, nucleus_rim
-        Texture of the DNA: contrast and grain (px), mean number of dark nucleoli and bright chromocentres, fall of
-        the brightness towards the edge, and brightness of the rim.
+        Texture of the DNA: contrast and grain (px), mean number of dark nucleoli and bright chromocentres,
+        fall of the brightness towards the edge, and brightness of the rim.
     mitotic
         Share of cells with condensed, bright DNA.
     cell_ratio, cell_elongation, cell_irregularity, protrusions
-        Cell radius over nucleus radius, long over short axis minus 1, amplitude of bumps, mean number of protrusions.
+        Cell radius over nucleus radius, long over short axis minus 1, amplitude of bumps, mean number of
+        protrusions.
     microtubules_centred
-        Share of the microtubules that start at one organising centre; the others start all around the nucleus.
+        Share of the microtubules that start at one organising centre; the others start all around the
+        nucleus.
     confluence, clustering
         Share of the field that the cells would cover, and the chance that a cell sits beside another one.
     cell_dome
         How much thinner (dimmer) the cytoplasm is at its edge than around the nucleus, 0 to 1.
     filament_density, filament_strength, diffuse_strength, rim_strength, cytoplasm_texture
-        Number of filaments relative to the usual one, and brightness of filaments, diffuse part, cortical rim and
-        texture of the second channel.
+        Number of filaments relative to the usual one, and brightness of filaments, diffuse part, cortical rim
+        and texture of the second channel.
     nuclear_ratio, nuclear_ratio_treated
         Nuclear over cytoplasmic concentration of the reporter at rest, and where it is fully moved.
     neurite_count, neurite_length
@@ -72,8 +74,8 @@ class Style:
     debris
         Mean number of bright specks and blurred floating cells in 512 x 512 px.
     background, shading, bleed
-        Background relative to a bright cell, loss of light at the corners, and share of each channel that shows in
-        the next one.
+        Background relative to a bright cell, loss of light at the corners, and share of each channel that
+        shows in the next one.
     gain, offset, ceiling
         Grey levels of a bright pixel, of no light, and the largest that the camera gives.
     pixel_size

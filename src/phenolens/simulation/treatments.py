@@ -83,8 +83,8 @@ def check_treatment(style: Style, treatment: str | None, dose: float) -> None:
     Raises
     ------
     ScreenError
-        If there is no such treatment, the dose is not between 0 and 1, or the style's channels do not show what the
-        treatment acts on.
+        If there is no such treatment, the dose is not between 0 and 1, or the style's channels do not show
+        what the treatment acts on.
     """
     if not (np.isfinite(dose) and 0 <= dose <= 1):
         raise ScreenError(f"The dose {dose} is not between 0 and 1.")
@@ -97,11 +97,11 @@ def check_treatment(style: Style, treatment: str | None, dose: float) -> None:
     seconds, organelles = NEEDS[treatment]
     if seconds is not None and style.second not in seconds:
         raise ScreenError(
-            f"The treatment {treatment!r} needs {' or '.join(seconds)} in the second channel, but this style shows "
-            f"{style.second}: draw a style with style_for({treatment!r}, seed)."
+            f"The treatment {treatment!r} needs {' or '.join(seconds)} in the second channel, but this style "
+            f"shows {style.second}: draw a style with style_for({treatment!r}, seed)."
         )
     if organelles is not None and style.organelle not in organelles:
         raise ScreenError(
-            f"The treatment {treatment!r} needs {' or '.join(organelles)} in the third channel, but this style shows "
-            f"{style.organelle}: draw a style with style_for({treatment!r}, seed)."
+            f"The treatment {treatment!r} needs {' or '.join(organelles)} in the third channel, but this "
+            f"style shows {style.organelle}: draw a style with style_for({treatment!r}, seed)."
         )
