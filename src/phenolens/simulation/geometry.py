@@ -107,6 +107,11 @@ def cell_count(style: Style, shape: tuple[int, int]) -> int:
     return max(1, round(min(count, densest)))
 
 
+def _reach(radii: NDArray[Any], style: Style) -> NDArray[Any]:
+    """Largest distance from its centre at which a nucleus of a given mean radius may lie."""
+    return 1.08 * np.sqrt(1 + style.nucleus_elongation) * radii
+
+
 def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Choose whole-pixel places (n, 2) and nucleus radii (n,), so that no nuclei overlap.
 
@@ -120,7 +125,7 @@ def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tupl
     total = n_cells + outer
     radii = style.nucleus_radius * np.exp(style.nucleus_spread * rng.standard_normal(2 * total))
     radii = np.clip(radii, 0.6 * style.nucleus_radius, 1.7 * style.nucleus_radius)
-    reach = radii * np.sqrt(1 + style.nucleus_elongation) * 1.08
+    reach = _reach(radii, style)
     centres = np.empty((total, 2))
     kept: list[int] = []
     inside = 0
@@ -163,6 +168,7 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
         axis = rng.uniform(0, 2 * np.pi)
         stretch = style.nucleus_elongation * rng.uniform(0.3, 1.0)
         nucleus = _smooth_outline(rng, radius, stretch, 2 * style.nucleus_irregularity, axis, 1.6)
+        nucleus = np.minimum(nucleus, _reach(radius, style))
         size = radius * style.cell_ratio * np.exp(0.15 * rng.standard_normal())
         long = style.cell_elongation * rng.uniform(0.2, 1.3)
         outline = _smooth_outline(
