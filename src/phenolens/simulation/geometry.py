@@ -109,7 +109,8 @@ def cell_count(style: Style, shape: tuple[int, int]) -> int:
 
 def _reach(radii: NDArray[Any], style: Style) -> NDArray[Any]:
     """Largest distance from its centre at which a nucleus of a given mean radius may lie."""
-    return 1.08 * np.sqrt(1 + style.nucleus_elongation) * radii
+    reach: NDArray[Any] = 1.08 * np.sqrt(1 + style.nucleus_elongation) * radii
+    return reach
 
 
 def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -178,6 +179,8 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
         mitotic = bool(rng.random() < style.mitotic)
         if mitotic:
             outline = 0.85 * size + 0.08 * (outline - size)
+            nucleus = _smooth_outline(rng, 0.6 * radius, 1.3, 0.06, axis, 0.7)
+            nucleus = np.minimum(nucleus, _reach(radius, style))
         wobble = 1 + 0.06 * np.cos(PHI[None] * [[5], [9], [14]] + rng.uniform(0, 2 * np.pi, (3, 1))).sum(0)
         outline = _bounded(outline, nucleus, centres, index, rng.uniform(0.95, 1.12) * wobble)
         overall = rng.standard_normal()

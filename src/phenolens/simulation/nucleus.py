@@ -49,13 +49,13 @@ def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: 
     origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
     centres = spots_inside(rng, cell.nucleus, int(min(rng.poisson(style.chromocentres), 20)), 0.85)
     sizes = rng.uniform(0.05, 0.11, len(centres)) * style.nucleus_radius
-    plate = rng.uniform(0, np.pi)
     patch = patch_around(cell, cell.nucleus.max() + 2, canvas.shape)
     if patch is None:
         return
     inside = patch.inside(cell.nucleus, 1.4)
     if cell.mitotic:
-        canvas.add(patch, _condensed(patch, cell, plate, origin))
+        ragged = grain(2.0, origin, patch.top, patch.left, *patch.radius.shape)
+        canvas.add(patch, np.float32(1.4 * cell.brightness[0]) * inside * (1 + 0.1 * ragged))
         return
     out = patch.fraction(cell.nucleus)
     light = (
@@ -71,15 +71,3 @@ def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: 
     for (y, x), spot in zip(centres, sizes, strict=True):
         light += 0.9 * patch.blob(float(y), float(x), max(float(spot), 0.7))
     canvas.add(patch, 0.75 * cell.brightness[0] * inside * light)
-
-
-def _condensed(patch: Patch, cell: Cell, plate: float, origin: tuple[int, int]) -> NDArray[Any]:
-    radius = np.sqrt(np.mean(cell.nucleus**2))
-    y = np.arange(patch.top, patch.top + patch.radius.shape[0])[:, None]
-    x = np.arange(patch.left, patch.left + patch.radius.shape[1])[None, :]
-    along = y * np.sin(plate) + x * np.cos(plate)
-    across = y * np.cos(plate) - x * np.sin(plate)
-    ragged = 1 + 0.12 * grain(3.0, origin, patch.top, patch.left, *patch.radius.shape)
-    inside = np.clip((1 - np.hypot(along / (0.85 * radius), across / (0.38 * radius)) * ragged) * 4, 0, 1)
-    light: NDArray[Any] = (1.5 * cell.brightness[0] * inside).astype(np.float32)
-    return light

@@ -194,7 +194,7 @@ def random_style(seed: int) -> Style:
         rim_strength=_between(rng, 0.1, 1.0),
         cytoplasm_texture=_between(rng, 0.03, 0.28),
         nuclear_ratio=_between(rng, 0.3, 0.9, log=True),
-        nuclear_ratio_treated=_between(rng, 2.2, 6.0, log=True),
+        nuclear_ratio_treated=_between(rng, 3.0, 9.0, log=True),
         neurite_count=_between(rng, 2.0, 5.5),
         neurite_length=_between(rng, 5.0, 13.0),
         organelle_count=_between(rng, 0.5, 2.0, log=True),
