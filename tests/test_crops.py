@@ -31,7 +31,9 @@ def test_cut_inside_is_a_slice_and_does_not_share_memory():
 def test_cut_over_the_border_reflects_as_numpy_does(y, x, size):
     plane = np.random.default_rng(0).integers(0, 255, (1, 6, 11), dtype=np.uint8)
     padded = np.pad(plane, ((0, 0), (60, 60), (60, 60)), mode="reflect")
-    np.testing.assert_array_equal(cut(plane, Window(y, x, size)), padded[:, 60 + y : 60 + y + size, 60 + x : 60 + x + size])
+    np.testing.assert_array_equal(
+        cut(plane, Window(y, x, size)), padded[:, 60 + y : 60 + y + size, 60 + x : 60 + x + size]
+    )
 
 
 def test_resample_keeps_constants_and_is_identity_at_its_own_size():
@@ -96,6 +98,8 @@ def test_cutting_then_pasting_the_missing_part_restores_the_image():
     rng = np.random.default_rng(5)
     before, after = rng.integers(0, 65535, (2, 3, 20, 20), dtype=np.uint16)
     window = Window(-3, 12, 16)
-    result = paste(before, window, cut(after, window).astype(np.float32) - cut(before, window).astype(np.float32))
+    result = paste(
+        before, window, cut(after, window).astype(np.float32) - cut(before, window).astype(np.float32)
+    )
     np.testing.assert_array_equal(result[:, :13, 12:], after[:, :13, 12:])
     np.testing.assert_array_equal(result[:, :, :12], before[:, :, :12])

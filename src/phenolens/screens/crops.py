@@ -1,4 +1,4 @@
-"""Cut square windows around cells out of a field, bring them to the size of a model, and paste changes back."""
+"""Cut square windows around cells, bring them to the size of a model, and paste changes back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Window:
-    """A square of a field: top-left pixel (`y`, `x`), which may lie outside, and the `size` of its side in pixels."""
+    """A square of a field: top-left pixel (`y`, `x`), which may lie outside, and `size` of its side in pixels."""
 
     y: int
     x: int
@@ -20,7 +20,10 @@ class Window:
 
 
 def window_at(y: float, x: float, size: int) -> Window:
-    """Return the window of `size` pixels a side whose middle is nearest to (`y`, `x`) (pixel centres are integers)."""
+    """Return the window of `size` pixels a side whose middle is nearest to (`y`, `x`).
+
+    Pixel centres are at integers.
+    """
     if size < 1:
         raise ValueError("A window is at least one pixel wide.")
     corner = (size - 1) / 2
@@ -51,7 +54,7 @@ def resample(crops: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 
 def feather(size: int, margin: float) -> NDArray[np.float32]:
-    """Return weights (size, size), 1 inside and falling smoothly to 0 on the outermost pixels over `margin` pixels."""
+    """Return weights (size, size): 1 inside, falling smoothly over `margin` pixels to 0 on the outermost."""
     if margin <= 0:
         return np.ones((size, size), np.float32)
     index = np.arange(size)
@@ -63,8 +66,8 @@ def feather(size: int, margin: float) -> NDArray[np.float32]:
 def paste(plane: NDArray[Any], window: Window, difference: NDArray[Any]) -> NDArray[Any]:
     """Add `difference` (C, size, size), in intensity units, to `plane` (C, H, W) at `window`.
 
-    Parts of the window outside the plane are dropped. Integers are rounded and held to the range of their dtype. A pixel
-    whose difference is zero keeps its value bit for bit.
+    Parts of the window outside the plane are dropped. Integers are rounded and held to the range of their
+    dtype. A pixel whose difference is zero keeps its value bit for bit.
 
     Returns
     -------
@@ -72,7 +75,9 @@ def paste(plane: NDArray[Any], window: Window, difference: NDArray[Any]) -> NDAr
         A new array of the plane's dtype.
     """
     if difference.shape[-2:] != (window.size, window.size):
-        raise ValueError(f"A difference of shape {difference.shape} does not fit a window of {window.size} pixels.")
+        raise ValueError(
+            f"A difference of shape {difference.shape} does not fit a window of {window.size} pixels."
+        )
     result = plane.copy()
     height, width = plane.shape[-2:]
     top, left = max(window.y, 0), max(window.x, 0)
@@ -94,7 +99,7 @@ def paste(plane: NDArray[Any], window: Window, difference: NDArray[Any]) -> NDAr
 
 
 def _reflected(start: int, count: int, length: int) -> NDArray[np.int64]:
-    """Indices start..start+count of an axis of `length`, reflected at both ends without repeating the last pixel."""
+    """Indices start..start+count of an axis of `length`, reflected without repeating the last pixel."""
     if length == 1:
         return np.zeros(count, np.int64)
     index = np.arange(start, start + count) % (2 * length - 2)
@@ -103,7 +108,7 @@ def _reflected(start: int, count: int, length: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=64)
 def _resampling(source: int, target: int) -> NDArray[np.float32]:
-    """Matrix (target, source) of the cubic filter (a = -1/2), widened to the target's spacing when shrinking."""
+    """Matrix (target, source) of the cubic filter (a = -1/2), widened when shrinking."""
     scale = source / target
     width = max(scale, 1.0)
     centre = (np.arange(target) + 0.5) * scale - 0.5
@@ -120,6 +125,6 @@ def _resampling(source: int, target: int) -> NDArray[np.float32]:
 
 
 def _folded(position: NDArray[Any], length: int) -> NDArray[np.int64]:
-    """Reflect positions at the pixel edges (repeating the last pixel), so that a constant stays a constant."""
+    """Reflect positions at the outer pixel edges (repeating the last pixel)."""
     index = position % (2 * length)
     return np.asarray(np.minimum(index, 2 * length - 1 - index), np.int64)

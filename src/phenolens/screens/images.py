@@ -1,0 +1,223 @@
+"""One field's image with its axes, channel names and physical size, read from TIFF, OME-TIFF or PNG."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phenolens.runtime.errors import ImageError
+from phenolens.screens.tiffs import read_tiff
+
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".bmp", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class FieldImage:
+    """The pixels of one field.
+
+    Parameters
+    ----------
+    data
+        numpy array, or dask array where the file is large (its pixels are read when asked for).
+    axes
+        One letter an axis of `data` in its order, of ``TCZYX``; Y and X are the last two.
+    channel_names
+        One name a channel; ``Channel 1``, ``Channel 2``... where the file has none.
+    pixel_size
+        Micrometres a pixel in Y and X, or None where the file does not say.
+    z_spacing
+        Micrometres between planes of a stack, or None.
+    """
+
+    data: Any
+    axes: str
+    channel_names: tuple[str, ...] = ()
+    pixel_size: tuple[float, float] | None = None
+    z_spacing: float | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            len(self.axes) != self.data.ndim
+            or set(self.axes) - set("TCZYX")
+            or len(set(self.axes)) != len(self.axes)
+        ):
+            raise ImageError(
+                f"Axes {self.axes!r} do not name each axis of an image of shape {self.data.shape}."
+            )
+        if not self.axes.endswith("YX"):
+            raise ImageError(f"The last two axes of an image are Y and X; these are {self.axes!r}.")
+        if not self.channel_names:
+            names = tuple(f"Channel {number + 1}" for number in range(self.n_channels))
+            object.__setattr__(self, "channel_names", names)
+        if len(self.channel_names) != self.n_channels:
+            raise ImageError(
+                f"An image of {self.n_channels} channels has {len(self.channel_names)} channel names: "
+                f"{', '.join(self.channel_names)}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of `data`."""
+        return tuple(int(length) for length in self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the pixels, as in the file."""
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
+
+    def length(self, axis: str) -> int:
+        """Return the length of an axis of ``TCZYX``, 1 where the image does not have it."""
+        return int(self.data.shape[self.axes.index(axis)]) if axis in self.axes else 1
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels, 1 without a channel axis."""
+        return self.length("C")
+
+    def plane(self, t: int = 0, z: int = 0) -> NDArray[Any]:
+        """Read the plane (C, Y, X) at time `t` and depth `z`, in the file's dtype; the caller owns it.
+
+        Raises
+        ------
+        ImageError
+            There is no such time or depth, or the file turns out to be broken.
+        """
+        for axis, wanted, word in (("T", t, "time"), ("Z", z, "depth")):
+            if not 0 <= wanted < self.length(axis):
+                raise ImageError(
+                    f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0)."
+                )
+        at = {"T": t, "Z": z}
+        plane = np.array(self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)])
+        plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
+        return plane if plane.ndim == 3 else plane[None]
+
+    def positions(self) -> Iterator[tuple[int, int]]:
+        """Iterate over (t, z) of all planes, times outermost."""
+        return ((t, z) for t in range(self.length("T")) for z in range(self.length("Z")))
+
+    def restacked(self, planes: Iterable[NDArray[Any]]) -> FieldImage:
+        """Return an image with these axes from `planes` (C, Y, X), given in the order of `positions`.
+
+        The inverse of reading all planes: shape and axes are those of this image.
+        """
+        stack = np.stack(list(planes))
+        whole = stack.reshape(self.length("T"), self.length("Z"), *stack.shape[1:]).transpose(0, 2, 1, 3, 4)
+        # from TCZYX to the order of this image, without the axes that it does not have
+        whole = whole.reshape(
+            [length for axis, length in zip("TCZYX", whole.shape, strict=True) if axis in self.axes]
+        )
+        present = [axis for axis in "TCZYX" if axis in self.axes]
+        return replace(self, data=whole.transpose([present.index(axis) for axis in self.axes]))
+
+
+def read_image(path: str | os.PathLike[str]) -> FieldImage:
+    """Read a TIFF, OME-TIFF, PNG, BMP or JPEG file.
+
+    Axes, channel names and pixel size come from the file (OME-XML, ImageJ, MetaSeries). Of a TIFF larger than
+    64 MiB the pixels are read when they are asked for. Colour becomes three channels; transparency is dropped.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, broken, or not an image of these kinds.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder, not an image.")
+    if not path.exists():
+        raise ImageError(f"There is no image {path}.")
+    if suffix not in IMAGE_SUFFIXES:
+        raise ImageError(f"{path} is not an image that can be read; use TIFF, OME-TIFF or PNG.")
+    if path.stat().st_size == 0:
+        raise ImageError(f"The image {path} is empty (0 bytes); copy it again from its source.")
+    if suffix in TIFF_SUFFIXES:
+        content = read_tiff(path)
+        return FieldImage(
+            content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing
+        )
+    return _from_pixels(_read_picture(path, suffix), path)
+
+
+def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> FieldImage:
+    """Read files of one channel each as one image with channels `names`, in that order.
+
+    Raises
+    ------
+    ImageError
+        A file is missing, broken, has several channels or another size or type than the first.
+    """
+    images = [_single_channel(Path(path)) for path in paths]
+    first = images[0]
+    for path, image in zip(paths, images, strict=True):
+        if (image.axes, image.shape, image.dtype) != (first.axes, first.shape, first.dtype):
+            raise ImageError(
+                f"{path} is {image.dtype} of shape {image.shape} ({image.axes}), but the first channel, {paths[0]}, "
+                f"is {first.dtype} of shape {first.shape} ({first.axes}); the channels of a field must agree."
+            )
+    at = int(first.axes.startswith("T"))
+    if all(isinstance(image.data, np.ndarray) for image in images):
+        data: Any = np.stack([image.data for image in images], axis=at)
+    else:
+        import dask.array as da
+
+        data = da.stack([image.data for image in images], axis=at)  # type: ignore[no-untyped-call]
+    known = next((image for image in images if image.pixel_size is not None), first)
+    return FieldImage(
+        data, first.axes[:at] + "C" + first.axes[at:], tuple(names), known.pixel_size, known.z_spacing
+    )
+
+
+def _single_channel(path: Path) -> FieldImage:
+    image = read_image(path)
+    if "C" not in image.axes:
+        return image
+    at = image.axes.index("C")
+    first = image.data[(slice(None),) * at + (0,)]
+    # Programs save grey as colour with three equal channels: that is one channel.
+    for number in range(1, image.n_channels):
+        if not bool((image.data[(slice(None),) * at + (number,)] == first).all()):
+            raise ImageError(
+                f"{path} has {image.n_channels} channels, where the table expects one; use an Image column."
+            )
+    return replace(image, data=first, axes=image.axes.replace("C", ""), channel_names=())
+
+
+def _read_picture(path: Path, suffix: str) -> NDArray[Any]:
+    try:
+        if suffix == ".png":  # Pillow would cut 16-bit colour down to 8 bits
+            from imagecodecs import png_decode
+
+            return np.asarray(png_decode(path.read_bytes()))
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            if picture.mode == "P":  # a palette, most often of greys
+                pixels = np.asarray(picture.convert("RGB"))
+                return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels
+            return np.asarray(picture)
+    except Exception as error:  # decoders raise whatever a broken file leads them to
+        raise ImageError(f"The image {path} cannot be read, it may be damaged ({error}).") from error
+
+
+def _from_pixels(pixels: NDArray[Any], path: Path) -> FieldImage:
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.ndim == 2:
+        return FieldImage(pixels, "YX")
+    if pixels.ndim == 3 and pixels.shape[2] in (1, 2):  # grey, perhaps with transparency
+        return FieldImage(np.ascontiguousarray(pixels[..., 0]), "YX")
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
+        return FieldImage(
+            np.ascontiguousarray(pixels[..., :3].transpose(2, 0, 1)), "CYX", ("red", "green", "blue")
+        )
+    raise ImageError(f"{path} has pixels of shape {pixels.shape}, which is neither grey nor colour.")
