@@ -1,5 +1,6 @@
 """Simulated cells: the same cell under every treatment, effects that grow with dose, screens on disk."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def near(field: SimulatedField, cell: "pd.Series[float]", reach: float) -> np.nd
 
 def test_field_has_three_channels_of_whole_numbers_and_labelled_nuclei() -> None:
     field = simulate_field(CLEAR, 1, shape=(160, 224), n_cells=9)
-    assert field.image.shape == (3, 160, 224) and field.image.dtype == np.uint16
-    assert field.nuclei.shape == (160, 224) and field.nuclei.dtype == np.int32
+    assert field.image.shape == (3, 160, 224)
+    assert field.image.dtype == np.uint16
+    assert field.nuclei.shape == (160, 224)
+    assert field.nuclei.dtype == np.int32
     assert field.channel_names == ("DNA", "Cytoskeleton", "Organelle")
     assert field.pixel_size == CLEAR.pixel_size
     inside = field.cells[~field.cells.border]
@@ -104,10 +107,12 @@ def test_random_styles_vary_widely() -> None:
     assert {style.second for style in styles} == {"actin", "tubulin", "reporter", "neurites"}
     assert {style.organelle for style in styles} == {"golgi", "puncta", "network", "membrane"}
     radii = [style.nucleus_radius for style in styles]
-    assert min(radii) < 8.5 and max(radii) > 16.5
+    assert min(radii) < 8.5
+    assert max(radii) > 16.5
     assert {style.ceiling for style in styles} == {255, 65535}
     photons = [style.photons for style in styles]
-    assert min(photons) < 60 and max(photons) > 2000
+    assert min(photons) < 60
+    assert max(photons) > 2000
 
 
 @pytest.mark.parametrize("treatment", TREATMENTS)
@@ -155,7 +160,8 @@ def test_pixels_far_from_changed_cells_are_identical() -> None:
     close = np.zeros(SHAPE, bool)
     for _, cell in control.cells.iterrows():
         close |= near(control, cell, reach)
-    assert changed.any() and not (changed & ~close).any()
+    assert changed.any()
+    assert not (changed & ~close).any()
 
 
 def test_noise_is_shared_between_conditions() -> None:
@@ -176,14 +182,15 @@ def test_cells_of_a_field_keep_labels_places_and_response() -> None:
     control, treated = field_at("latrunculin", 0.0), field_at("latrunculin", 1.0)
     same = ["label", "y", "x", "response", "nucleus_area", "border"]
     pd.testing.assert_frame_equal(control.cells[same], treated.cells[same])
-    assert control.cells.response.between(0, 1).all() and control.cells.response.nunique() > 1
+    assert control.cells.response.between(0, 1).all()
+    assert control.cells.response.nunique() > 1
 
 
 def test_latrunculin_takes_cells_one_after_the_other() -> None:
     alive = [
         set(f.cells.label[f.cells.survives]) for f in (field_at("latrunculin", d, n_cells=30) for d in DOSES)
     ]
-    for less, more in zip(alive, alive[1:], strict=False):
+    for less, more in itertools.pairwise(alive):
         assert more <= less
     assert 0.3 * len(alive[0]) < len(alive[-1]) < 0.85 * len(alive[0])
 
@@ -209,9 +216,12 @@ def test_latrunculin_rounds_cells_and_takes_their_filaments(second: str) -> None
     roundness = [f.cells.roundness[stay].mean() for f in fields]
     filaments = [f.cells.filament_light[stay].mean() for f in fields]
     sizes = [f.cells.cell_area[stay].mean() for f in fields]
-    assert (np.diff(roundness) > 0).all() and roundness[-1] > 0.85
-    assert (np.diff(filaments) < 0).all() and filaments[-1] < 0.15 * filaments[0]
-    assert (np.diff(sizes) < 0).all() and sizes[-1] < 0.7 * sizes[0]
+    assert (np.diff(roundness) > 0).all()
+    assert roundness[-1] > 0.85
+    assert (np.diff(filaments) < 0).all()
+    assert filaments[-1] < 0.15 * filaments[0]
+    assert (np.diff(sizes) < 0).all()
+    assert sizes[-1] < 0.7 * sizes[0]
 
 
 def measured_ratio(field: SimulatedField) -> float:
@@ -235,7 +245,8 @@ def test_translocation_raises_the_nuclear_ratio_in_truth_and_in_pixels() -> None
     assert (np.diff(truth, axis=0) > 0).all()
     measured = [measured_ratio(f) for f in fields]
     assert (np.diff(measured) > 0).all()
-    assert measured[0] < 0.8 and measured[-1] > 1.5
+    assert measured[0] < 0.8
+    assert measured[-1] > 1.5
 
 
 def test_translocation_keeps_the_amount_of_reporter() -> None:
@@ -249,7 +260,8 @@ def test_lrrk2_shortens_neurites_and_adds_puncta() -> None:
     assert (np.diff(length, axis=0) <= 0).all()
     assert length[-1].sum() < 0.65 * length[0].sum()
     puncta = [f.cells.puncta.sum() for f in fields]
-    assert (np.diff(puncta) > 0).all() and puncta[-1] > 1.2 * puncta[0]
+    assert (np.diff(puncta) > 0).all()
+    assert puncta[-1] > 1.2 * puncta[0]
     light = [f.image[1].mean() for f in fields]
     assert (np.diff(light) < 0).all()
 
@@ -257,7 +269,8 @@ def test_lrrk2_shortens_neurites_and_adds_puncta() -> None:
 def test_nocodazole_scatters_the_golgi() -> None:
     fields = [field_at("nocodazole", dose) for dose in DOSES]
     spread = [f.cells.golgi_spread.median() for f in fields]
-    assert (np.diff(spread) > 0).all() and spread[-1] > 1.8 * spread[0]
+    assert (np.diff(spread) > 0).all()
+    assert spread[-1] > 1.8 * spread[0]
     # Scattered over the cell, its brightest pixels lose light.
     assert np.percentile(fields[-1].image[2], 99.5) < np.percentile(fields[0].image[2], 99.5)
 
@@ -344,7 +357,8 @@ def test_a_screen_has_its_table_images_truth_and_labels(screen: Path) -> None:
             with tifffile.TiffFile(screen / path) as file:
                 series = file.series[0]
                 assert (series.axes, series.shape, series.dtype) == ("CYX", (3, 96, 112), np.uint16)
-                assert 'Name="Reporter"' in file.ome_metadata and 'PhysicalSizeX="' in file.ome_metadata
+                assert 'Name="Reporter"' in file.ome_metadata
+                assert 'PhysicalSizeX="' in file.ome_metadata
         assert tifffile.imread(screen / row.Labels).shape == (96, 112)
     assert (screen / "provenance.json").exists()
 
@@ -389,7 +403,8 @@ def test_a_cancelled_screen_leaves_what_was_there(tmp_path: Path) -> None:
     (out / "note.txt").write_text("mine")
     job = simulate_screen(out, "null", wells=4, cells=3, shape=(64, 64))
     first = next(job)
-    assert isinstance(first, Progress) and first.total == 4
+    assert isinstance(first, Progress)
+    assert first.total == 4
     next(job)
     job.close()
     assert [p.name for p in tmp_path.iterdir()] == ["screen"]
