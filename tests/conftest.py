@@ -1,0 +1,72 @@
+"""What all tests share: a display for windows, and where the real images lie."""
+
+import os
+from collections.abc import Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from display import has_display, virtual_display
+
+QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
+_session = ExitStack()
+_no_display = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real images beside the checkout, or that of PHENOLENS_SHARED_DATA."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("PHENOLENS_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}; set PHENOLENS_SHARED_DATA to their folder")
+    return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever uses Qt, so that nobody has to remember it."""
+    for item in items:
+        if QT_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("window")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start a display where the chosen tests need one and there is none."""
+    wanted = any(item.get_closest_marker("window") for item in session.items)
+    if not wanted or has_display() or session.config.option.collectonly:
+        return
+    try:
+        _session.enter_context(virtual_display())
+    except (RuntimeError, OSError) as error:
+        session.config.stash[_no_display] = str(error)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip window tests, before any fixture opens one, where there is no display."""
+    if item.get_closest_marker("window") and (reason := item.config.stash.get(_no_display, "")):
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a window test that was skipped fail where CI=true: there a display is promised."""
+    report = yield
+    expected = hasattr(report, "wasxfail")
+    if (
+        report.skipped
+        and not expected
+        and item.get_closest_marker("window")
+        and os.environ.get("CI") == "true"
+    ):
+        report.outcome = "failed"
+        report.longrepr = f"a window test was skipped in CI: {report.longrepr}"
+    return report
+
+
+def pytest_unconfigure() -> None:
+    """Stop the display."""
+    _session.close()
