@@ -29,6 +29,7 @@ class Base:
     card: dict[str, Any] = field(default_factory=dict)
     name: str = "compact"
     device: str = "cpu"
+    folder: Path | None = None
 
     @property
     def latents_per_channel(self) -> int:
@@ -147,6 +148,7 @@ def load_base(name: str | Path = "compact", device: str = "cpu") -> Base:
         card,
         str(name),
         device,
+        folder,
     )
 
 

@@ -73,7 +73,7 @@ def translate_screen(
     # Written first, so that a run that goes on knows what it goes on with.
     write_provenance(
         out, synthetic=True, device=where, conditions=list(adapter.conditions), base=adapter.base,
-        base_hash=translator.base.card.get("sha256"), intensity=adapter.intensity.to_dict(),
+        base_hash=sha256_of(translator.base.folder) if translator.base.folder else None, intensity=adapter.intensity.to_dict(),
         inputs=[field.key for field in screen], **settings,
     )  # fmt: skip
     wanted = sorted({*settings["strengths"], 1.0})

@@ -111,6 +111,7 @@ def finetune_screen(
     loaded.check_channels(len(screen.channel_names), "The screen")
     if nucleus_channel is None and cells == "auto":
         nucleus_channel = guess_nucleus_channel(screen)
+    found = "given" if isinstance(cells, Cells) else str(cells)
     if not isinstance(cells, Cells):
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
@@ -135,6 +136,7 @@ def finetune_screen(
         base,
         nucleus_channel,
         {
+            "cells_found": found,
             "settings": asdict(replace(settings, crop=crops.crop)),
             "cells": {source.text: len(crops.source), target.text: len(crops.target)},
             "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},

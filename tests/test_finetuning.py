@@ -1,0 +1,146 @@
+"""Fine-tuning: it learns, resumes exactly, keeps what was learnt, and says what is wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_base import make_tiny_base
+
+from phenolens.runtime.errors import CellError, ModelError, OutputError, ScreenError
+from phenolens.runtime.progress import finish
+from phenolens.screens.conditions import Condition
+from phenolens.screens.table import screen_from_arrays
+from phenolens.translation.adapter import Adapter
+from phenolens.translation.base import load_base
+from phenolens.translation.finetuning import FinetuneSettings, Preview, finetune
+from phenolens.translation.training_set import finetune_screen
+
+SETTINGS = FinetuneSettings(steps=6, batch=4, rank=2, preview_every=3, checkpoint_every=2, crop=64, max_cells=20)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def crops(seed: int, level: float, n: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (level + 0.1 * rng.standard_normal((n, 2, 64, 64))).astype(np.float32)
+
+
+def screen(bright: int = 120):
+    rng = np.random.default_rng(0)
+    images = {f"A0{i}": rng.integers(0, 60, (2, 96, 96)).astype(np.uint8) for i in range(1, 3)}
+    images |= {f"B0{i}": rng.integers(60, bright, (2, 96, 96)).astype(np.uint8) for i in range(1, 3)}
+    roles = {key: {"Metadata_Role": "negative control" if key[0] == "A" else "treated"} for key in images}
+    return screen_from_arrays(images, ("Reporter", "DNA"), metadata=roles, pixel_size=0.5)
+
+
+CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_resumed_run_gives_the_weights_of_an_uninterrupted_one(tiny, tmp_path):
+    whole = finish(finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, tmp_path / "whole.pt"))
+    part = tmp_path / "part.pt"
+    job = finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, part)
+    for progress in job:
+        if progress.message == "Fine-tuning" and progress.step == 3:
+            job.close()
+            break
+    assert torch.load(part, weights_only=True)["step"] == 3
+    again = finish(
+        finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, part, resume=True)
+    )
+    assert same(whole.lora, again.lora)
+    assert torch.equal(whole.tokens, again.tokens)
+
+
+def test_closing_within_a_preview_loses_no_step(tiny, tmp_path):
+    job = finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, tmp_path / "c.pt")
+    for progress in job:
+        if progress.message == "Translating a preview":
+            break
+    job.close()
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["step"] == 3
+
+
+def test_a_fresh_adapter_changes_nothing_and_training_moves_it(tiny, tmp_path):
+    base = load_base(tiny)
+    x, t, tokens = torch.randn(1, 8, 16, 16), torch.tensor([400]), torch.zeros(1, 2, base.token_size)
+    before = base.predict(x, t, tokens)
+    tuned = finish(finetune(base, crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, tmp_path / "c.pt"))
+    assert not torch.equal(tuned.tokens[1], tuned.tokens[2])
+    assert not torch.allclose(before, base.predict(x, t, tokens), atol=1e-6)
+
+
+def test_loss_falls(tiny, tmp_path):
+    settings = replace(SETTINGS, steps=60, preview_every=0, batch=8)
+    losses = []
+    finish(
+        finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), settings, tmp_path / "c.pt"),
+        lambda p: losses.append(p.values["loss"]) if p.values else None,
+    )
+    assert np.mean(losses[-15:]) < 0.9 * np.mean(losses[:15])
+
+
+def test_resuming_with_other_settings_is_refused(tiny, tmp_path):
+    job = finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, tmp_path / "c.pt")
+    for progress in job:
+        if progress.step == 2:
+            job.close()
+            break
+    other = replace(SETTINGS, rank=4)
+    with pytest.raises(ModelError, match="other settings"):
+        finish(finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), other, tmp_path / "c.pt", resume=True))
+
+
+def test_adapter_folder_round_trip(tiny, tmp_path):
+    previews = []
+    adapter = finish(
+        finetune_screen(screen(), CONTROL, TREATED, "whole", out=tmp_path / "adapter", base=str(tiny), settings=SETTINGS),
+        lambda p: previews.append(p.preview) if p.preview is not None else None,
+    )
+    assert [type(p) for p in previews] == [Preview, Preview]
+    assert previews[0].source.shape == (2, 2, 64, 64)  # two whole fields are all the source cells there are
+    read = Adapter.load(tmp_path / "adapter")
+    assert read.conditions == adapter.conditions == ("Metadata_Role=negative control", "Metadata_Role=treated")
+    assert read.channel_names == ("Reporter", "DNA")
+    assert read.pixel_size == 0.5
+    assert same(read.lora, adapter.lora)
+    assert read.intensity.to_dict() == adapter.intensity.to_dict()
+    assert not (tmp_path / "adapter.partial").exists()
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "conditions.safetensors", "card.json"])
+def test_broken_or_missing_adapter_files_are_named(tiny, tmp_path, name):
+    folder = tmp_path / "adapter"
+    finish(finetune_screen(screen(), CONTROL, TREATED, "whole", out=folder, base=str(tiny), settings=SETTINGS))
+    (folder / name).write_bytes(b"broken")
+    with pytest.raises(ModelError, match="broken"):
+        Adapter.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=name):
+        Adapter.load(folder)
+
+
+def test_mistakes_are_told_in_a_sentence(tiny, tmp_path):
+    both = {"cells": "whole", "base": str(tiny), "settings": SETTINGS}
+    with pytest.raises(ScreenError, match="share"):
+        finish(finetune_screen(screen(), CONTROL, CONTROL, out=tmp_path / "a", **both))
+    with pytest.raises(ScreenError, match="mock"):
+        finish(finetune_screen(screen(), Condition.parse("Metadata_Role=mock"), TREATED, out=tmp_path / "a", **both))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(OutputError, match="not an adapter"):
+        finish(finetune_screen(screen(), CONTROL, TREATED, out=tmp_path / "mine", **both))
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+    lone = screen_from_arrays({"A01": np.zeros((2, 96, 96), np.uint8) + 5, "B01": np.ones((2, 96, 96), np.uint8)},
+                              ("a", "b"), metadata={"A01": {"Metadata_Role": "x"}, "B01": {"Metadata_Role": "y"}})  # fmt: skip
+    with pytest.raises(CellError, match="1 cells"):
+        finish(finetune_screen(lone, Condition.parse("Metadata_Role=x"), Condition.parse("Metadata_Role=y"),
+                               out=tmp_path / "a", **both))  # fmt: skip

@@ -1,0 +1,135 @@
+"""Inversion and translation against models whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from phenolens.runtime.progress import finish
+from phenolens.translation.schedule import NoiseSchedule, alpha_sigma_at
+from phenolens.translation.solvers import difference, invert, stock_ddim
+
+from phenolens.translation.pretraining import SCHEDULER
+
+SCHEDULE = NoiseSchedule.from_config(SCHEDULER)
+MEANS = {"source": -1.0, "target": 2.0}
+SPREAD = 0.5
+
+
+def gaussian_noise(y: torch.Tensor, s: float, tokens: torch.Tensor) -> torch.Tensor:
+    """Exact noise prediction where data are N(mean, SPREAD**2); the token holds the mean."""
+    mean = tokens[:, 0, 0].view(-1, 1, 1, 1)
+    return s * (y - mean) / (SPREAD**2 + s**2)
+
+
+def token(name: str) -> torch.Tensor:
+    return torch.full((1, 1), MEANS[name])
+
+
+def translate(latents: torch.Tensor, steps: int, strengths=(1.0,), source="source", target="target", guidance=1.0):
+    own = token(source).expand(len(latents), 1, 1)
+    trajectory = finish(invert(gaussian_noise, latents, own, SCHEDULE.grid(steps)))
+    return trajectory, finish(difference(gaussian_noise, trajectory, token(source), token(target), strengths, guidance))
+
+
+@pytest.fixture
+def latents() -> torch.Tensor:
+    rng = torch.Generator().manual_seed(3)
+    return MEANS["source"] + SPREAD * torch.randn(5, 2, 4, 4, generator=rng)
+
+
+def test_gaussian_translation_shifts_by_the_difference_of_the_means(latents):
+    # The exact flow between two Gaussians of the same spread is a shift, up to what the grid leaves off at its ends.
+    _, delta = translate(latents, steps=200)
+    assert delta[0].numpy() == pytest.approx(3.0, abs=0.03)
+
+
+def test_error_falls_with_the_square_of_the_step(latents):
+    _, reference = translate(latents, steps=640)
+    errors = [float((translate(latents, steps=n)[1] - reference).abs().max()) for n in (20, 40, 80)]
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+
+
+def test_source_to_source_is_zero_exactly(latents):
+    _, delta = translate(latents, steps=10, target="source")
+    assert torch.count_nonzero(delta) == 0
+
+
+def test_source_to_source_is_zero_to_rounding_where_every_evaluation_is_made(latents):
+    own = token("source").expand(len(latents), 1, 1)
+    trajectory = finish(invert(gaussian_noise, latents, own, SCHEDULE.grid(10)))
+    nearly = token("source") + 1e-12  # not equal as a tensor in float64, so nothing is cut short
+    delta = finish(difference(gaussian_noise, trajectory, token("source").double(), nearly.double(), (1.0,)))
+    assert float(delta.abs().max()) < 1e-5
+
+
+def test_strengths_go_as_one_batch_and_are_the_same_alone(latents):
+    trajectory, together = translate(latents, steps=12, strengths=(0.0, 0.5, 1.0, 1.5))
+    assert torch.count_nonzero(together[0]) == 0
+    for index, strength in enumerate((0.5, 1.0, 1.5), start=1):
+        alone = finish(
+            difference(gaussian_noise, trajectory, token("source"), token("target"), (strength,), guidance=1.0)
+        )
+        assert torch.allclose(alone[0], together[index], atol=1e-5)
+    assert bool((together[1:].diff(dim=0) > 0).all())
+
+
+def test_evaluations_are_counted(latents):
+    calls = []
+
+    def counting(y, s, tokens):
+        calls.append(len(y))
+        return gaussian_noise(y, s, tokens)
+
+    trajectory = finish(invert(counting, latents, token("source").expand(5, 1, 1), SCHEDULE.grid(10)))
+    assert calls == [5] * 11
+    calls.clear()
+    finish(difference(counting, trajectory, token("source"), token("target"), (0.0, 0.5, 1.0)))
+    # Two strengths that are not zero, under two conditions, in one batch a step.
+    assert calls == [20] * 10
+
+
+def test_inverted_noise_of_a_sound_model_is_standard():
+    rng = torch.Generator().manual_seed(0)
+    latents = MEANS["source"] + SPREAD * torch.randn(64, 4, 8, 8, generator=rng)
+    trajectory, _ = translate(latents, steps=100)
+    mean, variance = trajectory.noise_statistics()
+    assert mean == pytest.approx(0, abs=0.05)
+    assert variance == pytest.approx(1, abs=0.05)
+
+
+def test_stock_ddim_agrees_with_the_difference_on_a_smooth_model(latents):
+    def predict(x, timesteps, tokens):
+        alpha, sigma = SCHEDULE.alpha_sigma(timesteps.long())
+        eps = torch.stack(
+            [
+                gaussian_noise((x[i] / alpha[i])[None], float(sigma[i] / alpha[i]), tokens[i : i + 1])[0]
+                for i in range(len(x))
+            ]
+        )
+        return (eps - sigma * x) / alpha  # as v: eps = alpha v + sigma x
+
+    change = finish(stock_ddim(predict, SCHEDULER, latents, token("source"), [token("target")], steps=200))
+    assert change[0].numpy() == pytest.approx(3.0, abs=0.15)
+
+
+def test_schedule_matches_diffusers_and_its_own_inverse():
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler.from_config(SCHEDULER)
+    timesteps = torch.tensor([0, 17, 500, 990])
+    alpha, sigma = SCHEDULE.alpha_sigma(timesteps)
+    x, eps = torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2)
+    assert torch.allclose(alpha * x + sigma * eps, scheduler.add_noise(x, eps, timesteps), atol=1e-5)
+    for t in (3, 250, 800):
+        s = float(np.exp(SCHEDULE.log_s[t]))
+        assert SCHEDULE.timestep(s) == pytest.approx(t, abs=1e-6)
+        a, b = alpha_sigma_at(s)
+        assert a**2 + b**2 == pytest.approx(1)
+        assert a == pytest.approx(float(SCHEDULE.alpha_sigma(torch.tensor([t]))[0]), abs=1e-6)
+
+
+def test_grid_runs_from_clean_to_noise():
+    grid = SCHEDULE.grid(10)
+    assert len(grid) == 11
+    assert grid[0] == pytest.approx(0.01) and grid[-1] == pytest.approx(80)
+    assert np.ptp(np.diff(np.log(grid))) < 1e-9

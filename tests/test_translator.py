@@ -1,0 +1,157 @@
+"""Translating cells: what must stay the same stays the same, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_base import make_tiny_base
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.progress import finish
+from phenolens.screens.intensity import IntensityMap
+from phenolens.translation.adapter import Adapter, inject_lora, lora_config, lora_weights
+from phenolens.translation.base import load_base
+from phenolens.translation.translator import CellTranslation, Translator
+
+DTYPES = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def plane(dtype, channels=2):
+    rng = np.random.default_rng(1)
+    values = rng.gamma(2, 20, (channels, 120, 130))
+    return np.clip(values, 0, 250).astype(dtype)
+
+
+def make_translator(tiny, dtype=np.uint8, crop=64, kind="affine", channels=2):
+    base = load_base(tiny)
+    config = lora_config(2)
+    inject_lora(base.unet, config)
+    torch.manual_seed(5)
+    weights = {k: 0.2 * torch.randn_like(v) for k, v in lora_weights(base.unet).items()}
+    names = tuple("abcdef"[:channels])
+    intensity = IntensityMap.fit([plane(dtype, channels)], names, kind=kind)
+    tokens = torch.randn(3, base.token_size)
+    adapter = Adapter(("control", "treated"), names, crop, None, intensity, tokens, weights, config, str(tiny))
+    return Translator(load_base(tiny), adapter)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["affine", "sqrt"])
+def test_strength_zero_is_the_input_bit_for_bit(tiny, dtype, kind):
+    image = plane(dtype)
+    cell = finish(make_translator(tiny, dtype, kind=kind).translate_cell(image, 60, 70, strengths=(0.0, 1.0), steps=(3,)))
+    assert cell.difference[1].any()
+    untouched = cell.at(image, 0)
+    assert untouched.dtype == image.dtype
+    assert untouched.tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_translation_keeps_dtype_and_everything_outside_the_window(tiny, dtype):
+    image = plane(dtype)
+    cell = finish(make_translator(tiny, dtype, crop=48).translate_cell(image, 60, 70, steps=(3,)))
+    changed = cell.at(image)
+    assert changed.dtype == image.dtype
+    outside = np.ones(image.shape[1:], bool)
+    w = cell.window
+    outside[w.y : w.y + w.size, w.x : w.x + w.size] = False
+    assert np.array_equal(changed[:, outside], image[:, outside])
+    assert not np.array_equal(changed, image)
+
+
+def test_source_to_source_moves_nothing(tiny):
+    image = plane(np.uint16)
+    translator = make_translator(tiny, np.uint16)
+    cell = finish(translator.translate_cell(image, 60, 70, source="control", target="control", steps=(4,)))
+    assert not cell.difference.any()
+
+
+def test_coarse_comes_before_fine_and_the_last_is_returned(tiny):
+    seen = []
+    final = finish(
+        make_translator(tiny).translate_cell(plane(np.uint8), 60, 70, steps=(3, 6)),
+        lambda p: seen.append(p.preview) if p.preview is not None else None,
+    )
+    assert [type(s) for s in seen] == [CellTranslation, CellTranslation]
+    assert [s.steps for s in seen] == [3, 6]
+    assert np.array_equal(final.difference, seen[1].difference)
+
+
+def test_the_same_again_gives_the_same_pixels(tiny):
+    image = plane(np.uint8)
+    runs = [finish(make_translator(tiny).translate_cell(image, 60, 70, steps=(3,), seed=4)) for _ in range(2)]
+    assert np.array_equal(runs[0].difference, runs[1].difference)
+
+
+def test_slider_positions_follow_from_the_cached_trajectory(tiny):
+    image = plane(np.uint8)
+    translator = make_translator(tiny)
+    cell = finish(translator.translate_cell(image, 60, 70, strengths=(0.5, 1.0), steps=(4,)))
+    moved = finish(translator.move(cell, (0.0, 0.5, 1.5)))
+    assert moved.strengths == (0.0, 0.5, 1.5)
+    assert not moved.difference[0].any()
+    assert np.allclose(moved.difference[1], cell.difference[0], atol=1e-3)
+    assert moved.trajectory is cell.trajectory
+
+
+def test_cells_together_are_the_cells_alone(tiny):
+    from phenolens.screens.crops import window_at
+
+    image = plane(np.uint8)
+    translator = make_translator(tiny)
+    windows = [window_at(40, 40, 64), window_at(70, 80, 64)]
+    together = finish(translator.translate_crops([image], windows, steps=(4,)))
+    for window, cell in zip(windows, together, strict=True):
+        alone = finish(translator.translate_crops([image], [window], steps=(4,)))[0]
+        assert np.allclose(alone.difference, cell.difference, atol=2e-2)
+
+
+def test_a_cell_at_the_border_is_translated(tiny):
+    image = plane(np.uint8)
+    cell = finish(make_translator(tiny).translate_cell(image, 1, 128, steps=(3,)))
+    assert cell.at(image).shape == image.shape
+
+
+def test_stock_ddim_is_there_to_compare_with(tiny):
+    image = plane(np.uint8)
+    translator = make_translator(tiny)
+    cell = finish(translator.translate_cell(image, 60, 70, strengths=(0.0, 1.0), steps=(5,), solver="ddim"))
+    assert not cell.difference[0].any()
+    assert cell.difference[1].any()
+    with pytest.raises(ModelError, match="no cached trajectory"):
+        finish(translator.move(cell, (0.5,)))
+
+
+def test_mistakes_are_told_in_a_sentence(tiny):
+    translator = make_translator(tiny)
+    image = plane(np.uint8)
+    with pytest.raises(ModelError, match="no condition 'DMSO'"):
+        finish(translator.translate_cell(image, 60, 70, target="DMSO"))
+    with pytest.raises(ModelError, match="solver 'euler'"):
+        finish(translator.translate_cell(image, 60, 70, solver="euler"))
+    with pytest.raises(ModelError, match=r"0 to 1\.5"):
+        finish(translator.translate_cell(image, 60, 70, strengths=(2.0,)))
+    with pytest.raises(ModelError, match="trained on 2 channels"):
+        finish(translator.translate_cell(plane(np.uint8, 3), 60, 70))
+    with pytest.raises(ModelError, match="1 to 3"):
+        make_translator(tiny, channels=4)
+
+
+def test_an_adapter_of_another_base_is_refused(tiny, tmp_path):
+    adapter = make_translator(tiny).adapter
+    adapter.lora = {k: torch.zeros(3, 3) for k in adapter.lora}
+    with pytest.raises(ModelError, match="does not fit this base"):
+        Translator(load_base(tiny), adapter)
+
+
+def test_a_broken_base_is_named(tmp_path):
+    with pytest.raises(ModelError, match="nowhere"):
+        load_base(str(tmp_path / "nowhere"))
+    folder = make_tiny_base(tmp_path / "tiny")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"short")
+    with pytest.raises(ModelError, match="tiny"):
+        load_base(str(folder))
