@@ -56,9 +56,11 @@ def test_resample_does_not_alias_when_it_shrinks():
 
 def test_feather_is_one_inside_and_zero_on_the_edge():
     weights = feather(32, 6)
-    assert weights[16, 16] == 1 and (weights[6:26, 6:26] == 1).all()
+    assert weights[16, 16] == 1
+    assert (weights[6:26, 6:26] == 1).all()
     edge = np.concatenate([weights[0], weights[-1], weights[:, 0], weights[:, -1]])
-    assert (edge == 0).all() and (np.diff(weights[16, :8]) >= 0).all()
+    assert (edge == 0).all()
+    assert (np.diff(weights[16, :8]) >= 0).all()
     assert (feather(8, 0) == 1).all()
 
 
@@ -69,7 +71,9 @@ def test_zero_difference_leaves_the_plane_bit_for_bit(dtype, data):
     plane = data.draw(hnp.arrays(dtype, (2, 9, 7)))
     window = Window(data.draw(st.integers(-9, 9)), data.draw(st.integers(-9, 9)), 5)
     result = paste(plane, window, np.zeros((2, 5, 5), np.float32))
-    assert result.dtype == plane.dtype and result.tobytes() == plane.tobytes() and result is not plane
+    assert result.dtype == plane.dtype
+    assert result.tobytes() == plane.tobytes()
+    assert result is not plane
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -90,7 +94,8 @@ def test_difference_is_added_rounded_and_held_to_the_dtype(dtype):
 def test_paste_over_a_corner_changes_only_what_is_inside():
     plane = np.zeros((1, 5, 5), np.uint8)
     result = paste(plane, Window(-2, 3, 4), np.full((1, 4, 4), 9, np.float32))
-    assert (result[0, :2, 3:] == 9).all() and result.sum() == 4 * 9
+    assert (result[0, :2, 3:] == 9).all()
+    assert result.sum() == 4 * 9
     np.testing.assert_array_equal(paste(plane, Window(50, 50, 4), np.ones((1, 4, 4))), plane)
 
 

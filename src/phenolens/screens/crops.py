@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Window:
-    """A square of a field: top-left pixel (`y`, `x`), which may lie outside, and `size` of its side in pixels."""
+    """A square of a field: top-left pixel (`y`, `x`), which may lie outside, and `size` of its side."""
 
     y: int
     x: int

@@ -123,7 +123,7 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
     """Read a TIFF, OME-TIFF, PNG, BMP or JPEG file.
 
     Axes, channel names and pixel size come from the file (OME-XML, ImageJ, MetaSeries). Of a TIFF larger than
-    64 MiB the pixels are read when they are asked for. Colour becomes three channels; transparency is dropped.
+    64 MiB the pixels are read when asked for. Colour becomes three channels; transparency is dropped.
 
     Raises
     ------
@@ -161,8 +161,8 @@ def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]
     for path, image in zip(paths, images, strict=True):
         if (image.axes, image.shape, image.dtype) != (first.axes, first.shape, first.dtype):
             raise ImageError(
-                f"{path} is {image.dtype} of shape {image.shape} ({image.axes}), but the first channel, {paths[0]}, "
-                f"is {first.dtype} of shape {first.shape} ({first.axes}); the channels of a field must agree."
+                f"{path} is {image.dtype} of shape {image.shape} ({image.axes}), but the first channel, "
+                f"{paths[0]}, is {first.dtype} of shape {first.shape} ({first.axes}); they must agree."
             )
     at = int(first.axes.startswith("T"))
     if all(isinstance(image.data, np.ndarray) for image in images):

@@ -27,8 +27,8 @@ class IntensityMap:
     """Map between a file's intensity units and about [-1, 1], channel by channel.
 
     ``affine`` is a straight line through (low, -1) and (high, 1). ``sqrt`` stabilises the variance of shot
-    noise first: ``g(d) = sign(d) (sqrt(|d| + k) - sqrt(k))`` of ``d = x - low`` with a small knee ``k``, which is
-    close to linear around ``low``, is defined on both sides of it and has an exact inverse.
+    noise first: ``g(d) = sign(d) (sqrt(|d| + k) - sqrt(k))`` of ``d = x - low`` with a small knee ``k``.
+    It is close to linear around ``low``, is defined on both sides of it and has an exact inverse.
 
     Parameters
     ----------

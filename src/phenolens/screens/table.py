@@ -75,7 +75,7 @@ class _Agreement:
         if len(names) != image.n_channels:
             raise ImageError(
                 f"Field {key} has {image.n_channels} channels ({', '.join(image.channel_names)}), but field "
-                f"{first} has {len(names)} ({', '.join(names)}); all fields of a screen have the same channels."
+                f"{first} has {len(names)} ({', '.join(names)}); all fields need the same channels."
             )
         if names != image.channel_names and sorted(names) == sorted(image.channel_names):
             raise ImageError(
@@ -152,9 +152,10 @@ def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Scr
     Parameters
     ----------
     path
-        A CSV or Parquet table with an ``Image`` column, or ``FileName_<channel>`` (and ``PathName_<channel>``)
-        columns, relative to the table; a folder with a ``screen.csv`` or ``screen.parquet``; a folder of images;
-        or one image. ``Metadata_PixelSize`` (micrometres) serves where the files do not state it.
+        A CSV or Parquet table with an ``Image`` column, or ``FileName_<channel>`` (and
+        ``PathName_<channel>``) columns, relative to the table; a folder with a ``screen.csv`` or
+        ``screen.parquet``; a folder of images; or one image.
+        ``Metadata_PixelSize`` (micrometres) serves where the files do not state it.
     pattern
         For a folder of images: regular expression with named groups; see `folders.folder_table`.
 
@@ -223,12 +224,12 @@ def screen_from_arrays(
     table.columns = [c if str(c).startswith("Metadata_") else f"Metadata_{c}" for c in table.columns]
     agreement = _Agreement()
     fields = []
-    for key, (name, array) in zip(keys, images.items(), strict=True):
+    for key, (name, array), of_row in zip(keys, images.items(), _metadata(table), strict=True):
         try:
             image = FieldImage(array, axes, tuple(channel_names), size)
         except ImageError as error:
             raise ImageError(f"Field {name}: {error}") from error
-        fields.append(Field(key, _metadata(table, key), partial(_given, image), (), agreement))
+        fields.append(Field(key, of_row, partial(_given, image), (), agreement))
     return Screen(table, tuple(fields), tuple(channel_names))
 
 
@@ -236,14 +237,10 @@ def _given(image: FieldImage) -> FieldImage:
     return image
 
 
-def _metadata(table: DataFrame, key: str) -> dict[str, Any]:
-    values = {str(column): table.at[key, column] for column in table.columns}
-    # plain Python values, which JSON knows
-    return {
-        column: value.item() if isinstance(value, np.generic) else value
-        for column, value in values.items()
-        if column.startswith("Metadata_")
-    }
+def _metadata(table: DataFrame) -> list[dict[str, Any]]:
+    columns = [column for column in table.columns if str(column).startswith("Metadata_")]
+    # to_dict gives plain Python values, which JSON knows
+    return [{str(name): value for name, value in row.items()} for row in table[columns].to_dict("records")]
 
 
 def _screen_of(table: DataFrame, folder: Path, source: str) -> Screen:
@@ -254,8 +251,7 @@ def _screen_of(table: DataFrame, folder: Path, source: str) -> Screen:
     table = table.set_axis(pd.Index(keys, name="field"), axis=0)
     agreement = _Agreement()
     fields = []
-    for key, of_field in zip(keys, files, strict=True):
-        metadata = _metadata(table, key)
+    for key, of_field, metadata in zip(keys, files, _metadata(table), strict=True):
         read = partial(_read, of_field, metadata.get("Metadata_PixelSize"), source)
         fields.append(Field(key, metadata, read, of_field.paths, agreement))
     return Screen(table, tuple(fields), files[0].channels)

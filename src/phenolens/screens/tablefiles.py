@@ -77,7 +77,7 @@ def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]
         ]
         hint = f" Did you mean {near[0]!r}? Rename it." if near else ""
         raise ScreenError(
-            f"{source} has no column Image, and none called FileName_<channel>, to say where the images are.{hint}"
+            f"{source} has no column Image or FileName_<channel> that says where the images are.{hint}"
             f" Columns: {', '.join(columns)}."
         )
     found: list[FieldFiles] = []

@@ -112,7 +112,7 @@ def _lazy(path: Path, series: TiffPageSeries) -> Any:
     plane = tuple(series.shape[-2:])
     if not series.axes.endswith("YX"):
         return None
-    chunks = tuple((1,) * length for length in series.shape[:-2]) + ((plane[0],), (plane[1],))
+    chunks = (*tuple((1,) * length for length in series.shape[:-2]), (plane[0],), (plane[1],))
     if series.dataoffset is not None and not series.is_multifile:
         from tifffile import memmap
 
@@ -121,7 +121,7 @@ def _lazy(path: Path, series: TiffPageSeries) -> Any:
         return None
     read = delayed(_read_page, pure=True)
     pages = [
-        da.from_delayed(read(path, number), plane, dtype=series.dtype)
+        da.from_delayed(read(path, number), plane, dtype=series.dtype)  # type: ignore[no-untyped-call]
         for number in range(int(np.prod(series.shape[:-2])))
     ]
     return da.stack(pages).reshape(series.shape)  # type: ignore[no-untyped-call]
