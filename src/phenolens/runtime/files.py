@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"\0")
     except OSError as error:
-        raise _refused(folder, error) from error
+        raise output_error(folder, error) from error
     finally:
         _remove(probe)
     return folder
@@ -66,7 +66,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, target)
     except OSError as error:
         if _is_about_output(error, partial):
-            raise _refused(target, error) from error
+            raise output_error(target, error) from error
         raise
     finally:
         _remove(partial)
@@ -97,7 +97,7 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         _swap(partial, target)
     except OSError as error:
         if _is_about_output(error, partial):
-            raise _refused(target, error) from error
+            raise output_error(target, error) from error
         raise
     finally:
         _remove(partial)
@@ -155,10 +155,8 @@ def _remove(path: Path) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
-    try:
+    with suppress(OSError):
         path.unlink(missing_ok=True)
-    except OSError:
-        pass
 
 
 def _is_about_output(error: OSError, partial: Path) -> bool:
@@ -166,7 +164,8 @@ def _is_about_output(error: OSError, partial: Path) -> bool:
     return error.errno in _OUTPUT_ERRNOS or str(error.filename).startswith(str(partial))
 
 
-def _refused(path: Path, error: OSError) -> OutputError:
+def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
+    """Say in one sentence why `path` could not be written, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         why = "no space is left on the disk. Free some, or choose another place"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
