@@ -1,0 +1,113 @@
+"""Error to the true counterfactual, on simulated screens in styles that pre-training never saw.
+
+    python benchmarks/counterfactual.py [--treatment NAME ...] [--styles 9001 ...] [--cells 100] [--steps N]
+
+All cells of fresh control fields are translated and pasted back; each cell is judged in the window of its crop by
+|translated - truth| / |source - truth|, over all channels in units of the adapter's intensity map. The truth is the same
+field, with the same cells and noise, drawn under the treatment. 0 is perfect, 1 is what leaving the cell alone gives.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from phenolens.runtime.progress import finish
+from phenolens.screens.cells import Cells
+from phenolens.screens.conditions import Condition
+from phenolens.screens.crops import cut, window_at
+from phenolens.screens.table import screen_from_arrays
+from phenolens.simulation import simulate_field, style_for
+from phenolens.translation.adapter import Adapter
+from phenolens.translation.base import load_base
+from phenolens.translation.composite import Composite
+from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.training_set import finetune_screen
+from phenolens.translation.translator import Translator
+
+SHAPE = (384, 384)
+
+
+def training_screen(style, treatment, dose, wanted, seed):
+    """A screen of control and treated fields of different wells, with about `wanted` known cells of each."""
+    images, metadata, tables = {}, {}, []
+    for role, amount in (("negative control", 0.0), ("treated", dose)):
+        count, number = 0, 0
+        while count < wanted:
+            key = f"{'AB'[amount > 0]}{number:02d}"
+            field = simulate_field(style, seed + 100 * number + int(amount > 0), treatment=treatment, dose=amount, shape=SHAPE)
+            present = field.cells[field.cells["survives"] & ~field.cells["border"]]
+            images[key], metadata[key] = field.image, {"Metadata_Role": role}
+            tables.append(present[["label", "y", "x"]].assign(field=key, area=present["nucleus_area"]))
+            count, number = count + len(present), number + 1
+    screen = screen_from_arrays(images, ("DNA", "Second", "Third"), metadata=metadata, pixel_size=field.pixel_size)
+    return screen, Cells(pd.concat(tables, ignore_index=True))
+
+
+def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields=2):
+    """Relative error of each surviving cell of fresh fields."""
+    found = []
+    for number in range(fields):
+        one = simulate_field(style, seed + number, treatment=treatment, dose=0.0, shape=SHAPE)
+        other = simulate_field(style, seed + number, treatment=treatment, dose=dose, shape=SHAPE)
+        windows = [window_at(c.y, c.x, crop) for c in one.cells.itertuples()]
+        composite = Composite(one.image)
+        for first in range(0, len(windows), 16):
+            done = finish(translator.translate_crops([one.image], windows[first : first + 16], steps=(steps,), solver=solver))
+            composite.put_all({(first, i): (cell.window, cell.difference[0]) for i, cell in enumerate(done)})
+        source, translated, truth = (
+            translator.adapter.intensity.forward(p) for p in (one.image, composite.translated, other.image)
+        )
+        for cell in one.cells.itertuples():
+            margin = crop // 2
+            inside = margin <= cell.y < SHAPE[0] - margin and margin <= cell.x < SHAPE[1] - margin
+            if not inside or not other.cells.set_index("label")["survives"].get(cell.label, False):
+                continue
+            window = window_at(cell.y, cell.x, crop)
+            s, t, u = (cut(p, window) for p in (source, translated, truth))
+            found.append(np.linalg.norm(t - u) / max(np.linalg.norm(s - u), 1e-6))
+    return np.array(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--treatment", nargs="+", default=["translocation", "latrunculin"])
+    parser.add_argument("--styles", type=int, nargs="+", default=[9001])
+    parser.add_argument("--base", default="compact")
+    parser.add_argument("--cells", type=int, default=100)
+    parser.add_argument("--dose", type=float, default=1.0)
+    parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5])
+    parser.add_argument("--solver-steps", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=None, help="keep adapters here")
+    options = parser.parse_args()
+    for treatment in options.treatment:
+        for seed in options.styles:
+            style = style_for(treatment, seed)
+            folder = (options.out or Path(tempfile.mkdtemp())) / f"{treatment}-{seed}"
+            if not (folder / "card.json").is_file():
+                screen, cells = training_screen(style, treatment, options.dose, options.cells, 10_000)
+                start = time.time()
+                settings = FinetuneSettings(steps=options.steps, crop=64, max_cells=options.cells, preview_every=0)
+                finish(
+                    finetune_screen(screen, Condition.parse("Metadata_Role=negative control"),
+                                    Condition.parse("Metadata_Role=treated"), cells, out=folder, base=options.base,
+                                    settings=settings)
+                )  # fmt: skip
+                print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
+            adapter = Adapter.load(folder)
+            runs = [(f"difference N={options.solver_steps} w={w}", w, "difference", options.solver_steps) for w in options.guidance]
+            for name, guidance, solver, steps in [*runs, ("stock DDIM 50+50", 1.0, "ddim", 50)]:
+                translator = Translator(load_base(options.base), adapter, guidance)
+                found = errors(translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps)
+                print(json.dumps({"treatment": treatment, "style": seed, "method": name, "cells": len(found),
+                                  "median_error": round(float(np.median(found)), 3),
+                                  "quartiles": np.quantile(found, [0.25, 0.75]).round(3).tolist()}), flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
