@@ -1,0 +1,137 @@
+"""Make the compact base that is shipped: ``python scripts/make_compact_base.py --images ../shared/data/permissive``.
+
+Pre-trains as ``phenolens pretrain`` does with the settings below, goes on from the checkpoints in --work where there are
+some, and writes src/phenolens/bases/compact with its MODEL_CARD.md.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phenolens.cli.console import reporting
+from phenolens.runtime.files import write_json, writing, writing_folder
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.crops import cut, resample, window_at
+from phenolens.screens.intensity import IntensityMap
+from phenolens.simulation import simulate_field, style_for
+from phenolens.translation.base import Base, load_base
+from phenolens.translation.pretraining import PretrainSettings, pretrain, psnr
+from phenolens.translation.pretraining_sets import JUDGING_STYLES
+
+OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "bases" / "compact"
+SETTINGS = PretrainSettings()
+_JUDGED = tuple(JUDGING_STYLES)[:8]
+
+
+def make_compact_base(
+    work: Path, images: Path | None, out: Path = OUT, settings: PretrainSettings = SETTINGS, device: str = "auto"
+) -> Job[Path]:
+    """Pre-train in `work`, measure, and write the base with its card to `out`."""
+    trained = yield from pretrain(work, images, settings, device)
+    yield Progress(0, 0, "Measuring")
+    base = load_base(trained)
+    card = {**base.card, "name": "compact", "figures": _figures(base, trained)}
+    with writing_folder(out) as folder:
+        shutil.copytree(trained, folder, dirs_exist_ok=True)
+        write_json(folder / "card.json", card)
+        with writing(folder / "MODEL_CARD.md") as temporary:
+            temporary.write_text(model_card(card), encoding="utf-8")
+    return out
+
+
+def model_card(card: dict[str, Any]) -> str:
+    """The card in words."""
+    recipe, figures = card["recipe"], card["figures"]
+    return "\n".join(
+        [
+            "# The compact base of napari-phenolens",
+            "",
+            "A small convolutional autoencoder (each channel by itself) and a conditional UNet in diffusers layout, for",
+            "crops of one to three channels of fluorescence microscopy. Trained from scratch by `phenolens pretrain`;",
+            "specialised to no treatment and no cell line. It is meant to be fine-tuned on two conditions of a screen, not",
+            "to be used as it is. What it makes is synthetic and must be marked so.",
+            "",
+            "Licence of the weights: BSD-3-Clause, as the package.",
+            "",
+            "## Figures",
+            "",
+            *_rows(figures),
+            "",
+            "The PSNR is that of the autoencoder, over simulated styles that pre-training never drew.",
+            "",
+            "## Data",
+            "",
+            f"{card['crops']:,} crops of {card['domains']} data sets: {recipe['styles']} simulated styles, each untreated and",
+            "under one treatment, and these images, whose licences allow it:",
+            "",
+            *(f"- {line}" for line in card["attribution"] or ["none"]),
+            "",
+            "## Recipe",
+            "",
+            *_rows(recipe),
+            "",
+            "Made by `python scripts/make_compact_base.py`.",
+            "",
+        ]
+    )
+
+
+def _rows(values: dict[str, Any]) -> list[str]:
+    return ["| | |", "|---|---|", *(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in values.items())]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _figures(base: Base, folder: Path) -> dict[str, Any]:
+    return {
+        "UNet parameters": sum(p.numel() for p in base.unet.parameters()),
+        "autoencoder parameters": sum(p.numel() for p in base.autoencoder.parameters()),
+        "megabytes": sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6,
+        "autoencoder PSNR (dB)": psnr(base, _judging_crops(base.crop)),
+    }
+
+
+def _judging_crops(size: int, seeds: Sequence[int] = _JUDGED) -> np.ndarray:
+    """(n, 3, size, size) mapped crops of untreated simulated cells in styles set apart for judging."""
+    crops = []
+    for seed in seeds:
+        field = simulate_field(style_for("translocation", seed), seed, shape=(256, 256))
+        mapped = IntensityMap.fit([field.image], field.channel_names).forward(field.image)
+        crops += [cut(mapped, window_at(cell.y, cell.x, size)) for cell in field.cells.itertuples()]
+    return resample(np.stack(crops), size)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="folder of real images with an images.csv")
+    parser.add_argument("--work", type=Path, default=Path("pretrained"), help="folder for checkpoints")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run from the shell."""
+    given = _arguments()
+    with reporting("make_compact_base", as_json=False) as console:
+        folder = console.follow(
+            make_compact_base(given.work, given.images, given.out, device=given.device),
+            lambda: f"checkpoints are in {given.work / 'checkpoint'}; the same command goes on from there",
+        )
+        card = json.loads((folder / "card.json").read_text())
+        console.done(f"Wrote {folder}: {card['figures']}")
+
+
+if __name__ == "__main__":
+    main()

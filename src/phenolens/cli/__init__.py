@@ -1,0 +1,8 @@
+"""The command line: ``phenolens simulate``, ``pretrain``, ``finetune``, ``translate``, ``export`` and ``demo``."""
+
+
+def main() -> None:
+    """Run the command that the shell asked for."""
+    from phenolens.cli.app import app
+
+    app()

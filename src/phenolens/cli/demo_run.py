@@ -1,0 +1,165 @@
+"""The demo's work: a simulated screen, and a few of its cells translated and held against the truth."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phenolens.cli.outputs import check_replaceable
+from phenolens.runtime.errors import CellError, ModelError
+from phenolens.runtime.files import writable_folder
+from phenolens.runtime.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from phenolens.screens.intensity import IntensityMap
+    from phenolens.simulation import Style
+    from phenolens.translation.translator import CellTranslation
+
+TREATMENT = "translocation"
+# One of the styles that pre-training never draws; the demo's adapter is trained on other wells of it.
+STYLE_SEED = 9001
+SHOWN_SEED = 1
+TRAINING_SEED = 2
+_CELLS = 6
+_STRENGTHS = (0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo without a window made.
+
+    Parameters
+    ----------
+    error
+        Median over the cells of |translated - truth| / |source - truth|.
+    """
+
+    screen: Path
+    exported: Path
+    pictures: tuple[Path, ...]
+    cells: int
+    error: float
+
+
+def demo_style() -> "Style":
+    """The look of the demo's cells."""
+    from phenolens.simulation import style_for
+
+    return style_for(TREATMENT, STYLE_SEED)
+
+
+def demo_adapter() -> Path:
+    """Folder of the adapter that is shipped for the demo.
+
+    Raises
+    ------
+    ModelError
+        Where the installation lacks it.
+    """
+    folder = Path(str(files("phenolens") / "adapters" / "demo"))
+    if not folder.is_dir():
+        raise ModelError("The demo's adapter is missing from this installation; install napari-phenolens again.")
+    return folder
+
+
+def simulate_demo(out: Path, wells: int = 4) -> Job[Path]:
+    """Simulate the demo's screen in ``<out>/screen``."""
+    from phenolens.simulation import simulate_screen
+
+    folder = out / "screen"
+    check_replaceable(folder, "screen.csv", "a simulated screen")
+    return (yield from simulate_screen(folder, TREATMENT, wells=wells, seed=SHOWN_SEED, style=demo_style()))
+
+
+def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[DemoResult]:
+    """Simulate a screen, find the cells of a control field, translate some, export them and draw pictures.
+
+    Writes ``screen/``, ``exported/`` and ``pictures/`` to `out`.
+
+    Raises
+    ------
+    ModelError, OutputError, DeviceError
+        Where the adapter, the folder or the device is not usable.
+    """
+    from phenolens.runtime.devices import resolve_device
+    from phenolens.runtime.provenance import sha256_of
+    from phenolens.screens.cells import find_cells
+    from phenolens.screens.images import read_image
+    from phenolens.screens.table import read_screen
+    from phenolens.translation.adapter import Adapter
+    from phenolens.translation.base import load_base
+    from phenolens.translation.cell_export import cell_rows, composed
+    from phenolens.translation.session_export import export_session
+    from phenolens.translation.translator import Translator
+
+    out = writable_folder(out)
+    adapter = Adapter.load(adapter_folder)
+    where = resolve_device(device)
+    folder = yield from simulate_demo(out)
+    screen = read_screen(folder)
+    control = screen.select("Metadata_Role=negative control")
+    field = control.fields[0]
+    only = screen.select(np.array([one.key == field.key for one in screen]))
+    found = yield from find_cells(only, "auto", nucleus_channel=adapter.nucleus_channel)
+    plane = field.image().plane()
+    table = _well_inside(found.table, adapter.crop, plane.shape[-2:])
+    translator = Translator(load_base(adapter.base, where), adapter)
+    from phenolens.screens.crops import window_at
+
+    windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
+    cells = yield from translator.translate_crops([plane], windows, strengths=_STRENGTHS)
+    truth = read_image(folder / str(control.table.loc[field.key, "Truth"])).plane()
+    yield Progress(0, 0, "Writing the images")
+    exported = composed(field.key, plane, cells, 1.0, tuple(screen.channel_names), screen.pixel_size)
+    facts = {
+        "adapter": str(adapter_folder),
+        "adapter_sha256": sha256_of(adapter_folder),
+        "base": adapter.base,
+        "conditions": list(adapter.conditions),
+        "intensity": adapter.intensity.to_dict(),
+        "device": where,
+    }
+    written = yield from export_session(out, "exported", [exported], cell_rows(table, cells, 1.0), facts)
+    yield Progress(0, 0, "Drawing the pictures")
+    pictures, error = _compare(out / "pictures", table, cells, truth, adapter.intensity)
+    return DemoResult(folder, written, pictures, len(cells), error)
+
+
+def _well_inside(table: "DataFrame", crop: int, shape: tuple[int, ...]) -> "DataFrame":
+    """The first cells whose whole window lies in the field."""
+    half = crop / 2
+    inside = table["y"].between(half, shape[0] - half) & table["x"].between(half, shape[1] - half)
+    chosen = table[inside].head(_CELLS)
+    if chosen.empty:
+        raise CellError("No cell of the demo's field was found: install napari-phenolens again.")
+    return chosen
+
+
+def _compare(
+    folder: Path, table: "DataFrame", cells: "list[CellTranslation]", truth: np.ndarray, intensity: "IntensityMap"
+) -> tuple[tuple[Path, ...], float]:
+    """Contact sheets, and the median error to the truth over the cells."""
+    from phenolens.cli.contact_sheet import SheetRow, write_sheet
+    from phenolens.screens.crops import cut
+
+    rows = []
+    errors = []
+    effect = np.zeros(len(truth))
+    for label, cell in zip(table["label"], cells, strict=True):
+        half, whole = (cell.crop + cell.difference[index] for index in range(2))
+        row = SheetRow(f"cell {int(label)}", cell.crop, half, whole, cut(truth, cell.window))
+        before, after, real = (intensity.forward(one) for one in (row.source, row.whole, row.truth))
+        errors.append(float(np.linalg.norm(after - real) / np.linalg.norm(before - real)))
+        effect += np.abs(after - before).mean((1, 2))
+        rows.append(row)
+    writable_folder(folder)
+    compared = int(effect.argmax())
+    sheets: list[tuple[str, int | None, int]] = [("cells.png", None, compared)]
+    sheets += [(f"cells_{name}.png", number, number) for number, name in enumerate(intensity.channel_names)]
+    for name, channel, against in sheets:
+        write_sheet(folder / name, rows, intensity, channel, against)
+    return tuple(folder / name for name, _, _ in sheets), float(np.median(errors))

@@ -1,0 +1,69 @@
+"""``phenolens export``: layers, cells and provenance of translated cells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, cells_from
+from phenolens.runtime.errors import ScreenError
+
+EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --strength 1 --out exported"
+
+
+def export(
+    adapter: Annotated[
+        Path, typer.Argument(help="Folder that finetune wrote, or one that translate wrote.", metavar="ADAPTER|TRANSLATED")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the export.", metavar="DIR")],
+    screen: Annotated[
+        Path | None, typer.Argument(help="Table, folder or image; only with an adapter.", metavar="[SCREEN]")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option(help="Key of the field, as the files of translate are named.", metavar="KEY")
+    ] = None,
+    cell: Annotated[
+        list[int] | None,
+        typer.Option(help="Labels of the cells; one or several.", metavar="LABEL...", show_default="all of the field"),
+    ] = None,
+    strength: Annotated[float, typer.Option(help="0 is the image itself, 1 the target condition.", metavar="S")] = 1.0,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
+            metavar="auto|whole|FOLDER",
+            show_default="as the adapter was trained",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
+
+    Give an adapter and a screen to translate chosen cells of one field, or a folder that translate wrote to export its
+    fields as they are.
+    """
+    with reporting("export", as_json) as console:
+        found = None if cells is None else cells_from(cells)
+
+        from phenolens.translation.cell_export import export_cells, export_translated, translation_facts
+
+        if screen is None and translation_facts(adapter) is None and (adapter / "card.json").is_file():
+            raise ScreenError(f"{adapter} is an adapter: give the screen too, whose cells it translates.")
+        if screen is None and cell:
+            raise ScreenError("--cell needs an adapter and a screen: a translated folder holds whole fields.")
+        if screen is None:
+            job = export_translated(adapter, out, key=field, strength=strength)
+        else:
+            from phenolens.cli.inputs import open_inputs
+            from phenolens.translation.adapter import Adapter
+
+            job = export_cells(
+                Adapter.load(adapter), open_inputs([screen]), field, cell, out, strength=strength, cells=found
+            )
+        folder = console.follow(job)
+        files = sorted(path.name for path in folder.iterdir())
+        console.done(f"Exported {len(files)} files to {folder}", out=str(folder.resolve()), files=files, strength=strength)
+
+
+command = export

@@ -1,0 +1,84 @@
+"""``phenolens finetune``: an adapter from two conditions of a screen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Cells, Device, cells_from
+from phenolens.runtime.errors import ModelError
+
+EXAMPLE = (
+    'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
+)
+
+
+def finetune(
+    screen: Annotated[Path, typer.Argument(help="Table, folder or multi-channel image.", metavar="SCREEN")],
+    source: Annotated[
+        str, typer.Option(help="Control: a compound name, or column=value terms joined by commas.", metavar="COND")
+    ],
+    target: Annotated[str, typer.Option(help="Treated condition, written like the source.", metavar="COND")],
+    out: Annotated[Path, typer.Option(help="Folder for the adapter.", metavar="ADAPTER")],
+    base: Annotated[str, typer.Option(help="Base model.", metavar="compact|FOLDER|HUB_NAME")] = "compact",
+    method: Annotated[str, typer.Option(help="How the base is adapted: lora.", metavar="lora")] = "lora",
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA weights.", metavar="R")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 800,
+    seed: Annotated[int, typer.Option(help="Seed of weights, cells and noise.", metavar="S")] = 0,
+    device: Device = "auto",
+    cells: Cells = "auto",
+    crop: Annotated[
+        int | None,
+        typer.Option(min=8, help="Side of the square around a cell, in pixels of the field.", metavar="PX", show_default="from the cells"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fine-tune a base model on two conditions of a screen.
+
+    An interrupted run leaves its checkpoint in ADAPTER.partial; with --resume it goes on to the same weights that an
+    uninterrupted run gives.
+    """
+    with reporting("finetune", as_json) as console:
+        if method != "lora":
+            raise ModelError(f"There is no method '{method}' in this version: choose lora.")
+        found = cells_from(cells)
+
+        from phenolens.screens.conditions import Condition
+        from phenolens.screens.table import read_screen
+        from phenolens.translation.finetuning import FinetuneSettings
+        from phenolens.translation.training_set import finetune_screen
+
+        settings = FinetuneSettings(steps=steps, rank=rank, seed=seed, crop=crop)
+        job = finetune_screen(
+            read_screen(screen),
+            Condition.parse(source),
+            Condition.parse(target),
+            found,
+            out=out,
+            base=base,
+            settings=settings,
+            device=device,
+            resume=resume,
+        )
+        checkpoint = out.with_name(out.name + ".partial") / "checkpoint.pt"
+
+        def kept() -> str:
+            if checkpoint.is_file():
+                return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
+            return "no step was finished, so there is nothing to resume"
+
+        adapter = console.follow(job, kept)
+        console.done(
+            f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out}",
+            adapter=str(out.resolve()),
+            conditions=list(adapter.conditions),
+            channels=list(adapter.channel_names),
+            crop=adapter.crop,
+            cells=adapter.card["cells"],
+            loss=adapter.card["final_loss"],
+        )
+
+
+command = finetune

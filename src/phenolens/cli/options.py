@@ -1,0 +1,33 @@
+"""Options that several commands share, and what their text means."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.runtime.errors import CellError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+Cells = Annotated[
+    str,
+    typer.Option(
+        help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
+        metavar="auto|whole|FOLDER",
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
+
+
+def cells_from(text: str) -> str | Path:
+    """Read the value of ``--cells``.
+
+    Raises
+    ------
+    CellError
+        Where it is neither a known word nor a folder.
+    """
+    if text in ("auto", "whole"):
+        return text
+    if not Path(text).is_dir():
+        raise CellError(f"--cells takes auto, whole or a folder of label images, and there is no folder {text}.")
+    return Path(text)

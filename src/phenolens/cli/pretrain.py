@@ -1,0 +1,52 @@
+"""``phenolens pretrain``: the compact base, from scratch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Device
+
+EXAMPLE = "phenolens pretrain --images images --out my_base"
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Folder for the base and its checkpoints.", metavar="DIR")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of real images with an images.csv (columns file, licence, attribution); "
+            "simulated screens alone without it.",
+            metavar="DIR",
+        ),
+    ] = None,
+    styles: Annotated[int | None, typer.Option(help="Number of simulated styles.", metavar="N", show_default="96")] = None,
+    autoencoder_steps: Annotated[
+        int | None, typer.Option(help="Training steps of the autoencoder.", metavar="N", show_default="2500")
+    ] = None,
+    unet_steps: Annotated[int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="4000")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", metavar="S")] = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Train a base model from scratch.
+
+    It takes hours on a CPU and minutes on a GPU. An interrupted run goes on from its checkpoint when the same command is
+    given again.
+    """
+    with reporting("pretrain", as_json) as console:
+        from phenolens.translation import pretraining
+
+        given = {"styles": styles, "autoencoder_steps": autoencoder_steps, "unet_steps": unet_steps}
+        settings = pretraining.PretrainSettings(
+            seed=seed, **{name: value for name, value in given.items() if value is not None}
+        )
+        folder = console.follow(
+            pretraining.pretrain(out, images, settings, device),
+            lambda: f"checkpoints are in {out / 'checkpoint'}; the same command goes on from there",
+        )
+        console.done(f"Trained the base {folder}", base=str(folder.resolve()), seed=seed)
+
+
+command = pretrain

@@ -1,0 +1,74 @@
+"""``phenolens translate``: every cell of a screen, or of some images, under the target condition."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, cells_from
+
+EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translated"
+
+
+def translate(
+    adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="One table or folder, or one or more images.", metavar="SCREEN|IMAGE...")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the translated images.", metavar="DIR")],
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="0 is the image itself, 1 the target condition; one or several.",
+            metavar="S...",
+            show_default="0 0.5 1",
+        ),
+    ] = None,
+    solver: Annotated[str, typer.Option(help="difference, or ddim for comparison.", metavar="NAME")] = "difference",
+    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
+            metavar="auto|whole|FOLDER",
+            show_default="as the adapter was trained",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Translate every cell of a screen, or of one or more images.
+
+    For each input and strength it writes an OME-TIFF of the input's shape, axes, dtype and pixel size, for each input the
+    signed difference, and one cells.parquet and provenance.json. The same command goes on with an interrupted run.
+    """
+    with reporting("translate", as_json) as console:
+        found = None if cells is None else cells_from(cells)
+
+        from phenolens.cli.inputs import open_inputs
+        from phenolens.translation.adapter import Adapter
+        from phenolens.translation.parallel import translate_in_processes
+        from phenolens.translation.screen_translation import translate_screen
+
+        loaded = Adapter.load(adapter)
+        screen = open_inputs(inputs)
+        strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
+        shared = {"strengths": strengths, "solver": solver, "steps": steps}
+        if workers > 1 and len(screen) > 1:
+            job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
+        else:
+            job = translate_screen(loaded, screen, out, cells=found, **shared)
+        folder = console.follow(
+            job, lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest"
+        )
+        console.done(
+            f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
+            out=str(folder.resolve()),
+            fields=[field.key for field in screen],
+            strengths=strengths,
+            conditions=list(loaded.conditions),
+        )
+
+
+command = translate
