@@ -1,7 +1,7 @@
 """Make the compact base that is shipped: ``python scripts/make_compact_base.py --images ../shared/data/permissive``.
 
-Pre-trains as ``phenolens pretrain`` does with the settings below, goes on from the checkpoints in --work where there are
-some, and writes src/phenolens/bases/compact with its MODEL_CARD.md.
+Pre-trains as ``phenolens pretrain`` does with the settings below, goes on from the checkpoints in --work
+where there are some, and writes src/phenolens/bases/compact with its MODEL_CARD.md.
 """
 
 import argparse
@@ -26,10 +26,43 @@ from phenolens.translation.pretraining_sets import JUDGING_STYLES
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "bases" / "compact"
 SETTINGS = PretrainSettings()
 _JUDGED = tuple(JUDGING_STYLES)[:8]
+_CARD = """\
+# The compact base of napari-phenolens
+
+A small convolutional autoencoder (each channel by itself) and a conditional UNet in diffusers layout, for crops
+of one to three channels of fluorescence microscopy. Trained from scratch by `phenolens pretrain`; specialised to
+no treatment and no cell line. It is meant to be fine-tuned on two conditions of a screen, not to be used as it
+is. What it makes is synthetic and must be marked so.
+
+Licence of the weights: BSD-3-Clause, as the package.
+
+## Figures
+
+{figures}
+
+The PSNR is that of the autoencoder, over simulated styles that pre-training never drew.
+
+## Data
+
+{crops:,} crops of {domains} data sets: {styles} simulated styles, each untreated and under one treatment, and
+these images, whose licences allow it:
+
+{sources}
+
+## Recipe
+
+{recipe}
+
+Made by `python scripts/make_compact_base.py`.
+"""
 
 
 def make_compact_base(
-    work: Path, images: Path | None, out: Path = OUT, settings: PretrainSettings = SETTINGS, device: str = "auto"
+    work: Path,
+    images: Path | None,
+    out: Path = OUT,
+    settings: PretrainSettings = SETTINGS,
+    device: str = "auto",
 ) -> Job[Path]:
     """Pre-train in `work`, measure, and write the base with its card to `out`."""
     trained = yield from pretrain(work, images, settings, device)
@@ -46,43 +79,19 @@ def make_compact_base(
 
 def model_card(card: dict[str, Any]) -> str:
     """The card in words."""
-    recipe, figures = card["recipe"], card["figures"]
-    return "\n".join(
-        [
-            "# The compact base of napari-phenolens",
-            "",
-            "A small convolutional autoencoder (each channel by itself) and a conditional UNet in diffusers layout, for",
-            "crops of one to three channels of fluorescence microscopy. Trained from scratch by `phenolens pretrain`;",
-            "specialised to no treatment and no cell line. It is meant to be fine-tuned on two conditions of a screen, not",
-            "to be used as it is. What it makes is synthetic and must be marked so.",
-            "",
-            "Licence of the weights: BSD-3-Clause, as the package.",
-            "",
-            "## Figures",
-            "",
-            *_rows(figures),
-            "",
-            "The PSNR is that of the autoencoder, over simulated styles that pre-training never drew.",
-            "",
-            "## Data",
-            "",
-            f"{card['crops']:,} crops of {card['domains']} data sets: {recipe['styles']} simulated styles, each untreated and",
-            "under one treatment, and these images, whose licences allow it:",
-            "",
-            *(f"- {line}" for line in card["attribution"] or ["none"]),
-            "",
-            "## Recipe",
-            "",
-            *_rows(recipe),
-            "",
-            "Made by `python scripts/make_compact_base.py`.",
-            "",
-        ]
+    return _CARD.format(
+        figures=_rows(card["figures"]),
+        crops=card["crops"],
+        domains=card["domains"],
+        styles=card["recipe"]["styles"],
+        sources="\n".join(f"- {line}" for line in card["attribution"] or ["none"]),
+        recipe=_rows(card["recipe"]),
     )
 
 
-def _rows(values: dict[str, Any]) -> list[str]:
-    return ["| | |", "|---|---|", *(f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in values.items())]
+def _rows(values: dict[str, Any]) -> str:
+    rows = [f"| {name.replace('_', ' ')} | {_shown(value)} |" for name, value in values.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
 
 
 def _shown(value: Any) -> str:

@@ -24,7 +24,11 @@ WELLS = 12
 
 
 def make_demo_adapter(
-    out: Path = OUT, base: str = "compact", settings: FinetuneSettings = SETTINGS, wells: int = WELLS, device: str = "auto"
+    out: Path = OUT,
+    base: str = "compact",
+    settings: FinetuneSettings = SETTINGS,
+    wells: int = WELLS,
+    device: str = "auto",
 ) -> Job[Path]:
     """Simulate, fine-tune, and write the adapter with half-precision weights to `out`."""
     with tempfile.TemporaryDirectory() as scratch:

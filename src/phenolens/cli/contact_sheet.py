@@ -74,7 +74,10 @@ def write_sheet(
             else:
                 pixels = _shown(intensity.forward(version), channel)
             tile = Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8))
-            sheet.paste(tile.resize((_TILE, _TILE), Image.Resampling.BICUBIC), (_MARGIN + column * (_TILE + _GAP), top))
+            sheet.paste(
+                tile.resize((_TILE, _TILE), Image.Resampling.BICUBIC),
+                (_MARGIN + column * (_TILE + _GAP), top),
+            )
     with writing(path) as temporary:
         sheet.save(temporary, format="PNG")
 

@@ -23,8 +23,9 @@ def demo(
 ) -> None:
     """Show the main job on a simulated screen.
 
-    It opens the viewer with an adapter loaded and one cell translated: click others. Where no window can be opened, or with
-    --headless, it translates some cells, writes them as OME-TIFF and as pictures, and compares them with the truth.
+    It opens the viewer with an adapter loaded and one cell translated: click others. Where no window can be
+    opened, or with --headless, it translates some cells, writes them as OME-TIFF and as pictures, and
+    compares them with the truth.
     """
     with reporting("demo", as_json) as console:
         from phenolens.cli.demo_run import demo_adapter

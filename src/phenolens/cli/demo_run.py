@@ -140,7 +140,11 @@ def _well_inside(table: "DataFrame", crop: int, shape: tuple[int, ...]) -> "Data
 
 
 def _compare(
-    folder: Path, table: "DataFrame", cells: "list[CellTranslation]", truth: np.ndarray, intensity: "IntensityMap"
+    folder: Path,
+    table: "DataFrame",
+    cells: "list[CellTranslation]",
+    truth: np.ndarray,
+    intensity: "IntensityMap",
 ) -> tuple[tuple[Path, ...], float]:
     """Contact sheets, and the median error to the truth over the cells."""
     from phenolens.cli.contact_sheet import SheetRow, write_sheet

@@ -14,7 +14,8 @@ EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --str
 
 def export(
     adapter: Annotated[
-        Path, typer.Argument(help="Folder that finetune wrote, or one that translate wrote.", metavar="ADAPTER|TRANSLATED")
+        Path,
+        typer.Argument(help="Folder that finetune wrote, or one that translate wrote.", metavar="ADAPTER|TRANSLATED"),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the export.", metavar="DIR")],
     screen: Annotated[
@@ -63,7 +64,12 @@ def export(
             )
         folder = console.follow(job)
         files = sorted(path.name for path in folder.iterdir())
-        console.done(f"Exported {len(files)} files to {folder}", out=str(folder.resolve()), files=files, strength=strength)
+        console.done(
+            f"Exported {len(files)} files to {folder}",
+            out=str(folder.resolve()),
+            files=files,
+            strength=strength,
+        )
 
 
 command = export

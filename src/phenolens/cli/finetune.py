@@ -9,15 +9,14 @@ from phenolens.cli.console import reporting
 from phenolens.cli.options import AsJson, Cells, Device, cells_from
 from phenolens.runtime.errors import ModelError
 
-EXAMPLE = (
-    'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
-)
+EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
 
 def finetune(
     screen: Annotated[Path, typer.Argument(help="Table, folder or multi-channel image.", metavar="SCREEN")],
     source: Annotated[
-        str, typer.Option(help="Control: a compound name, or column=value terms joined by commas.", metavar="COND")
+        str,
+        typer.Option(help="Control: a compound name, or column=value terms joined by commas.", metavar="COND"),
     ],
     target: Annotated[str, typer.Option(help="Treated condition, written like the source.", metavar="COND")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter.", metavar="ADAPTER")],
@@ -30,7 +29,12 @@ def finetune(
     cells: Cells = "auto",
     crop: Annotated[
         int | None,
-        typer.Option(min=8, help="Side of the square around a cell, in pixels of the field.", metavar="PX", show_default="from the cells"),
+        typer.Option(
+            min=8,
+            help="Side of the square around a cell, in pixels of the field.",
+            metavar="PX",
+            show_default="from the cells",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
     as_json: AsJson = False,

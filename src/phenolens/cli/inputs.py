@@ -36,6 +36,7 @@ def open_inputs(paths: Sequence[Path]) -> "Screen":
     for field, path in zip(fields, paths, strict=True):
         if (other := first.setdefault(field.key, path)) is not path:
             raise ScreenError(
-                f"The results of {other} and {path} would both be called {field.key}: translate them into different folders."
+                f"The results of {other} and {path} would both be called {field.key}: "
+                "translate them into different folders."
             )
     return Screen(pd.concat([screen.table for screen in opened]), fields)

@@ -21,19 +21,23 @@ def pretrain(
             metavar="DIR",
         ),
     ] = None,
-    styles: Annotated[int | None, typer.Option(help="Number of simulated styles.", metavar="N", show_default="96")] = None,
+    styles: Annotated[
+        int | None, typer.Option(help="Number of simulated styles.", metavar="N", show_default="96")
+    ] = None,
     autoencoder_steps: Annotated[
         int | None, typer.Option(help="Training steps of the autoencoder.", metavar="N", show_default="2500")
     ] = None,
-    unet_steps: Annotated[int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="4000")] = None,
+    unet_steps: Annotated[
+        int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="4000")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", metavar="S")] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Train a base model from scratch.
 
-    It takes hours on a CPU and minutes on a GPU. An interrupted run goes on from its checkpoint when the same command is
-    given again.
+    It takes hours on a CPU and minutes on a GPU. An interrupted run goes on from its checkpoint when the
+    same command is given again.
     """
     with reporting("pretrain", as_json) as console:
         from phenolens.translation import pretraining

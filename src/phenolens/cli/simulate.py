@@ -23,8 +23,8 @@ def simulate(
 ) -> None:
     """Simulate a screen whose counterfactuals are known.
 
-    The folder gets screen.csv, the images, a label image of each field, and in truth/ each field as it would be under the
-    other condition.
+    The folder gets screen.csv, the images, a label image of each field, and in truth/ each field as it would
+    be under the other condition.
     """
     with reporting("simulate", as_json) as console:
         from phenolens.cli.outputs import check_replaceable

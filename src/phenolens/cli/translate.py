@@ -14,7 +14,8 @@ EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translate
 def translate(
     adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
     inputs: Annotated[
-        list[Path], typer.Argument(help="One table or folder, or one or more images.", metavar="SCREEN|IMAGE...")
+        list[Path],
+        typer.Argument(help="One table or folder, or one or more images.", metavar="SCREEN|IMAGE..."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the translated images.", metavar="DIR")],
     strength: Annotated[
@@ -40,8 +41,9 @@ def translate(
 ) -> None:
     """Translate every cell of a screen, or of one or more images.
 
-    For each input and strength it writes an OME-TIFF of the input's shape, axes, dtype and pixel size, for each input the
-    signed difference, and one cells.parquet and provenance.json. The same command goes on with an interrupted run.
+    For each input and strength it writes an OME-TIFF of the input's shape, axes, dtype and pixel size, for
+    each input the signed difference, and one cells.parquet and provenance.json. The same command goes on
+    with an interrupted run.
     """
     with reporting("translate", as_json) as console:
         found = None if cells is None else cells_from(cells)
@@ -60,7 +62,8 @@ def translate(
         else:
             job = translate_screen(loaded, screen, out, cells=found, **shared)
         folder = console.follow(
-            job, lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest"
+            job,
+            lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
         )
         console.done(
             f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",

@@ -76,7 +76,12 @@ def export_cells(
     translated: list[CellTranslation] = []
     for start in range(0, len(windows), _BATCH):
         translated += yield from translator.translate_crops(
-            [plane], windows[start : start + _BATCH], strengths=(strength,), steps=(steps,), solver=solver, seed=seed
+            [plane],
+            windows[start : start + _BATCH],
+            strengths=(strength,),
+            steps=(steps,),
+            solver=solver,
+            seed=seed,
         )
     exported = composed(field.key, plane, translated, strength, image.channel_names, image.pixel_size)
     facts = {

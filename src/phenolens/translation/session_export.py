@@ -86,7 +86,12 @@ def export_session(
             yield Progress(number, len(fields), f"Writing the layers of {field.key}")
         cells.to_parquet(temporary / "cells.parquet")
         write_provenance(
-            temporary, made_by=_MADE_BY, synthetic=True, fields=[field.key for field in fields], cells=len(cells), **facts
+            temporary,
+            made_by=_MADE_BY,
+            synthetic=True,
+            fields=[field.key for field in fields],
+            cells=len(cells),
+            **facts,
         )
     return out
 
@@ -105,7 +110,12 @@ def _write_layers(folder: Path, field: ExportedField) -> None:
     layers: list[tuple[str, np.ndarray, bool, dict[str, Any]]] = [
         ("source", field.composite.plane, False, {"field": field.key}),
         ("translated", field.composite.translated, True, made),
-        ("difference", field.composite.difference, True, made | {"content": "translated minus source, in intensity units"}),
+        (
+            "difference",
+            field.composite.difference,
+            True,
+            made | {"content": "translated minus source, in intensity units"},
+        ),
     ]
     for name, pixels, synthetic, description in layers:
         write_ome_tiff(

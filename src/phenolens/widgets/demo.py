@@ -55,7 +55,9 @@ def prepare_demo(viewer: Viewer, screen: Path, adapter: Path) -> PhenolensDock:
 def _most_central(dock: PhenolensDock) -> tuple[float, float]:
     """Pixel of the cell that is nearest to the middle of the shown field."""
     session = dock.session
-    assert session.plane is not None and session.field is not None and session.cells is not None
+    assert session.plane is not None
+    assert session.field is not None
+    assert session.cells is not None
     middle = (np.array(session.plane.shape[-2:]) - 1) / 2
     table = session.cells.table
     here = table[table["field"] == session.field.key]
