@@ -23,6 +23,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a base with few and random weights."""
+    from tiny_base import make_tiny_base
+
+    return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever uses Qt, so that nobody has to remember it."""
