@@ -1,7 +1,9 @@
 """One thread a device: order, cancelling, errors, and no way to hang."""
 
+import contextlib
 import gc
 import itertools
+import random
 import subprocess
 import sys
 import textwrap
@@ -100,7 +102,7 @@ def test_interactive_overtakes_training(queue: DeviceQueue) -> None:
     assert finish(queue.run(counting(50, seen, "click"), INTERACTIVE)) == "click"
     training.close()
     start, end = seen.index("click 0"), seen.index("click closed on device test")
-    assert 0 < start
+    assert start > 0
     assert not [entry for entry in seen[start:end] if entry.startswith("train")]
     assert seen[-1] == "train closed on device test"
 
@@ -385,9 +387,7 @@ def test_one_queue_a_device() -> None:
     assert device_queue("some device") is not device_queue("another device")
 
 
-@pytest.mark.parametrize(
-    "ending", ["", "raise SystemExit(0)", "del job", "cycle = [job]; cycle.append(cycle)"]
-)
+@pytest.mark.parametrize("ending", ["", "raise SystemExit(0)", "del job", "cycle = [job]; cycle.append(cycle)"])
 def test_the_interpreter_exits_while_a_job_runs(ending: str) -> None:
     script = """
     from phenolens.runtime.progress import Progress
@@ -411,3 +411,68 @@ def test_the_interpreter_exits_while_a_job_runs(ending: str) -> None:
     command = [sys.executable, "-c", textwrap.dedent(script) + ending]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "checkpoint", "")
+
+
+@pytest.mark.slow
+def test_a_storm_of_jobs_closed_dropped_and_failing_leaves_nothing_behind() -> None:
+    queue = DeviceQueue("storm")
+    started: list[int] = []
+    ended: list[int] = []
+    started_lock = threading.Lock()
+
+    def job(number: int, steps: int) -> Job[int]:
+        with started_lock:
+            started.append(number)
+        try:
+            for step in range(steps):
+                if number % 7 == 0 and step == steps // 2:
+                    raise ValueError(number)
+                yield Progress(step, steps, preview=step if step % 5 == 0 else None)
+        finally:
+            ended.append(number)
+        return number
+
+    def close(stand_in: Job[int]) -> None:
+        with contextlib.suppress(ValueError):  # the job's own, where nobody has seen it yet
+            stand_in.close()
+
+    def storm(seed: int) -> None:
+        chance = random.Random(seed)
+        until_time = time.monotonic() + 20
+        while time.monotonic() < until_time:
+            number = chance.randrange(10**6)
+            stand_in = queue.run(job(number, chance.randrange(1, 40)), chance.choice([BACKGROUND, INTERACTIVE]))
+            closer = threading.Timer(chance.random() * 0.005, close, [stand_in]) if chance.random() < 0.3 else None
+            if closer is not None:
+                closer.start()
+            with contextlib.suppress(StopIteration, CancelledError, ValueError):
+                for _ in range(chance.randrange(60)):
+                    next(stand_in)
+                if chance.random() < 0.5:
+                    stand_in.close()
+            if closer is not None:
+                closer.join()
+            if chance.random() < 0.05:
+                cycle: list[object] = [stand_in]
+                cycle.append(cycle)
+            del stand_in, closer
+
+    failures: list[BaseException] = []
+
+    def guarded(seed: int) -> None:
+        try:
+            storm(seed)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(seed,), daemon=True) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert failures == []
+    gc.collect()
+    until(lambda: sorted(started) == sorted(ended))
+    assert len(started) > 1000
+    assert queue.close(timeout=5)
