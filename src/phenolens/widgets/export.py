@@ -1,0 +1,98 @@
+"""Gathers what a session has translated, for the engine to write."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenolens.runtime.progress import Job, Progress
+from phenolens.widgets.session import Session, TranslatedCell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def export_job(session: Session, folder: Path) -> Job[Path]:
+    """A job that writes every field with translated cells to a new folder in `folder`, at the slider's strength."""
+    name = f"{session.screen_name or 'phenolens'}-{datetime.now():%Y%m%d-%H%M%S}"
+    cells = {
+        key: [c for c in clicked.values() if c.translation is not None] for key, clicked in session.translated.items()
+    }
+    cells = {key: clicked for key, clicked in cells.items() if clicked}
+    adapter = session.adapter
+    facts = {
+        "screen": session.screen_name,
+        "strength": session.strength,
+        "device": session.translator_device,
+        "base": adapter.base if adapter is not None else None,
+        "conditions": list(adapter.conditions) if adapter is not None else None,
+        "intensity": adapter.intensity.to_dict() if adapter is not None else None,
+    }
+    return _export(session, folder, name, cells, session.strength, facts)
+
+
+def _export(
+    session: Session,
+    folder: Path,
+    name: str,
+    cells: dict[str, list[TranslatedCell]],
+    strength: float,
+    facts: dict[str, Any],
+) -> Job[Path]:
+    from phenolens.runtime.provenance import sha256_of
+    from phenolens.translation.composite import Composite
+    from phenolens.translation.session_export import ExportedField, export_session
+
+    screen, adapter = session.screen, session.adapter
+    assert screen is not None
+    assert adapter is not None
+    if adapter.folder is not None and adapter.folder.is_dir():
+        facts |= {"adapter": str(adapter.folder), "adapter_sha256": sha256_of(adapter.folder)}
+    fields = []
+    for field in screen.fields:
+        if field.key not in cells:
+            continue
+        yield Progress(len(fields), len(cells), f"reading {field.key}")
+        composite = Composite(np.ascontiguousarray(field.image().plane()))
+        for cell in cells[field.key]:
+            difference = cell.difference(strength)
+            if cell.translation is not None and difference is not None:
+                composite.put(cell.id, cell.translation.window, difference)
+        size = (
+            None if screen.pixel_size is None else tuple(float(side) for side in np.broadcast_to(screen.pixel_size, 2))
+        )
+        conditions = cells[field.key][0].conditions
+        fields.append(ExportedField(field.key, composite, tuple(screen.channel_names), size, strength, conditions))
+    table = _table([cell for clicked in cells.values() for cell in clicked], strength)
+    return (yield from export_session(folder, name, fields, table, facts))
+
+
+def _table(cells: list[TranslatedCell], strength: float) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = []
+    for cell in cells:
+        translation, difference = cell.translation, cell.difference(strength)
+        if translation is None or difference is None:
+            continue
+        rows.append(
+            {
+                "field": cell.field,
+                "cell": cell.name,
+                "y": cell.y,
+                "x": cell.x,
+                "window_y": translation.window.y,
+                "window_x": translation.window.x,
+                "window_size": translation.window.size,
+                "source": cell.conditions[0],
+                "target": cell.conditions[1],
+                "strength": strength,
+                "interpolated": not cell.has(strength),
+                "steps": translation.steps,
+                "seed": translation.seed,
+                "mean_absolute_difference": float(np.abs(difference).mean()),
+                "synthetic": True,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,271 @@
+"""Step 3: fine-tune the base model on the two conditions, in the background."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_info
+from platformdirs import user_data_path
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QProgressBar,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.queue import BACKGROUND
+from phenolens.widgets.chart import LossCurve
+from phenolens.widgets.session import Session
+from phenolens.widgets.style import SPACE, Form, Note, action
+from phenolens.widgets.thumbnails import PreviewStrip
+from phenolens.widgets.workers import JobWorker, Running
+
+if TYPE_CHECKING:
+    from phenolens.translation.adapter import Adapter
+
+
+class FinetunePanel(QWidget):
+    """Settings, start, cancel and resume; progress, loss and previews. ``tuned`` is emitted with the new adapter."""
+
+    tuned = Signal(object)
+
+    def __init__(self, session: Session, running: Running) -> None:
+        super().__init__()
+        self._session, self._running = session, running
+        self._worker: JobWorker | None = None
+        self._began = (0, 0.0)
+        self._step = 0
+        self._resumable: tuple[Any, ...] | None = None
+        self.steps = _spin(
+            800, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
+        )
+        self.rank = _spin(16, 1, 128, "Rank of the LoRA weights: how much the model may change")
+        self.seed = _spin(0, 0, 2**31 - 1, "The same seed and data give the same adapter")
+        self.steps.setSingleStep(100)
+        self.device = QComboBox()
+        self.device.addItem("auto", "auto")
+        self.device.setToolTip("Where to compute; auto takes a GPU where there is one")
+        self.device.activated.connect(self._choose_device)
+        self.out = QLineEdit()
+        self.out.setToolTip("Folder of the adapter; its checkpoint lies beside it until it is whole")
+        browse = QToolButton()
+        browse.setText("…")
+        browse.setToolTip("Choose the folder that the adapter's folder is made in")
+        browse.clicked.connect(self._browse)
+        self.start = action("Fine-tune", "Train on the two conditions; you can go on working meanwhile", accent=True)
+        self.start.clicked.connect(self.begin)
+        self.cancel = action("Cancel", "Stop at the next step and keep a checkpoint")
+        self.cancel.clicked.connect(self.stop)
+        self.why = Note()
+        self.bar = QProgressBar()
+        self.bar.setFormat("%v / %m steps")
+        self.state = Note()
+        self.curve = LossCurve()
+        self.strip = PreviewStrip()
+        form = Form()
+        form.row("Steps", self.steps)
+        form.row("Rank, seed", self.rank, self.seed)
+        form.row("Device", self.device)
+        form.row("Adapter", self.out, browse)
+        buttons = QHBoxLayout()
+        buttons.setSpacing(SPACE)
+        buttons.addWidget(self.start, 1)
+        buttons.addWidget(self.cancel)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, SPACE + 2)
+        whole.setSpacing(SPACE)
+        whole.addLayout(form)
+        whole.addLayout(buttons)
+        for widget in (self.why, self.bar, self.state, self.curve, self.strip):
+            whole.addWidget(widget)
+        for widget in (self.bar, self.curve):
+            widget.hide()
+        session.screen_changed.connect(self._another_screen)
+        session.conditions_changed.connect(self.refresh)
+        session.cells_changed.connect(self.refresh)
+        self.refresh()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a fine-tuning is going on."""
+        return self._worker is not None
+
+    def offer_devices(self, names: list[str]) -> None:
+        """Fill the device row with what this machine has."""
+        self.device.clear()
+        self._session.devices = names
+        for name in ("auto", *names):
+            self.device.addItem(name, name)
+        self.device.setCurrentIndex(max(self.device.findData(self._session.device), 0))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Enable what is usable, and say in a sentence why the rest is not."""
+        session = self._session
+        why = ""
+        if session.screen is None:
+            why = "Open a screen first."
+        elif session.source is None or session.target is None:
+            why = "Choose a control and a treated condition first."
+        elif session.cells is None:
+            why = "Find cells first."
+        elif not session.devices:
+            why = "Looking for devices…"
+        self.why.say("" if self.busy else why)
+        self.start.setEnabled(not why and not self.busy)
+        self.start.setText("Resume" if self._can_resume() else "Fine-tune")
+        self.cancel.setEnabled(self.busy)
+        for widget in (self.steps, self.rank, self.seed, self.device, self.out):
+            widget.setEnabled(not self.busy)
+
+    def begin(self) -> None:
+        """Start, or go on from the checkpoint of the run that was cancelled."""
+        resume = self._can_resume()
+        out = Path(self.out.text().strip() or self._default_folder())
+        total = self.steps.value()
+        self._resumable = None
+        if not resume:
+            self.curve.clear(total)
+            self.strip.clear()
+            self._step = 0
+        self._began = (self._step, time.monotonic())
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.curve.show()
+        self.state.say("Starting…")
+        asked = self._asked()
+        self._worker = self._running.start(
+            self._job(out, resume),
+            "Fine-tuning",
+            device=self._session.queue(),
+            priority=BACKGROUND,
+            progress=self._progress,
+            done=self._done,
+            cancelled=lambda: self._stopped(asked),
+            failed=lambda error: self._failed(error, asked),
+            finished=self._finished,
+        )
+        self.refresh()
+
+    def stop(self) -> None:
+        """Cancel: the step that is being computed is finished, then a checkpoint is kept."""
+        if self._worker is not None:
+            self.state.say("Stopping after this step…")
+            self.cancel.setEnabled(False)
+            self._worker.quit()
+
+    def _job(self, out: Path, resume: bool) -> "Job[Adapter]":
+        from phenolens.widgets.jobs import finetune
+
+        session = self._session
+        assert session.screen is not None
+        assert session.source is not None
+        assert session.target is not None
+        return finetune(
+            session.screen,
+            session.source,
+            session.target,
+            session.cells,
+            out=out,
+            base=session.base,
+            settings={
+                "steps": self.steps.value(),
+                "rank": self.rank.value(),
+                "seed": self.seed.value(),
+                "crop": session.crop,
+            },
+            device=session.device,
+            nucleus_channel=session.nucleus_channel,
+            resume=resume,
+        )
+
+    def _asked(self) -> tuple[Any, ...]:
+        """All that a checkpoint depends on: resuming is offered while none of it has changed."""
+        session = self._session
+        conditions = tuple(c.text if c is not None else "" for c in (session.source, session.target))
+        numbers = (self.steps.value(), self.rank.value(), self.seed.value(), session.crop)
+        return (id(session.screen), id(session.cells), *conditions, *numbers, self.out.text())
+
+    def _can_resume(self) -> bool:
+        return not self.busy and self._resumable is not None and self._resumable == self._asked()
+
+    def _progress(self, now: Progress) -> None:
+        if "loss" in now.values:
+            self._step = now.step
+            self.bar.setRange(0, now.total)
+            self.bar.setValue(now.step)
+            self.curve.add(now.step, now.values["loss"])
+            self.state.say(self._rate(now))
+        elif not self._step:
+            self.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
+        if now.preview is not None:
+            self.strip.show_preview(now.preview)
+
+    def _rate(self, now: Progress) -> str:
+        first, began = self._began
+        if first == 0 or now.step < first:
+            self._began = first, began = max(now.step, 1), time.monotonic()
+        seconds = (time.monotonic() - began) / max(now.step - first, 1)
+        left = seconds * (now.total - now.step)
+        loss = f"loss {now.values['loss']:.3g}"
+        return f"{loss} · about {left / 60:.0f} min left" if left > 90 else f"{loss} · about {left:.0f} s left"
+
+    def _done(self, adapter: "Adapter") -> None:
+        self.bar.setValue(self.bar.maximum())
+        self.state.say(f"Done. The adapter is in {adapter.folder}.")
+        show_info("The fine-tuning is done: click a cell to translate it.")
+        self.tuned.emit(adapter)
+
+    def _stopped(self, asked: tuple[Any, ...]) -> None:
+        self._resumable = asked if self._step else None
+        resumable = " (resumable)" if self._step else ""
+        self.state.say(f"Cancelled at step {self._step}{resumable}.", "warning")
+
+    def _failed(self, error: BaseException, asked: tuple[Any, ...]) -> None:
+        if self._step:
+            self._resumable = asked
+        text = (
+            str(error) if isinstance(error, PhenolensError) else "Fine-tuning failed; the notification has the details."
+        )
+        self.state.say(text, "error")
+
+    def _finished(self) -> None:
+        self._worker = None
+        if self.bar.maximum() == 0:
+            self.bar.hide()
+        self.refresh()
+
+    def _another_screen(self) -> None:
+        self.out.setText(str(self._default_folder()))
+        self.refresh()
+
+    def _default_folder(self) -> Path:
+        name = self._session.screen_name or "screen"
+        folder = user_data_path("napari-phenolens") / "adapters"
+        taken = {path.name for path in folder.glob("*")} if folder.is_dir() else set()
+        names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
+        return folder / next(candidate for candidate in names if candidate not in taken)
+
+    def _browse(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Where to make the adapter's folder")
+        if chosen:
+            self.out.setText(str(Path(chosen) / (self._session.screen_name or "adapter")))
+
+    def _choose_device(self) -> None:
+        self._session.device = self.device.currentData()
+
+
+def _spin(value: int, low: int, high: int, tip: str) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setToolTip(tip)
+    return box

@@ -1,0 +1,122 @@
+"""The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenolens.runtime.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from phenolens.screens.cells import Cells
+    from phenolens.screens.conditions import Condition
+    from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.table import Field, Screen
+    from phenolens.translation.adapter import Adapter
+    from phenolens.translation.translator import CellTranslation, Translator
+    from phenolens.widgets.session import TranslatedCell
+
+MOST_FIELDS = 24
+
+
+def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
+    """Read a screen and the intensity limits it is shown with."""
+    from phenolens.screens.table import read_screen
+
+    yield Progress(0, 0, f"reading {path.name}")
+    screen = read_screen(path, pattern)
+    # both may read the first image: here rather than when the viewer asks
+    _ = screen.channel_names, screen.pixel_size
+    return screen, (yield from fit_intensity(screen))
+
+
+def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
+    """Limits of each channel over the whole screen, from at most `MOST_FIELDS` fields spread evenly over it."""
+    from phenolens.screens.intensity import IntensityMap
+
+    fields = list(screen.fields)
+    chosen = [fields[i] for i in np.unique(np.linspace(0, len(fields) - 1, MOST_FIELDS).astype(int))]
+    planes = []
+    for done, field in enumerate(chosen, start=1):
+        planes.append(field.image().plane())
+        yield Progress(done, len(chosen), f"reading {field.key}")
+    return IntensityMap.fit(planes, screen.channel_names)
+
+
+def read_field(field: "Field") -> "Job[tuple[Field, np.ndarray]]":
+    """Pixels (C, H, W) of a field."""
+    yield Progress(0, 0, f"reading {field.key}")
+    return field, np.ascontiguousarray(field.image().plane())
+
+
+def name_devices() -> Job[list[str]]:
+    """Devices of this machine; a job because asking for them imports torch."""
+    from phenolens.runtime.devices import list_devices
+
+    yield Progress(0, 0, "looking for devices")
+    return list_devices()
+
+
+def finetune(
+    screen: "Screen",
+    source: "Condition",
+    target: "Condition",
+    cells: "Cells | None",
+    *,
+    settings: dict[str, Any],
+    **how: Any,
+) -> "Job[Adapter]":
+    """Fine-tune an adapter; a job of its own because the engine imports torch."""
+    from phenolens.translation.finetuning import FinetuneSettings
+    from phenolens.translation.training_set import finetune_screen
+
+    yield Progress(0, 0, "Loading the base model")
+    found = "auto" if cells is None else cells
+    return (yield from finetune_screen(screen, source, target, found, settings=FinetuneSettings(**settings), **how))
+
+
+def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapter, Translator, str]]":
+    """Load an adapter's base and put the adapter on it."""
+    from phenolens.runtime.devices import resolve_device
+    from phenolens.translation.adapter import Adapter
+    from phenolens.translation.base import load_base
+    from phenolens.translation.translator import Translator
+
+    yield Progress(0, 3, "loading the adapter")
+    where = resolve_device(device)
+    loaded = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
+    yield Progress(1, 3, "loading the base model")
+    base = load_base(loaded.base, where)
+    yield Progress(2, 3, "putting the adapter on the base")
+    return loaded, Translator(base, loaded), where
+
+
+def translate(
+    translator: "Translator", plane: np.ndarray, cell: "TranslatedCell", strength: float
+) -> "Job[CellTranslation]":
+    """Translate a clicked cell, coarse to fine."""
+    source, target = cell.conditions
+    return translator.translate_cell(
+        plane, cell.y, cell.x, strengths=(strength,), steps=(10, 20), source=source, target=target
+    )
+
+
+def move_cells(translator: "Translator", cells: "Sequence[TranslatedCell]", strengths: Sequence[float]) -> "Job[None]":
+    """Further strengths of translated cells, one cell after the other; each comes as (cell, translation)."""
+    for done, cell in enumerate(cells, start=1):
+        translation = cell.translation
+        if translation is None or translation.trajectory is None:
+            continue
+        moved = yield from _quietly(translator.move(translation, strengths))
+        yield Progress(done, len(cells), f"moving {cell.name}", preview=(cell, moved))
+
+
+def _quietly(job: Job[Any]) -> Job[Any]:
+    """Keep a job's steps, without the previews that belong to another reader."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as stop:
+            return stop.value
+        yield Progress(progress.step, progress.total, progress.message)

@@ -1,0 +1,84 @@
+"""One look for all panels: colours, spacing, and the few labelled controls they share."""
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+
+ACCENT = "#2f8f83"
+ACCENT_HOVER = "#38a799"
+AMBER = "#e3a83b"
+MUTED = "#9aa3ad"
+ERROR = "#f0806a"
+SPACE = 6
+LABEL_WIDTH = 84
+
+_NOTES = {"quiet": MUTED, "warning": AMBER, "error": ERROR}
+
+
+def rgb(colour: str) -> tuple[float, float, float]:
+    """Red, green and blue from 0 to 1 of a colour such as ``"#2f8f83"``."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def action(text: str, tip: str, accent: bool = False) -> QPushButton:
+    """A push button; the one main action of a section is drawn in the accent colour."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    if accent:
+        button.setStyleSheet(
+            f"QPushButton {{ background: {ACCENT}; color: white; font-weight: bold; padding: 5px 10px; }}"
+            f"QPushButton:hover {{ background: {ACCENT_HOVER}; }}"
+            f"QPushButton:checked {{ background: {AMBER}; color: black; }}"
+            "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(160, 160, 160, 160); }"
+        )
+    return button
+
+
+class Note(QLabel):
+    """A sentence under a control: quiet, a warning or an error; it takes no room while it is empty."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.say(text)
+
+    def say(self, text: str, kind: str = "quiet") -> None:
+        """Show `text`; `kind` is ``quiet``, ``warning`` or ``error``."""
+        self.setText(text)
+        self.setStyleSheet(f"color: {_NOTES[kind]}; background: transparent;")
+        self.setVisible(bool(text))
+
+
+class Form(QGridLayout):
+    """Rows of a short label and one or more controls, with labels of one width in every panel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setContentsMargins(0, 0, 0, 0)
+        self.setHorizontalSpacing(SPACE)
+        self.setVerticalSpacing(SPACE)
+        self.setColumnMinimumWidth(0, LABEL_WIDTH)
+        self.setColumnStretch(1, 1)
+        self._rows: dict[QWidget, tuple[QWidget, ...]] = {}
+
+    def row(self, label: str, *controls: QWidget, tip: str = "") -> None:
+        """Add a row; the first control takes the width that is left."""
+        index = self.rowCount()
+        text = QLabel(label)
+        text.setToolTip(tip)
+        self.addWidget(text, index, 0)
+        line = QHBoxLayout()
+        line.setSpacing(SPACE)
+        self.addLayout(line, index, 1)
+        for place, control in enumerate(controls):
+            if tip and not control.toolTip():
+                control.setToolTip(tip)
+            line.addWidget(control, 0 if place else 1)
+        self._rows[controls[0]] = (text, *controls)
+
+    def show_row(self, control: QWidget, visible: bool) -> None:
+        """Show or hide the row that begins with `control`."""
+        for widget in self._rows[control]:
+            widget.setVisible(visible)

@@ -1,0 +1,173 @@
+"""Jobs in the viewer: stepped by their device's queue, followed by napari's worker.
+
+napari's activity bar, its question before closing while work goes on, and cancelling come with the worker.
+Nothing here touches the viewer from another thread: what a caller connects runs on the viewer's own.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QObject, Signal
+
+from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.queue import BACKGROUND, device_queue
+
+
+class _NamedJob:
+    """What napari starts and names in its question before closing."""
+
+    def __init__(self, job: Job[Any], name: str) -> None:
+        self._job, self._name = job, name
+
+    def __call__(self) -> Job[Any]:
+        return self._job
+
+    def __str__(self) -> str:
+        return self._name
+
+
+class _Refusal(QObject):
+    came = Signal(object)
+
+
+class JobWorker(GeneratorWorker):
+    """Follows one job; beside napari's signals, ``refused`` hands over a user's mistake.
+
+    napari's own worker takes a RuntimeError for its own deletion and drops it, and leaves a cancelled generator to the
+    garbage collector. Here every error arrives, and the generator is closed before ``aborted`` and ``finished``.
+    """
+
+    def __init__(self, start: Callable[[], Generator[Progress, None, Any]]) -> None:
+        # the base class wants a generator function to call; the job is one already running
+        super().__init__(_nothing)
+        self._refusal = _Refusal()
+        self.refused = self._refusal.came
+        self._gen = start()
+        self.tell = True
+
+    def _relay_error(self, exc: Exception) -> None:
+        # napari's way of showing a bug with its traceback
+        if self.tell:
+            super()._relay_error(exc)
+
+    def work(self) -> Any:
+        """Step the job until it ends or is cancelled."""
+        try:
+            while not self.abort_requested:
+                try:
+                    progress = next(self._gen)
+                except StopIteration as stop:
+                    return stop.value
+                self.yielded.emit(progress)
+        except PhenolensError as error:
+            self._abort_requested = True
+            self.refused.emit(error)
+            return None
+        finally:
+            self._gen.close()
+        self.aborted.emit()
+        return None
+
+
+def _nothing() -> Generator[None, None, None]:
+    yield
+
+
+class Running(QObject):
+    """The jobs of one dock: starts them, and stops them all when the dock goes."""
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        self._workers: set[JobWorker] = set()
+        self._over = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is going on."""
+        return bool(self._workers)
+
+    def start(
+        self,
+        job: Job[Any],
+        name: str,
+        *,
+        device: str | None = "cpu",
+        priority: int = BACKGROUND,
+        bar: bool = True,
+        tell: bool = True,
+        progress: Callable[[Progress], None] | None = None,
+        done: Callable[[Any], None] | None = None,
+        cancelled: Callable[[], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
+        finished: Callable[[], None] | None = None,
+    ) -> JobWorker:
+        """Start a job on a device's queue and return its worker, whose ``quit()`` cancels it.
+
+        Parameters
+        ----------
+        job
+            A generator of `Progress`.
+        name
+            What is going on, for the activity bar.
+        device
+            The device that steps it; ``None`` steps it on the worker's own thread (downloads).
+        bar
+            Whether it is shown in the activity bar.
+        tell
+            Whether errors are shown as notifications, a user's mistake as one sentence.
+        progress, done, cancelled, failed, finished
+            Called on the viewer's thread: for each progress, with the result, when it was cancelled, with an error, and
+            always at the end.
+        """
+        if device is not None:
+            job = device_queue(device).run(job, priority=priority, name=name)
+        worker = create_worker(
+            _NamedJob(job, name),
+            _worker_class=JobWorker,
+            _progress={"desc": name} if bar else False,
+            _start_thread=False,
+            _ignore_errors=True,
+        )
+        if bar:
+            worker.yielded.connect(lambda now: _move(worker.pbar, now))
+        worker.tell = tell
+        if tell:
+            worker.refused.connect(lambda error: show_error(str(error)))
+        worker.finished.connect(lambda: self._workers.discard(worker))
+        for signal, callback in (
+            (worker.yielded, progress),
+            (worker.returned, done),
+            (worker.aborted, cancelled),
+            (worker.refused, failed),
+            (worker.errored, failed),
+            (worker.finished, finished),
+        ):
+            if callback is not None:
+                signal.connect(self._while_open(callback))
+        self._workers.add(worker)
+        worker.start()
+        return worker
+
+    def stop(self) -> None:
+        """Ask every job to end at its next step, and call back no more."""
+        self._over = True
+        for worker in tuple(self._workers):
+            worker.quit()
+
+    def _while_open(self, callback: Callable[..., None]) -> Callable[..., None]:
+        """What still arrives when the dock is gone must not touch its widgets."""
+
+        def call(*values: Any) -> None:
+            if not self._over:
+                callback(*values)
+
+        return call
+
+
+def _move(bar: Any, now: Progress) -> None:
+    if bar.total != now.total:
+        bar.total = now.total
+    bar.update(now.step - bar.n)
