@@ -2,7 +2,7 @@
 
     python benchmarks/autoencoder.py ../shared/data/translocation [--base compact]
 
-The peak is the range of the intensity map (0.1 to 99.9 percentile of all wells), which is stricter than that of the dtype.
+The peak is the range of the intensity map (0.1 to 99.9 percentile of all wells), stricter than that of the dtype.
 """
 
 import argparse

@@ -54,14 +54,19 @@ def main() -> None:
     viewer = napari.Viewer()
     viewer.window.resize(1400, 900)
     for name, colormap in (("DNA", "blue"), ("Reporter", "green"), ("Organelle", "magenta")):
-        viewer.add_image(rng.integers(0, 255, (512, 512)).astype(np.uint8), name=name, colormap=colormap, blending="additive")
+        viewer.add_image(
+            rng.integers(0, 255, (512, 512)).astype(np.uint8), name=name, colormap=colormap, blending="additive"
+        )
     frames(viewer, 2)
     idle = frames(viewer, options.seconds / 2)
     crops = [rng.normal(level, 0.3, (100, 3, 64, 64)).astype(np.float32) for level in (-0.3, 0.3)]
     job = finetune(
-        load_base("compact"), *crops, ("DNA", "Reporter", "Organelle"), FinetuneSettings(steps=100_000, preview_every=0),
+        load_base("compact"),
+        *crops,
+        ("DNA", "Reporter", "Organelle"),
+        FinetuneSettings(steps=100_000, preview_every=0),
         Path(tempfile.mkdtemp()) / "checkpoint.pt",
-    )  # fmt: skip
+    )
     steps = [0]
 
     def run():
@@ -84,7 +89,11 @@ def main() -> None:
     while worker.is_running:
         frames(viewer, 0.2)
     report = {
-        name: {"median_ms": round(float(np.median(f)), 1), "p95_ms": round(float(np.percentile(f, 95)), 1), "frames": len(f)}
+        name: {
+            "median_ms": round(float(np.median(f)), 1),
+            "p95_ms": round(float(np.percentile(f, 95)), 1),
+            "frames": len(f),
+        }
         for name, f in (("idle", idle), ("fine_tuning", busy))
     }
     print(json.dumps({**report, "steps_per_second": round(rate, 2)}))

@@ -1,6 +1,6 @@
 """Seconds from click to result, for a new slider position, and for stock DDIM 50+50, on the same model in one run.
 
-    python benchmarks/speed.py [--adapter FOLDER] [--repeats 5]
+python benchmarks/speed.py [--adapter FOLDER] [--repeats 5]
 """
 
 import argparse
@@ -37,10 +37,15 @@ def main() -> None:
     for repeat in range(options.repeats + 1):
         start = time.perf_counter()
         arrived: list[float] = []
-        cell = finish(
-            translator.translate_cell(plane, 250, 250, steps=(10, 20)),
-            lambda p: arrived.append(time.perf_counter()) if p.preview is not None else None,
-        )
+        job = translator.translate_cell(plane, 250, 250, steps=(10, 20))
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as stop:
+                cell = stop.value
+                break
+            if progress.preview is not None:
+                arrived.append(time.perf_counter())
         moved = time.perf_counter()
         finish(translator.move(cell, (0.7,)))
         stock = time.perf_counter()
@@ -53,7 +58,11 @@ def main() -> None:
             seconds["ddim"].append(end - stock)
     medians = {name: round(float(np.median(values)), 3) for name, values in seconds.items()}
     ratios = np.array(seconds["ddim"]) / np.array(seconds["coarse"])
-    print(json.dumps({"device": device, "median_seconds": medians, "ddim_over_coarse": round(float(np.median(ratios)), 2)}))
+    print(
+        json.dumps(
+            {"device": device, "median_seconds": medians, "ddim_over_coarse": round(float(np.median(ratios)), 2)}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -64,11 +64,20 @@ def measure(screen, cells, wells, limit, rng):
         take = inner.iloc[rng.permutation(len(inner))[: int(np.ceil(limit / len(chosen)))]]
         for cell in take.itertuples():
             window = window_at(cell.y, cell.x, 64)
-            label = labels[int(round(cell.y)), int(round(cell.x))]
+            label = labels[round(cell.y), round(cell.x)]
             if label == 0:
                 continue
             seen = cut(labels[None], window)[0]
-            rows.append((plane, window, seen == label, seen > 0, background, ratio(cut(plane, window), seen == label, seen > 0, background)))
+            rows.append(
+                (
+                    plane,
+                    window,
+                    seen == label,
+                    seen > 0,
+                    background,
+                    ratio(cut(plane, window), seen == label, seen > 0, background),
+                )
+            )
     return [row for row in rows if np.isfinite(row[-1])]
 
 
@@ -133,9 +142,14 @@ def main() -> None:
         seconds = (time.time() - seconds) / len(sources) * 1000
         r, iou = np.array(ratios), np.array(ious)
         one = strengths.index(1.0)
-        report = {"method": name, "flip": float((r[:, one] > midpoint).mean()), "median_ratio": float(np.median(r[:, one])),
-                  "nucleus_iou": float(np.median(iou[:, one])), "ks": float(ks_2samp(r[:, one], real).statistic),
-                  "ms_a_cell": round(seconds)}  # fmt: skip
+        report = {
+            "method": name,
+            "flip": float((r[:, one] > midpoint).mean()),
+            "median_ratio": float(np.median(r[:, one])),
+            "nucleus_iou": float(np.median(iou[:, one])),
+            "ks": float(ks_2samp(r[:, one], real).statistic),
+            "ms_a_cell": round(seconds),
+        }
         if len(strengths) > 2:
             report["flip_by_strength"] = {s: float((r[:, i] > midpoint).mean()) for i, s in enumerate(strengths)}
             rises = [spearmanr(strengths, row).statistic for row in r]

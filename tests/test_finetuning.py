@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_base import make_tiny_base
 
 from phenolens.runtime.errors import CellError, ModelError, OutputError, ScreenError
 from phenolens.runtime.progress import finish
@@ -15,6 +14,7 @@ from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import load_base
 from phenolens.translation.finetuning import FinetuneSettings, Preview, finetune
 from phenolens.translation.training_set import finetune_screen
+from tiny_base import make_tiny_base
 
 SETTINGS = FinetuneSettings(steps=6, batch=4, rank=2, preview_every=3, checkpoint_every=2, crop=64, max_cells=20)
 
@@ -53,9 +53,7 @@ def test_resumed_run_gives_the_weights_of_an_uninterrupted_one(tiny, tmp_path):
             job.close()
             break
     assert torch.load(part, weights_only=True)["step"] == 3
-    again = finish(
-        finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, part, resume=True)
-    )
+    again = finish(finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, part, resume=True))
     assert same(whole.lora, again.lora)
     assert torch.equal(whole.tokens, again.tokens)
 
@@ -102,7 +100,9 @@ def test_resuming_with_other_settings_is_refused(tiny, tmp_path):
 def test_adapter_folder_round_trip(tiny, tmp_path):
     previews = []
     adapter = finish(
-        finetune_screen(screen(), CONTROL, TREATED, "whole", out=tmp_path / "adapter", base=str(tiny), settings=SETTINGS),
+        finetune_screen(
+            screen(), CONTROL, TREATED, "whole", out=tmp_path / "adapter", base=str(tiny), settings=SETTINGS
+        ),
         lambda p: previews.append(p.preview) if p.preview is not None else None,
     )
     assert [type(p) for p in previews] == [Preview, Preview]
@@ -110,7 +110,7 @@ def test_adapter_folder_round_trip(tiny, tmp_path):
     read = Adapter.load(tmp_path / "adapter")
     assert read.conditions == adapter.conditions == ("Metadata_Role=negative control", "Metadata_Role=treated")
     assert read.channel_names == ("Reporter", "DNA")
-    assert read.pixel_size == 0.5
+    assert read.pixel_size == (0.5, 0.5)
     assert same(read.lora, adapter.lora)
     assert read.intensity.to_dict() == adapter.intensity.to_dict()
     assert not (tmp_path / "adapter.partial").exists()
@@ -139,8 +139,9 @@ def test_mistakes_are_told_in_a_sentence(tiny, tmp_path):
     with pytest.raises(OutputError, match="not an adapter"):
         finish(finetune_screen(screen(), CONTROL, TREATED, out=tmp_path / "mine", **both))
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
-    lone = screen_from_arrays({"A01": np.zeros((2, 96, 96), np.uint8) + 5, "B01": np.ones((2, 96, 96), np.uint8)},
-                              ("a", "b"), metadata={"A01": {"Metadata_Role": "x"}, "B01": {"Metadata_Role": "y"}})  # fmt: skip
+    images = {key: np.full((2, 96, 96), 5, np.uint8) for key in ("A01", "B01")}
+    roles = {"A01": {"Metadata_Role": "x"}, "B01": {"Metadata_Role": "y"}}
+    lone = screen_from_arrays(images, ("a", "b"), metadata=roles)
     with pytest.raises(CellError, match="1 cells"):
         finish(finetune_screen(lone, Condition.parse("Metadata_Role=x"), Condition.parse("Metadata_Role=y"),
                                out=tmp_path / "a", **both))  # fmt: skip

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from phenolens.runtime.progress import finish
+from phenolens.translation.pretraining import SCHEDULER
 from phenolens.translation.schedule import NoiseSchedule, alpha_sigma_at
 from phenolens.translation.solvers import difference, invert, stock_ddim
-
-from phenolens.translation.pretraining import SCHEDULER
 
 SCHEDULE = NoiseSchedule.from_config(SCHEDULER)
 MEANS = {"source": -1.0, "target": 2.0}
@@ -131,5 +130,5 @@ def test_schedule_matches_diffusers_and_its_own_inverse():
 def test_grid_runs_from_clean_to_noise():
     grid = SCHEDULE.grid(10)
     assert len(grid) == 11
-    assert grid[0] == pytest.approx(0.01) and grid[-1] == pytest.approx(80)
+    assert grid[[0, -1]].tolist() == pytest.approx([0.01, 80])
     assert np.ptp(np.diff(np.log(grid))) < 1e-9

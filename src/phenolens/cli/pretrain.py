@@ -22,13 +22,13 @@ def pretrain(
         ),
     ] = None,
     styles: Annotated[
-        int | None, typer.Option(help="Number of simulated styles.", metavar="N", show_default="96")
+        int | None, typer.Option(help="Number of simulated styles.", metavar="N", show_default="120")
     ] = None,
     autoencoder_steps: Annotated[
-        int | None, typer.Option(help="Training steps of the autoencoder.", metavar="N", show_default="2500")
+        int | None, typer.Option(help="Training steps of the autoencoder.", metavar="N", show_default="1500")
     ] = None,
     unet_steps: Annotated[
-        int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="4000")
+        int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="2700")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", metavar="S")] = 0,
     device: Device = "auto",

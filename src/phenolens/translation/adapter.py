@@ -34,7 +34,7 @@ class Adapter:
     crop
         Height and width in pixels of the field that become the network's input.
     pixel_size
-        Micrometres a pixel of the fields it was trained on, or None where unknown.
+        Micrometres a pixel in Y and X of the fields it was trained on, or None where unknown.
     intensity
         Map of each channel from the file's units to about [-1, 1].
     tokens
@@ -50,7 +50,7 @@ class Adapter:
     conditions: tuple[str, str]
     channel_names: tuple[str, ...]
     crop: int
-    pixel_size: float | None
+    pixel_size: tuple[float, float] | None
     intensity: IntensityMap
     tokens: torch.Tensor
     lora: dict[str, torch.Tensor]
@@ -69,7 +69,9 @@ class Adapter:
             Where the adapter has no such condition.
         """
         if name not in self.conditions:
-            raise ModelError(f"The adapter knows no condition '{name}': it has {' and '.join(map(repr, self.conditions))}.")
+            raise ModelError(
+                f"The adapter knows no condition '{name}': it has {' and '.join(map(repr, self.conditions))}."
+            )
         return self.tokens[[0, 1 + self.conditions.index(name)]]
 
     def check_channels(self, names: tuple[str, ...], where: str) -> None:
@@ -134,7 +136,13 @@ class Adapter:
         folder = Path(folder)
         if not folder.is_dir():
             raise ModelError(f"There is no adapter folder {folder}: fine-tune one first, or choose another folder.")
-        names = ("adapter_model.safetensors", "adapter_config.json", "conditions.safetensors", "intensity.json", "card.json")
+        names = (
+            "adapter_model.safetensors",
+            "adapter_config.json",
+            "conditions.safetensors",
+            "intensity.json",
+            "card.json",
+        )
         absent = [name for name in names if not (folder / name).is_file()]
         if absent:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
@@ -144,7 +152,7 @@ class Adapter:
                 conditions=tuple(card.pop("conditions")),
                 channel_names=tuple(card.pop("channel_names")),
                 crop=int(card.pop("crop")),
-                pixel_size=card.pop("pixel_size"),
+                pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
                 nucleus_channel=card.pop("nucleus_channel"),
                 base=card.pop("base"),
                 intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
@@ -158,10 +166,15 @@ class Adapter:
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
 
 
-
 def lora_config(rank: int) -> dict[str, Any]:
     """peft's configuration of LoRA (Hu et al., 2021, arXiv 2106.09685) on the layers that are adapted."""
-    return {"r": rank, "lora_alpha": rank, "target_modules": LORA_LAYERS, "init_lora_weights": "gaussian", "peft_type": "LORA"}
+    return {
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": LORA_LAYERS,
+        "init_lora_weights": "gaussian",
+        "peft_type": "LORA",
+    }
 
 
 def inject_lora(unet: Any, config: dict[str, Any]) -> None:

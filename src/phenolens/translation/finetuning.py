@@ -12,6 +12,7 @@ import torch
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import writing
 from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.intensity import Kind
 from phenolens.translation.adapter import inject_lora, load_lora, lora_config, lora_weights
 from phenolens.translation.base import Base, half_precision
 from phenolens.translation.solvers import difference, invert
@@ -50,7 +51,7 @@ class FinetuneSettings:
     average: float = 0.99
     crop: int | None = None
     max_cells: int = 400
-    intensity: str = "affine"
+    intensity: Kind = "affine"
     preview_every: int = 100
     checkpoint_every: int = 100
 
@@ -126,7 +127,8 @@ def finetune(
         state = torch.load(checkpoint, map_location=base.device, weights_only=True)
         if state["run"] != run:
             raise ModelError(
-                f"The checkpoint {checkpoint} was made with other settings or cells: start without resuming, or set them back."
+                f"The checkpoint {checkpoint} was made with other settings or cells: "
+                "start without resuming, or set them back."
             )
         load_lora(base.unet, state["lora"])
         tokens.data.copy_(state["tokens"])

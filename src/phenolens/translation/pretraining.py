@@ -31,10 +31,10 @@ SCHEDULER = {
 class PretrainSettings:
     """How a base is pre-trained; the same settings give the same weights on the same machine."""
 
-    styles: int = 96
-    autoencoder_steps: int = 2500
-    autoencoder_batch: int = 48
-    unet_steps: int = 4000
+    styles: int = 120
+    autoencoder_steps: int = 1500
+    autoencoder_batch: int = 32
+    unet_steps: int = 2700
     unet_batch: int = 32
     learning_rate: float = 4e-4
     average: float = 0.999
@@ -157,18 +157,30 @@ def _train_autoencoder(sets: list[CropSet], settings: PretrainSettings, device: 
             crops.append((plane + 1) * rng.uniform(0.5, 1.3) - 1 + rng.uniform(-0.1, 0.1))
         x = torch.from_numpy(np.stack(crops)[:, None]).to(device)
         posterior = model.encode(x).latent_dist
-        decoded = model.decode(posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise).to(device))
+        decoded = model.decode(
+            posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise).to(device)
+        )
         error = decoded.sample.float() - x
         return error.square().mean() + 0.1 * error.abs().mean() + 1e-6 * posterior.kl().mean()
 
     yield from _train(
-        model.parameters(), loss_at, settings, settings.autoencoder_steps, 1e-3, device, checkpoint, "Autoencoder", model
+        model.parameters(),
+        loss_at,
+        settings,
+        settings.autoencoder_steps,
+        1e-3,
+        device,
+        checkpoint,
+        "Autoencoder",
+        model,
     )
     model.eval().requires_grad_(False)
     rng = np.random.default_rng([settings.seed, 7])
     planes = [crop[c] for _, crop in sample_batch(sets, weights, 256, rng) for c in range(len(crop))]
     with torch.no_grad():
-        latents = model.encode(torch.from_numpy(np.stack(planes)[:, None].astype(np.float32)).to(device)).latent_dist.mode()
+        latents = model.encode(
+            torch.from_numpy(np.stack(planes)[:, None].astype(np.float32)).to(device)
+        ).latent_dist.mode()
     model.register_to_config(scaling_factor=float(1 / latents.std()))
     return model
 
@@ -197,7 +209,9 @@ def _train_unet(
         latents, used, indices = _latent_batch(base, list(sample_batch(sets, weights, settings.unet_batch, rng)))
         n = len(latents)
         # Stratified timesteps: an even spread in every batch steadies the loss.
-        timesteps = ((torch.arange(n) + torch.rand(n, generator=noise)) / n * len(schedule.alphas_cumprod)).long().to(device)
+        timesteps = (
+            ((torch.arange(n) + torch.rand(n, generator=noise)) / n * len(schedule.alphas_cumprod)).long().to(device)
+        )
         alpha, sigma = schedule.alpha_sigma(timesteps)
         eps = torch.randn(latents.shape, generator=noise).to(device)
         keep = (torch.rand(n, 2, 1, generator=noise) > torch.tensor([[[0.1], [0.15]]])).to(device)
@@ -213,7 +227,15 @@ def _train_unet(
 
     both = torch.nn.ModuleList([unet, tokens])
     yield from _train(
-        both.parameters(), loss_at, settings, settings.unet_steps, settings.learning_rate, device, checkpoint, "UNet", both
+        both.parameters(),
+        loss_at,
+        settings,
+        settings.unet_steps,
+        settings.learning_rate,
+        device,
+        checkpoint,
+        "UNet",
+        both,
     )
     return unet.eval().requires_grad_(False)
 
@@ -293,7 +315,7 @@ def _save(path: Path, state: Any) -> None:
 
 
 def psnr(base: Base, crops: np.ndarray, peak: float = 2.0) -> float:
-    """Peak signal-to-noise ratio in dB of the autoencoder on mapped crops (n, C, 64, 64); `peak` is the mapped range."""
+    """Peak signal-to-noise ratio in dB of the autoencoder on mapped crops (n, C, 64, 64) of range `peak`."""
     total = 0.0
     for start in range(0, len(crops), 64):
         x = torch.from_numpy(crops[start : start + 64].astype(np.float32))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from phenolens.runtime.errors import ImageError, ScreenError
+from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
-from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.intensity import IntensityMap, Kind
 
 CROP = 64
 # Styles with these seeds are drawn for judging only; pre-training never sees them.
@@ -74,7 +74,7 @@ def _simulated_style(seed: int, fields: int, crops_per_field: int) -> list[CropS
     }  # fmt: skip
     channels = rng.permutation(3)[: rng.choice([3, 3, 3, 2, 2, 1])]
     planes = [field.image[channels] for pair in drawn.values() for field in pair]
-    kind = "sqrt" if rng.random() < 0.3 else "affine"
+    kind: Kind = "sqrt" if rng.random() < 0.3 else "affine"
     mapping = IntensityMap.fit(planes, [f"c{c}" for c in channels], kind=kind)
     side = int(rng.choice([48, 56, 64, 64, 64, 80]))
     sets = []
@@ -119,10 +119,7 @@ def image_sets(folder: Path, seed: int, crops_per_image: int = 24) -> Job[list[C
     sets: list[CropSet] = []
     for number, row in enumerate(table.itertuples(), start=1):
         path = folder / str(row.file)
-        try:
-            plane = read_image(path).plane()
-        except ImageError:
-            raise
+        plane = read_image(path).plane()
         if _is_grey(plane):
             plane = plane[:1]
         group = Path(str(row.file)).parts[0]
@@ -147,7 +144,7 @@ def _is_grey(plane: np.ndarray) -> bool:
 
 
 def _random_crops(plane: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    kind = "sqrt" if rng.random() < 0.4 else "affine"
+    kind: Kind = "sqrt" if rng.random() < 0.4 else "affine"
     mapped = IntensityMap.fit([plane], [str(c) for c in range(len(plane))], kind=kind).forward(plane)
     bright = np.argwhere(mapped.mean(0) > np.quantile(mapped.mean(0), 0.7))
     shortest = min(plane.shape[1:])
@@ -165,5 +162,5 @@ def sample_batch(
     for index in rng.choice(len(sets), size, p=weights):
         crops = sets[index].crops
         crop = crops[rng.integers(len(crops))]
-        crop = np.rot90(crop, rng.integers(4), axes=(1, 2))
+        crop = np.rot90(crop, int(rng.integers(4)), axes=(1, 2))
         yield int(index), np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

@@ -72,10 +72,16 @@ def translate_screen(
     _check_settings(out, settings)
     # Written first, so that a run that goes on knows what it goes on with.
     write_provenance(
-        out, synthetic=True, device=where, conditions=list(adapter.conditions), base=adapter.base,
-        base_hash=sha256_of(translator.base.folder) if translator.base.folder else None, intensity=adapter.intensity.to_dict(),
-        inputs=[field.key for field in screen], **settings,
-    )  # fmt: skip
+        out,
+        synthetic=True,
+        device=where,
+        conditions=list(adapter.conditions),
+        base=adapter.base,
+        base_hash=sha256_of(translator.base.folder) if translator.base.folder else None,
+        intensity=adapter.intensity.to_dict(),
+        inputs=[field.key for field in screen],
+        **settings,
+    )
     wanted = sorted({*settings["strengths"], 1.0})
     for number, field in enumerate(screen, start=1):
         names = {s: out / f"{field.key}__s{s:.2f}.ome.tif" for s in settings["strengths"]}
