@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from display import has_display, virtual_display
 
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
@@ -64,12 +65,7 @@ def pytest_runtest_makereport(
     """Let a window test that was skipped fail where CI=true: there a display is promised."""
     report = yield
     expected = hasattr(report, "wasxfail")
-    if (
-        report.skipped
-        and not expected
-        and item.get_closest_marker("window")
-        and os.environ.get("CI") == "true"
-    ):
+    if report.skipped and not expected and item.get_closest_marker("window") and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"a window test was skipped in CI: {report.longrepr}"
     return report

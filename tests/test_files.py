@@ -127,9 +127,7 @@ def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     assert names(tmp_path) == []
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind the administrator"
-)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind the administrator")
 def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
@@ -169,9 +167,7 @@ def test_long_names_can_be_written(tmp_path: Path) -> None:
 
 def test_json_of_numbers_paths_and_arrays(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
-    write_json(
-        path, {"n": np.int64(3), "x": np.array([1.5, np.nan]), "folder": Path("a"), 4: (True, None, "µm")}
-    )
+    write_json(path, {"n": np.int64(3), "x": np.array([1.5, np.nan]), "folder": Path("a"), 4: (True, None, "µm")})
     assert json.loads(path.read_text("utf-8")) == {
         "n": 3,
         "x": [1.5, None],

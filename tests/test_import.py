@@ -16,9 +16,7 @@ print(taken, [name for name in {HEAVY} if name in sys.modules])
 
 
 def fresh(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout.strip()
 
 
@@ -31,8 +29,6 @@ def test_import_is_quick_and_light() -> None:
     assert min(seconds) < 0.3
 
 
-@pytest.mark.parametrize(
-    "module", ["phenolens.runtime.queue", "phenolens.runtime.devices", "phenolens.runtime.models"]
-)
+@pytest.mark.parametrize("module", ["phenolens.runtime.queue", "phenolens.runtime.devices", "phenolens.runtime.models"])
 def test_the_runtime_is_light(module: str) -> None:
     assert fresh(f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])") == "[]"

@@ -55,11 +55,7 @@ class Answer(BaseHTTPRequestHandler):
         if self.path.startswith(f"/api/models/{NAME}"):
             siblings = [
                 {"rfilename": path, "size": len(data)}
-                | (
-                    {"lfs": {"sha256": hub.sha256, "size": len(data), "pointerSize": 1}}
-                    if data == WEIGHTS
-                    else {}
-                )
+                | ({"lfs": {"sha256": hub.sha256, "size": len(data), "pointerSize": 1}} if data == WEIGHTS else {})
                 for path, data in hub.files.items()
             ]
             body = {"id": NAME, "sha": REVISION, "siblings": siblings, "cardData": {"license": "apache-2.0"}}
@@ -200,9 +196,7 @@ def test_no_hub_is_a_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None
         finish(fetch_base(NAME))
 
 
-def test_a_cache_that_cannot_be_made_is_a_sentence(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_made_is_a_sentence(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PHENOLENS_CACHE", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="a file is where a folder is needed"):

@@ -57,9 +57,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     writable_folder(target.parent)
     if os.path.isdir(target):
-        raise OutputError(
-            f"Cannot write the file {target}: a folder of that name exists. Choose another name."
-        )
+        raise OutputError(f"Cannot write the file {target}: a folder of that name exists. Choose another name.")
     partial = _partial(target)
     try:
         yield partial
@@ -87,9 +85,7 @@ def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     writable_folder(target.parent)
     if os.path.exists(target) and not os.path.isdir(target):
-        raise OutputError(
-            f"Cannot write the folder {target}: a file of that name exists. Choose another name."
-        )
+        raise OutputError(f"Cannot write the folder {target}: a file of that name exists. Choose another name.")
     partial = _partial(target)
     try:
         partial.mkdir()

@@ -78,9 +78,7 @@ def fetch_base(name: str) -> Job[Path]:
     if (here := local_base(name)) is not None:
         return here
     if name == "compact":
-        raise ModelError(
-            "The base 'compact' is missing from this installation; install napari-phenolens again."
-        )
+        raise ModelError("The base 'compact' is missing from this installation; install napari-phenolens again.")
     if not _HUB_NAME.fullmatch(name):
         raise ModelError(
             f"There is no base {name!r}: it is neither 'compact', nor an existing folder, "
@@ -141,13 +139,9 @@ def _list_files(name: str) -> tuple[str, str, list[_HubFile]]:
         wanted += [f"{part}/{weights}" for weights in _WEIGHTS if f"{part}/{weights}" in there][:1]
         if not there:
             raise ModelError(
-                f"{name} on the hub is no Stable-Diffusion-type model in diffusers layout: "
-                f"it has no folder {part!r}."
+                f"{name} on the hub is no Stable-Diffusion-type model in diffusers layout: it has no folder {part!r}."
             )
-    chosen = [
-        _HubFile(path, siblings[path].size or 0, getattr(siblings[path].lfs, "sha256", None))
-        for path in wanted
-    ]
+    chosen = [_HubFile(path, siblings[path].size or 0, getattr(siblings[path].lfs, "sha256", None)) for path in wanted]
     return str(info.sha), str(getattr(info.card_data, "license", None) or ""), chosen
 
 

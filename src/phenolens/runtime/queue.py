@@ -287,9 +287,7 @@ class _StandIn(Generator[Progress, None, T]):
         """Return the next event, waiting for it; of several that wait, leave out what is out of date."""
         while not self._ready:
             try:
-                events = [
-                    self._entry.mailbox.get(timeout=1.0)
-                ]  # endless waits cannot be interrupted everywhere
+                events = [self._entry.mailbox.get(timeout=1.0)]  # endless waits cannot be interrupted everywhere
             except Empty:
                 continue
             while not self._entry.mailbox.empty():
