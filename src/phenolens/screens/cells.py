@@ -1,0 +1,182 @@
+"""The cells of a screen: where they are, and how large a crop around each should be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pandas import DataFrame, concat
+
+from phenolens.runtime.errors import CellError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.images import read_image
+from phenolens.screens.segmentation import segment_nuclei
+from phenolens.screens.table import Field, Screen
+
+COLUMNS = ("field", "label", "y", "x", "area")
+_NUCLEUS_NAMES = ("dna", "dapi", "hoechst", "nucle", "draq", "h2b", "nuc")
+_LABEL_FILES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png")
+# A crop shows a cell and what it touches: about three nuclei across.
+_NUCLEI_ACROSS = 3.0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a screen.
+
+    Parameters
+    ----------
+    table
+        One row a cell: ``field`` (the field's key), ``label`` in its label image, ``y`` and ``x`` of the centre and
+        ``area``, in pixels of the field.
+    labels
+        Label image (H, W) int32 of each field by key; empty where cells were not found by labels.
+    """
+
+    table: DataFrame
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def find_cells(
+    screen: Screen,
+    how: str | Path | Mapping[str, NDArray[Any]] = "auto",
+    *,
+    nucleus_channel: int | None = None,
+) -> Job[Cells]:
+    """Find the cells of every field.
+
+    Parameters
+    ----------
+    screen
+        Where to look; of stacks and time series the first plane is taken.
+    how
+        ``"auto"`` outlines nuclei; ``"whole"`` takes each field as one cell; a folder holds one label image a field,
+        named after the field's key or its file; or the label images themselves, (H, W) integer by field key.
+    nucleus_channel
+        Index of the channel that ``"auto"`` looks at; guessed where None.
+
+    Raises
+    ------
+    CellError
+        No cell is found at all, or a label image is missing or does not fit its field.
+    """
+    if how == "auto" and nucleus_channel is None:
+        nucleus_channel = guess_nucleus_channel(screen)
+    if isinstance(how, str) and how not in ("auto", "whole"):
+        how = Path(how)
+    tables: list[DataFrame] = []
+    labels: dict[str, NDArray[Any]] = {}
+    for number, one in enumerate(screen, start=1):
+        if isinstance(how, str):
+            image = one.image()
+            plane = image.plane()
+            if how == "whole":
+                tables.append(_whole(one.key, plane.shape[1:]))
+            else:
+                labels[one.key] = segment_nuclei(plane[nucleus_channel], image.pixel_size)
+        else:
+            given = _from_folder(how, one) if isinstance(how, Path) else _given(how, one)
+            labels[one.key] = _checked(given, one)
+        if one.key in labels:
+            tables.append(_measured(one.key, labels[one.key]))
+        yield Progress(number, len(screen), f"Finding cells in {one.key}")
+    table = concat(tables, ignore_index=True) if tables else DataFrame(columns=list(COLUMNS))
+    if not len(table):
+        raise CellError(
+            f"No cells were found in {len(screen)} fields: choose another nucleus channel, or give label images."
+        )
+    return Cells(table, labels)
+
+
+def guess_nucleus_channel(screen: Screen) -> int:
+    """Index of the channel that shows nuclei: by its name, else the one whose objects look most like nuclei."""
+    names = [name.lower() for name in screen.channel_names]
+    for part in _NUCLEUS_NAMES:
+        for index, name in enumerate(names):
+            if part in name:
+                return index
+    plane = screen.fields[0].image().plane()
+    return int(np.argmax([_likeness(channel) for channel in plane]))
+
+
+def suggest_crop(cells: Cells, screen: Screen) -> int:
+    """Side in pixels, a multiple of 8, of the crop that shows a cell and its surroundings.
+
+    Three median nuclei across, at least 32 and no more than the field; a field taken whole is covered.
+    """
+    height, width = screen.fields[0].image().plane().shape[1:]
+    if not cells.labels:
+        longest = max(height, width)
+        return longest + longest % 2
+    diameter = 2 * float(np.sqrt(cells.table["area"].median() / np.pi))
+    wanted = 8 * round(_NUCLEI_ACROSS * diameter / 8)
+    return int(min(max(wanted, 32), 8 * max(min(height, width) // 8, 4)))
+
+
+def _whole(key: str, shape: tuple[int, ...]) -> DataFrame:
+    height, width = shape
+    row = (key, 1, (height - 1) / 2, (width - 1) / 2, height * width)
+    return DataFrame([row], columns=list(COLUMNS))
+
+
+def _measured(key: str, labels: NDArray[Any]) -> DataFrame:
+    from skimage.measure import regionprops_table
+
+    found = regionprops_table(labels, properties=("label", "centroid", "area"))
+    return DataFrame(
+        {
+            "field": key,
+            "label": found["label"],
+            "y": found["centroid-0"],
+            "x": found["centroid-1"],
+            "area": found["area"].astype(int),
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def _given(labels: Mapping[str, NDArray[Any]], one: Field) -> NDArray[Any]:
+    if one.key not in labels:
+        raise CellError(f"There is no label image for field {one.key}: give one for each field, by the field's name.")
+    return labels[one.key]
+
+
+def _from_folder(folder: Path, one: Field) -> NDArray[Any]:
+    if not folder.is_dir():
+        raise CellError(f"There is no folder of label images {folder}: give 'auto', 'whole', or an existing folder.")
+    stems = [one.key, *(path.name.split(".")[0] for path in one.paths)]
+    for stem in stems:
+        for ending in _LABEL_FILES:
+            if (path := folder / f"{stem}{ending}").is_file():
+                plane = read_image(path).plane()
+                if len(plane) != 1:
+                    raise CellError(f"The label image {path} has {len(plane)} channels: it should have one.")
+                return plane[0]
+    raise CellError(f"{folder} has no label image for field {one.key}: name it {one.key}.tif.")
+
+
+def _checked(labels: NDArray[Any], one: Field) -> NDArray[np.int32]:
+    shape = one.image().plane().shape[1:]
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise CellError(f"The label image of field {one.key} is {labels.dtype}: labels are whole numbers.")
+    if labels.shape != shape:
+        raise CellError(
+            f"The label image of field {one.key} is {labels.shape[0]} x {labels.shape[-1]} pixels, "
+            f"but the field is {shape[0]} x {shape[1]}: give the labels of this field."
+        )
+    return np.asarray(labels, np.int32)
+
+
+def _likeness(channel: NDArray[Any]) -> float:
+    """How much the objects of a channel look like nuclei: many, solid and round."""
+    from skimage.measure import regionprops_table
+
+    found = regionprops_table(segment_nuclei(channel), properties=("solidity", "eccentricity"))
+    if not len(found["solidity"]):
+        return 0.0
+    return float(np.sum(np.maximum(found["solidity"] - 0.8, 0) * (1 - found["eccentricity"] ** 2)))
