@@ -1,0 +1,148 @@
+"""What README and docs say is so: commands, options, links, pictures and the two install commands."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import typer
+
+from phenolens.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands
+INSTALL_AND_RUN = 'python -m pip install -c constraints.txt ".[all]" && phenolens demo'
+INSTALL_AND_TEST = "python -m pip install tox && tox"
+
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    for language, body in _FENCE.findall(page.read_text(encoding="utf-8")):
+        if language in ("bash", "sh", "console"):
+            yield from filter(None, body.replace("\\\n", " ").splitlines())
+
+
+def command_lines() -> Iterator[str]:
+    for page in PAGES:
+        for line in shell_lines(page):
+            for part in line.split("&&"):
+                if part.split()[:1] == ["phenolens"]:
+                    yield part.strip()
+
+
+def inline_commands() -> Iterator[str]:
+    for page in PAGES:
+        for code in _INLINE.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+            words = code.split()
+            if words[0] == "phenolens" and words[1:2] != ["COMMAND"] and len(words) > 1:
+                yield " ".join(words)
+
+
+def options_of(command: str) -> set[str]:
+    return {name for parameter in COMMANDS[command].params for name in parameter.opts if name.startswith("--")}
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pages_show_commands():
+    shown = {shlex.split(line)[1] for line in command_lines()}
+    assert shown == set(COMMANDS)
+
+
+@pytest.mark.parametrize("line", sorted(set(command_lines())))
+def test_a_command_line_that_is_shown_parses(line):
+    _, name, *arguments = shlex.split(line)
+    COMMANDS[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("line", sorted(set(inline_commands())))
+def test_a_command_in_the_text_exists(line):
+    _, name, *rest = line.split()
+    if name.startswith("--"):
+        assert name in ("--version", "--help")
+        return
+    assert name in COMMANDS
+    assert {word for word in rest if word.startswith("--")} <= options_of(name) | {"--help"}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_reference_lists_every_option_of_a_command(command):
+    reference = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {command}\n(.*?)(?=^## )", reference, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    assert set(re.findall(r"^\| `(--[\w-]+)` \|", section[1], re.MULTILINE)) == options_of(command) - {"--help"}
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_the_reference_states_the_defaults_of_a_command(command):
+    reference = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    section = reference[reference.index(f"\n## {command}\n") :]
+    rows = dict(re.findall(r"^\| `(--[\w-]+)` \|.*\| (.*?) ?\|$", section[: section.index("\n## ", 4)], re.MULTILINE))
+    for parameter in COMMANDS[command].params:
+        row = rows.get(parameter.opts[0])
+        if row is None or parameter.is_flag:
+            continue
+        if parameter.required:
+            assert row == "required"
+        elif isinstance(parameter.show_default, str):
+            assert row.startswith(parameter.show_default) or command == "demo"
+        elif parameter.default is not None:
+            assert row == str(parameter.default)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_lead_somewhere(page):
+    declared = ROOT / "docs" / "screenshots.py"
+    for target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        if there.parent == ROOT / "docs" / "images" and not there.is_file():
+            # made by the script that takes the pictures
+            assert declared.is_file()
+            assert re.search(rf"\b{there.stem}\b", declared.read_text(encoding="utf-8"))
+            continue
+        assert there.is_relative_to(ROOT)
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_every_page_is_in_the_table_of_contents():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = {name for kind, body in _FENCE.findall(index) if kind == "{toctree}" for name in body.split()}
+    assert {page.stem for page in PAGES[1:]} - {"index"} <= listed
+
+
+def test_readme_has_exactly_two_install_commands():
+    installing = [line for line in shell_lines(ROOT / "README.md") if "install" in line]
+    assert installing == [INSTALL_AND_RUN, INSTALL_AND_TEST]
+
+
+def test_ci_runs_the_second_of_them():
+    assert INSTALL_AND_TEST in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_benchmarks_named_in_the_readme_are_all_there_are():
+    named_there = set(re.findall(r"benchmarks/(\w+\.py)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named_there == {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+def test_pages_do_not_skip_a_level_of_heading():
+    for page in PAGES:
+        levels = [len(marks) for marks in re.findall(r"^(#+) ", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)]
+        assert levels[0] == 1, page
+        assert all(after <= before + 1 for before, after in pairwise(levels)), page
