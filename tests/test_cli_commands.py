@@ -1,0 +1,228 @@
+"""Every command end to end, with a tiny base and few steps."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from cli_run import run
+from phenolens.runtime.progress import finish
+from phenolens.screens.images import read_image
+from phenolens.simulation import simulate_screen, style_for
+
+CONTROL, TREATED = "Metadata_Role=negative control", "translocation"
+LAYERS = ("source", "translated", "difference")
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulated") / "screen"
+    style = style_for("translocation", 9002)
+    return finish(simulate_screen(folder, "translocation", wells=4, cells=8, seed=3, shape=(160, 160), style=style))
+
+
+@pytest.fixture(scope="module")
+def tuned(screen, tiny_base, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tuned") / "adapter"
+    return run(*finetune(screen, tiny_base, out), "--json")
+
+
+@pytest.fixture(scope="module")
+def adapter(tuned):
+    return Path(tuned.facts["adapter"])
+
+
+@pytest.fixture(scope="module")
+def translated(adapter, screen, tmp_path_factory):
+    out = tmp_path_factory.mktemp("translated") / "out"
+    return run("translate", adapter, screen, "--strength", "0", "0.5", "1", "--steps", "2", "--out", out, "--json")
+
+
+def finetune(screen, base, out, steps=4):
+    return (
+        *("finetune", screen, "--source", CONTROL, "--target", TREATED, "--out", out, "--base", base),
+        *("--rank", "2", "--steps", str(steps), "--crop", "48", "--cells", screen / "labels", "--device", "cpu"),
+    )
+
+
+def pixels(path):
+    return read_image(path).plane()
+
+
+def test_simulate(tmp_path):
+    ran = run("simulate", "--treatment", "null", "--wells", "2", "--cells", "3", "--out", tmp_path / "s", "--json")
+    assert ran.status == 0
+    table = pd.read_csv(ran.facts["screen"])
+    assert list(table["Metadata_Role"]) == ["negative control", "treated"]
+
+
+def test_simulate_replaces_its_own_result_only(tmp_path):
+    (tmp_path / "letters.txt").write_text("dear all")
+    ran = run("simulate", "--treatment", "null", "--wells", "2", "--out", tmp_path)
+    assert ran.status == 2
+    assert ran.error.startswith(f"phenolens: {tmp_path} exists and is not a simulated screen")
+    assert (tmp_path / "letters.txt").read_text() == "dear all"
+
+
+def test_finetune_writes_an_adapter(tuned, tmp_path):
+    assert tuned.status == 0
+    assert tuned.facts["command"] == "finetune"
+    assert tuned.facts["conditions"] == [CONTROL, TREATED]
+    assert tuned.facts["crop"] == 48
+    assert np.isfinite(tuned.facts["loss"])
+
+
+def test_interrupted_finetune_resumes_to_the_same_weights(screen, tiny_base, adapter, tmp_path, monkeypatch):
+    import phenolens.translation.training_set as engine
+
+    unbroken, stop_at = engine.finetune_screen, [3]
+
+    def interrupted(*given, **named):
+        job = unbroken(*given, **named)
+        try:
+            for progress in job:
+                if progress.message == "Fine-tuning" and progress.step in stop_at:
+                    signal.raise_signal(signal.SIGINT)
+                yield progress
+        finally:
+            job.close()
+
+    out = tmp_path / "adapter"
+    monkeypatch.setattr(engine, "finetune_screen", interrupted)
+    stopped = run(*finetune(screen, tiny_base, out))
+    assert stopped.status == 130
+    checkpoint = tmp_path / "adapter.partial" / "checkpoint.pt"
+    assert stopped.error == (
+        f"phenolens: interrupted: the checkpoint {checkpoint} is kept; "
+        "the same command with --resume goes on from there"
+    )
+    assert not out.exists()
+    monkeypatch.setattr(engine, "finetune_screen", unbroken)
+    assert run(*finetune(screen, tiny_base, out), "--resume").status == 0
+    weights = "adapter_model.safetensors"
+    assert (out / weights).read_bytes() == (adapter / weights).read_bytes()
+
+
+def test_translate_writes_what_the_design_says(translated, screen):
+    assert translated.status == 0
+    assert translated.facts["strengths"] == [0.0, 0.5, 1.0]
+    keys = translated.facts["fields"]
+    assert len(keys) == 4
+    out = sorted(path.name for path in _folder(translated).iterdir())
+    endings = ("s0.00", "s0.50", "s1.00", "difference")
+    assert out == sorted(
+        [f"{key}__{ending}.ome.tif" for key in keys for ending in endings] + ["cells.parquet", "provenance.json"]
+    )
+    source = pixels(screen / "images" / f"{keys[0]}.ome.tif")
+    assert np.array_equal(pixels(_folder(translated) / f"{keys[0]}__s0.00.ome.tif"), source)
+    assert pixels(_folder(translated) / f"{keys[0]}__s1.00.ome.tif").dtype == source.dtype
+
+
+def test_workers_write_the_same(translated, adapter, screen, tmp_path):
+    ran = run(
+        *("translate", adapter, screen, "--strength", "0", "1", "--steps", "2", "--workers", "2"),
+        *("--out", tmp_path / "out", "--json"),
+    )
+    assert ran.status == 0
+    one, several = _folder(translated), _folder(ran)
+    for key in ran.facts["fields"]:
+        name = f"{key}__difference.ome.tif"
+        # threads share sums out differently, so the last bits may differ
+        np.testing.assert_allclose(tifffile.imread(several / name), tifffile.imread(one / name), rtol=1e-2, atol=0.05)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(several / "cells.parquet"), pd.read_parquet(one / "cells.parquet"), check_like=True
+    )
+    assert json.loads((several / "provenance.json").read_text())["inputs"] == ran.facts["fields"]
+
+
+def test_translate_images_one_by_one(adapter, screen, tmp_path):
+    images = sorted((screen / "images").iterdir())[:2]
+    ran = run("translate", adapter, *images, "--steps", "2", "--strength", "1", "--out", tmp_path / "out", "--json")
+    assert ran.status == 0
+    assert ran.facts["fields"] == [path.name.removesuffix(".ome.tif") for path in images]
+
+
+def test_translate_images_of_one_name(adapter, screen, tmp_path):
+    image = sorted((screen / "images").iterdir())[0]
+    (tmp_path / image.name).write_bytes(image.read_bytes())
+    ran = run("translate", adapter, image, tmp_path / image.name, "--out", tmp_path / "out")
+    assert ran.status == 2
+    assert "would both be called" in ran.error
+
+
+def test_export_cells_of_an_adapter(adapter, screen, tmp_path):
+    key = "plate1_A01_1"
+    labels = [int(label) for label in np.unique(tifffile.imread(screen / "labels" / f"{key}.tif"))[1:3]]
+    ran = run(
+        *("export", adapter, screen, "--field", key, "--cell", *map(str, labels), "--strength", "0.5"),
+        *("--cells", screen / "labels", "--out", tmp_path / "exported", "--json"),
+    )
+    assert ran.status == 0
+    assert ran.facts["files"] == sorted(
+        [f"{key}__{name}.ome.tif" for name in LAYERS] + ["cells.parquet", "provenance.json"]
+    )
+    source, translated, difference = (pixels(tmp_path / "exported" / f"{key}__{name}.ome.tif") for name in LAYERS)
+    assert np.array_equal(source, pixels(screen / "images" / f"{key}.ome.tif"))
+    assert translated.dtype == source.dtype
+    assert difference.dtype == np.float32
+    assert np.abs(difference).max() > 0
+    np.testing.assert_allclose(translated.astype(float) - source, difference, atol=0.51)
+    cells = pd.read_parquet(tmp_path / "exported" / "cells.parquet")
+    assert sorted(cells["label"]) == sorted(labels)
+    assert set(cells["strength"]) == {0.5}
+    assert cells["synthetic"].all()
+
+
+def test_export_of_translated_fields(translated, screen, tmp_path):
+    ran = run("export", _folder(translated), "--field", "plate1_A02_1", "--out", tmp_path / "exported", "--json")
+    assert ran.status == 0
+    source, translated_, difference = (
+        pixels(tmp_path / "exported" / f"plate1_A02_1__{name}.ome.tif") for name in LAYERS
+    )
+    assert np.array_equal(translated_.astype(float) - source, difference)
+
+
+def test_export_keeps_what_is_in_the_way(adapter, screen, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    ran = run("export", adapter, screen, "--field", "plate1_A01_1", "--cells", screen / "labels", "--out", tmp_path)
+    assert ran.status == 2
+    assert "is not an export" in ran.error
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
+    import phenolens.translation.pretraining as engine
+
+    given = []
+
+    def pretend(out, images, settings, device):
+        given.append((out, images, settings.styles, settings.unet_steps, settings.seed, device))
+        yield from ()
+        return out / "base"
+
+    monkeypatch.setattr(engine, "pretrain", pretend)
+    ran = run(
+        *("pretrain", "--out", tmp_path, "--styles", "3", "--unet-steps", "7", "--seed", "5", "--device", "cpu"),
+        *("--images", tmp_path, "--json"),
+    )
+    assert ran.status == 0
+    assert given == [(tmp_path, tmp_path, 3, 7, 5, "cpu")]
+    assert ran.facts["base"] == str((tmp_path / "base").resolve())
+
+
+@pytest.mark.slow
+def test_pretrain_writes_a_base(tmp_path):
+    from phenolens.translation.base import load_base
+
+    steps = ("--styles", "1", "--autoencoder-steps", "1", "--unet-steps", "1")
+    ran = run("pretrain", "--out", tmp_path / "made", *steps, "--device", "cpu", "--json")
+    assert ran.status == 0
+    assert load_base(ran.facts["base"]).crop == 64
+
+
+def _folder(ran):
+    return Path(ran.facts["out"])
