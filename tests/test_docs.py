@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from phenolens.cli.app import app
+from phenolens.cli.display import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -134,6 +135,10 @@ def test_readme_has_exactly_two_install_commands():
 
 def test_ci_runs_the_second_of_them():
     assert INSTALL_AND_TEST in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_system_packages_are_those_that_the_demo_names():
+    assert f"apt-get install {PACKAGES}\n" in (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 
 
 def test_benchmarks_named_in_the_readme_are_all_there_are():
