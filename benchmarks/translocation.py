@@ -44,10 +44,9 @@ def ratio(plane: np.ndarray, mask: np.ndarray, others: np.ndarray, background: f
     return float(np.log2(inside / outside))
 
 
-def nucleus_iou(before: np.ndarray, after: np.ndarray, mask: np.ndarray, near: np.ndarray) -> float:
-    """Overlap of the nucleus before and after, both by the threshold that suits the crop before."""
-    level = threshold_otsu(before)
-    one, other = (before > level) & near, (after > level) & near
+def nucleus_iou(before: np.ndarray, after: np.ndarray, near: np.ndarray) -> float:
+    """Overlap of the nucleus before and after, each outlined by the Otsu threshold of its own crop."""
+    one, other = (before > threshold_otsu(before)) & near, (after > threshold_otsu(after)) & near
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
@@ -138,7 +137,7 @@ def main() -> None:
                 near = dilation(mask, disk(4)) & ~(others & ~mask)
                 after = [raw + change for change in cell.difference]
                 ratios.append([ratio(a, mask, others, background) for a in after])
-                ious.append([nucleus_iou(raw[DNA], a[DNA], mask, near) for a in after])
+                ious.append([nucleus_iou(raw[DNA], a[DNA], near) for a in after])
         seconds = (time.time() - seconds) / len(sources) * 1000
         r, iou = np.array(ratios), np.array(ious)
         one = strengths.index(1.0)

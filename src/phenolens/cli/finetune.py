@@ -23,7 +23,7 @@ def finetune(
     base: Annotated[str, typer.Option(help="Base model.", metavar="compact|FOLDER|HUB_NAME")] = "compact",
     method: Annotated[str, typer.Option(help="How the base is adapted: lora.", metavar="lora")] = "lora",
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA weights.", metavar="R")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 800,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 900,
     seed: Annotated[int, typer.Option(help="Seed of weights, cells and noise.", metavar="S")] = 0,
     device: Device = "auto",
     cells: Cells = "auto",

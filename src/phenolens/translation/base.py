@@ -11,6 +11,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.progress import Job
 from phenolens.translation.schedule import NoiseSchedule, alpha_sigma_at
 
 
@@ -108,6 +109,20 @@ class Base:
         return folder
 
 
+def open_base(name: str, device: str = "cpu") -> Job[Base]:
+    """Load a base, downloading it first where `name` is a hub's and it is not here yet.
+
+    Raises
+    ------
+    ModelError
+        As `load_base`, or where the download is not possible.
+    """
+    from phenolens.runtime.models import fetch_base
+
+    yield from fetch_base(name)
+    return load_base(name, device)
+
+
 def load_base(name: str | Path = "compact", device: str = "cpu") -> Base:
     """Load a base by name or from a folder in diffusers layout.
 
@@ -139,6 +154,11 @@ def load_base(name: str | Path = "compact", device: str = "cpu") -> Base:
         if type(error).__module__.startswith("safetensors"):
             raise ModelError(f"The weights in {folder} are broken ({error}): copy the folder again.") from error
         raise
+    if autoencoder.config.in_channels != 1:
+        raise ModelError(
+            f"The base model in {folder} encodes {autoencoder.config.in_channels} channels together: "
+            "choose one whose autoencoder takes each channel by itself, as 'compact' does."
+        )
     config = dict(scheduler.config)
     return Base(
         autoencoder.to(device).eval().requires_grad_(False),

@@ -16,7 +16,7 @@ from phenolens.screens.crops import window_at
 from phenolens.screens.images import read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
+from phenolens.translation.base import open_base
 from phenolens.translation.composite import Composite
 from phenolens.translation.session_export import ExportedField, export_session
 from phenolens.translation.translator import CellTranslation, Translator
@@ -69,7 +69,7 @@ def export_cells(
         cells = yield from find_cells(only, cells, nucleus_channel=adapter.nucleus_channel)
     table = _chosen(cells.table, field.key, labels)
     where = resolve_device(device)
-    translator = Translator(load_base(adapter.base, where), adapter)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter)
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]

@@ -40,7 +40,7 @@ class FinetuneSettings:
         ``"affine"`` or ``"sqrt"``: the map from intensity to about [-1, 1].
     """
 
-    steps: int = 800
+    steps: int = 900
     rank: int = 16
     learning_rate: float = 1e-3
     token_learning_rate: float = 1e-2

@@ -17,7 +17,7 @@ from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
+from phenolens.translation.base import open_base
 from phenolens.translation.composite import Composite
 from phenolens.translation.translator import CellTranslation, Translator
 
@@ -56,7 +56,8 @@ def translate_screen(
     out = writable_folder(out)
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
-    translator = Translator(load_base(adapter.base, where), adapter, guidance)
+    base = yield from open_base(adapter.base, where)
+    translator = Translator(base, adapter, guidance)
     if cells is None:
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     if not isinstance(cells, Cells):

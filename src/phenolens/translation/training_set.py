@@ -15,7 +15,7 @@ from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
+from phenolens.translation.base import open_base
 from phenolens.translation.finetuning import FinetuneSettings, finetune
 
 
@@ -107,7 +107,9 @@ def finetune_screen(
             "choose conditions that exclude one another."
         )
     where = resolve_device(device)
-    loaded = load_base(base, where)
+    if Path(base).is_dir():
+        base = str(Path(base).resolve())
+    loaded = yield from open_base(base, where)
     loaded.check_channels(len(screen.channel_names), "The screen")
     if nucleus_channel is None and cells == "auto":
         nucleus_channel = guess_nucleus_channel(screen)
