@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from typer.main import get_command
 
 from cli_run import run
+from phenolens.cli.app import app
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.simulation import simulate_screen, style_for
+from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.pretraining import PretrainSettings
 
 CONTROL, TREATED = "Metadata_Role=negative control", "translocation"
 LAYERS = ("source", "translated", "difference")
@@ -222,6 +226,16 @@ def test_pretrain_writes_a_base(tmp_path):
     ran = run("pretrain", "--out", tmp_path / "made", *steps, "--device", "cpu", "--json")
     assert ran.status == 0
     assert load_base(ran.facts["base"]).crop == 64
+
+
+@pytest.mark.parametrize(("command", "settings"), [("finetune", FinetuneSettings()), ("pretrain", PretrainSettings())])
+def test_help_shows_the_engines_defaults(command, settings):
+    options = {option.name: option for option in get_command(app).commands[command].params}
+    shared = set(options) & set(vars(settings)) - {"crop"}
+    assert len(shared) >= 3
+    for name in shared:
+        shown = options[name].default if options[name].default is not None else options[name].show_default
+        assert str(shown) == str(getattr(settings, name)), name
 
 
 def _folder(ran):

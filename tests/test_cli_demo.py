@@ -117,20 +117,14 @@ def test_demo_leaves_other_folders_alone(as_shipped, tmp_path):
     assert (tmp_path / "screen" / "mine.txt").read_text() == "mine"
 
 
-def test_demo_in_the_viewer(adapter, make_napari_viewer, qtbot, tmp_path):
-    from phenolens.cli.demo_run import simulate_demo
-    from phenolens.widgets.demo import prepare_demo
-
-    screen = finish(simulate_demo(tmp_path, wells=2))
-    dock = prepare_demo(make_napari_viewer(), screen, adapter)
-
-    def translated():
-        assert [cell.translation is not None for cell in dock.session.here().values()] == [True]
-
-    qtbot.waitUntil(translated, timeout=120_000)
-    assert dock.session.cells is not None
-    assert dock.translate_panel.click.isChecked()
-    shutil.rmtree(tmp_path / "screen")
+@pytest.mark.window
+def test_demo_opens_the_viewer(as_shipped, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("phenolens.widgets.demo.open_demo", lambda *given: opened.append(given))
+    ran = run("demo", "--out", tmp_path, "--json")
+    assert ran.status == 0
+    assert opened == [(tmp_path / "screen", as_shipped)]
+    assert (tmp_path / "screen" / "screen.csv").is_file()
 
 
 def test_compact_base_script_writes_its_card(tiny_base, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def refused(ran, *words):
     """The command ended as a user's mistake does, in a sentence with these words."""
     assert ran.status == 2
     assert ran.error.startswith("phenolens: ")
-    assert ran.error.endswith(".")
+    assert ran.error.endswith((".", ")"))
     for word in words:
         assert str(word) in ran.error
 
