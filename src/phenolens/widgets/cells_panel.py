@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Labels
-from qtpy.QtWidgets import QComboBox, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSpinBox, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import CellError, PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import jobs
 from phenolens.widgets.channels import is_nuclear
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import SPACE, Form, Note, action
+from phenolens.widgets.style import MUTED, SPACE, Form, Note, action, set_accent
 from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class CellsPanel(QWidget):
     def __init__(self, viewer: Viewer, session: Session, running: Running) -> None:
         super().__init__()
         self._viewer, self._session, self._running = viewer, session, running
-        self._busy = False
+        self._busy = self._wrong = False
         self.way = QComboBox()
         for way, text in _WAYS:
             self.way.addItem(text, way)
@@ -46,7 +46,8 @@ class CellsPanel(QWidget):
         self.crop.setSuffix(" px")
         self.crop.setToolTip("Side of the square around a cell that the model sees; suggested from the cells")
         self.crop.valueChanged.connect(self._set_crop)
-        self.size = Note()
+        self.size = QLabel()
+        self.size.setStyleSheet(f"color: {MUTED};")
         self.find = action("Find cells", "Find the cells of every field", accent=True)
         self.find.clicked.connect(self.begin)
         self.why = Note()
@@ -72,8 +73,7 @@ class CellsPanel(QWidget):
     def detach(self) -> None:
         """Stop listening to the viewer."""
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            if self._list_layers in event.callbacks:
-                event.disconnect(self._list_layers)
+            event.disconnect(self._list_layers)
 
     def begin(self) -> None:
         """Find the cells in the background."""
@@ -92,10 +92,11 @@ class CellsPanel(QWidget):
             if session.screen is screen:
                 cells, crop, labels = result
                 session.crop = crop
-                session.labels = labels
+                # the user's own layer shows its labels itself
+                session.labels = {} if way == "labels" else labels
                 session.set_cells(cells, nucleus)
 
-        self._busy = True
+        self._busy, self._wrong = True, False
         self._running.start(
             jobs.find(screen, how, nucleus),
             "Finding cells",
@@ -108,12 +109,16 @@ class CellsPanel(QWidget):
         self.refresh()
 
     def _failed(self, error: BaseException) -> None:
+        self._wrong = True
         known = isinstance(error, PhenolensError)
         self.why.say(str(error) if known else "The search failed; the notification has the details.", "error")
 
     def _finished(self) -> None:
         self._busy = False
-        self.find.setEnabled(self._session.screen is not None)
+        if self._wrong:
+            self.find.setEnabled(self._session.screen is not None)
+        else:
+            self.refresh()
 
     def refresh(self) -> None:
         """Show the rows that matter, and say what there is or what is missing."""
@@ -122,6 +127,7 @@ class CellsPanel(QWidget):
         self._form.show_row(self.layer, way == "labels")
         self.find.setEnabled(session.screen is not None and not self._busy)
         self.find.setText("Find cells" if way == "auto" else "Use these cells")
+        set_accent(self.find, session.cells is None)
         self._form.show_row(self.crop, session.cells is not None)
         if session.screen is None:
             self.why.say("Open a screen first.")
@@ -147,7 +153,7 @@ class CellsPanel(QWidget):
         self._session.crop = crop
         screen = self._session.screen
         size = screen.pixel_size if screen is not None else None
-        self.size.say(f"= {crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
+        self.size.setText(f"= {crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
 
     def _another_screen(self) -> None:
         screen = self._session.screen

@@ -1,68 +1,73 @@
-"""The demo in the viewer: a screen with its cells found, an adapter loaded, and one cell translated."""
+"""The demo in the viewer: a screen, its cells, an adapter, and the first cell translated."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from napari import Viewer
+import napari
 
-from phenolens.widgets.dock import PhenolensDock
 from phenolens.widgets.samples import open_dock
 
-
-def open_demo(screen: Path, adapter: Path) -> None:
-    """Show the demo in a new viewer and return when its window is closed."""
-    import napari
-
-    prepare_demo(Viewer(title="napari: Phenolens demo"), screen, adapter)
-    napari.run()
+if TYPE_CHECKING:
+    from phenolens.widgets.dock import PhenolensDock
 
 
-def prepare_demo(viewer: Viewer, screen: Path, adapter: Path) -> PhenolensDock:
-    """Open the dock and have it go through the steps by itself, up to the first translated cell.
+def open_demo(screen: Path, adapter: Path, run: bool = True) -> "PhenolensDock":
+    """Open a viewer on `screen` with `adapter` ready to click, and translate one cell.
 
-    Each step starts when the one before has told the session what it found, so that the window answers all along.
+    Parameters
+    ----------
+    screen
+        Folder or table of a screen.
+    adapter
+        Folder of an adapter for its channels.
+    run
+        Whether to stay in the viewer until it is closed.
     """
+    viewer = napari.Viewer(title="napari-phenolens demo")
+    viewer.window.resize(1400, 900)
     dock = open_dock(viewer)
-    session = dock.session
-    done: set[str] = set()
-
-    def once(step: str) -> bool:
-        fresh = step not in done
-        done.add(step)
-        return fresh
-
-    def find_cells() -> None:
-        if session.field is not None and once("cells"):
-            dock.cells_panel.begin()
-
-    def load_adapter() -> None:
-        if session.cells is not None and once("adapter"):
-            dock.load_adapter(adapter)
-
-    def translate() -> None:
-        if session.translator is not None and once("translation"):
-            y, x = _most_central(dock)
-            dock.translating.translate(y, x)
-            dock.translate_panel.click.setChecked(True)
-
-    session.field_changed.connect(find_cells)
-    session.cells_changed.connect(load_adapter)
-    session.adapter_changed.connect(translate)
+    _guide(dock, adapter)
     dock.open_screen(screen)
+    if run:
+        napari.run()
     return dock
 
 
-def _most_central(dock: PhenolensDock) -> tuple[float, float]:
-    """Pixel of the cell that is nearest to the middle of the shown field."""
+def _guide(dock: "PhenolensDock", adapter: Path) -> None:
+    """Go the path of the dock by itself, each step when the one before is done."""
     session = dock.session
-    assert session.plane is not None
-    assert session.field is not None
-    assert session.cells is not None
-    middle = (np.array(session.plane.shape[-2:]) - 1) / 2
+
+    def opened() -> None:
+        dock.screen_panel.opened.disconnect(opened)
+        session.cells_changed.connect(found)
+        dock.cells_panel.begin()
+
+    def found() -> None:
+        session.cells_changed.disconnect(found)
+        session.adapter_changed.connect(loaded)
+        dock.load_adapter(adapter)
+
+    def loaded() -> None:
+        session.adapter_changed.disconnect(loaded)
+        for section in dock.sections[:3]:
+            section.unfold(False)
+        dock.translate_panel.click.setChecked(True)
+        middle = _middle_cell(dock)
+        if middle is not None:
+            dock.translating.translate(*middle)
+
+    dock.screen_panel.opened.connect(opened)
+
+
+def _middle_cell(dock: "PhenolensDock") -> tuple[float, float] | None:
+    """Centre of the cell nearest to the middle of the shown field."""
+    session = dock.session
+    if session.cells is None or session.field is None or session.plane is None:
+        return None
     table = session.cells.table
     here = table[table["field"] == session.field.key]
-    if here.empty:
-        return float(middle[0]), float(middle[1])
-    places = here[["y", "x"]].to_numpy(float)
-    nearest = places[np.linalg.norm(places - middle, axis=1).argmin()]
-    return float(nearest[0]), float(nearest[1])
+    if not len(here):
+        return None
+    height, width = session.plane.shape[-2:]
+    middle = here.loc[((here["y"] - height / 2) ** 2 + (here["x"] - width / 2) ** 2).idxmin()]
+    return float(middle["y"]), float(middle["x"])

@@ -24,7 +24,7 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import BACKGROUND
 from phenolens.widgets.chart import LossCurve
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import SPACE, Form, Note, action
+from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.thumbnails import PreviewStrip
 from phenolens.widgets.workers import JobWorker, Running
 
@@ -45,7 +45,7 @@ class FinetunePanel(QWidget):
         self._step = 0
         self._resumable: tuple[Any, ...] | None = None
         self.steps = _spin(
-            800, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
+            900, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
         )
         self.rank = _spin(16, 1, 128, "Rank of the LoRA weights: how much the model may change")
         self.seed = _spin(0, 0, 2**31 - 1, "The same seed and data give the same adapter")
@@ -63,7 +63,7 @@ class FinetunePanel(QWidget):
         self.start = action("Fine-tune", "Train on the two conditions; you can go on working meanwhile", accent=True)
         self.start.clicked.connect(self.begin)
         self.cancel = action("Cancel", "Stop at the next step and keep a checkpoint")
-        self.cancel.clicked.connect(self.stop)
+        self.cancel.clicked.connect(self._stop_or_start_over)
         self.why = Note()
         self.bar = QProgressBar()
         self.bar.setFormat("%v / %m steps")
@@ -88,9 +88,13 @@ class FinetunePanel(QWidget):
             whole.addWidget(widget)
         for widget in (self.bar, self.curve):
             widget.hide()
+        for spin in (self.steps, self.rank, self.seed):
+            spin.valueChanged.connect(lambda _: self.refresh())
+        self.out.textChanged.connect(lambda _: self.refresh())
         session.screen_changed.connect(self._another_screen)
         session.conditions_changed.connect(self.refresh)
         session.cells_changed.connect(self.refresh)
+        session.adapter_changed.connect(self.refresh)
         self.refresh()
 
     @property
@@ -121,8 +125,10 @@ class FinetunePanel(QWidget):
             why = "Looking for devices…"
         self.why.say("" if self.busy else why)
         self.start.setEnabled(not why and not self.busy)
+        set_accent(self.start, session.adapter is None or self._can_resume())
         self.start.setText("Resume" if self._can_resume() else "Fine-tune")
-        self.cancel.setEnabled(self.busy)
+        self.cancel.setText("Start over" if self._can_resume() else "Cancel")
+        self.cancel.setEnabled(self.busy or self._can_resume())
         for widget in (self.steps, self.rank, self.seed, self.device, self.out):
             widget.setEnabled(not self.busy)
 
@@ -154,6 +160,13 @@ class FinetunePanel(QWidget):
             finished=self._finished,
         )
         self.refresh()
+
+    def _stop_or_start_over(self) -> None:
+        if self.busy:
+            self.stop()
+        else:
+            self._resumable = None
+            self.begin()
 
     def stop(self) -> None:
         """Cancel: the step that is being computed is finished, then a checkpoint is kept."""

@@ -1,6 +1,6 @@
 """The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,18 @@ def name_devices() -> Job[list[str]]:
     return list_devices()
 
 
+def find(
+    screen: "Screen", how: str | Mapping[str, np.ndarray], nucleus: int | None
+) -> "Job[tuple[Cells, int, Mapping[str, np.ndarray]]]":
+    """Find the cells of a screen, and suggest the crop around them."""
+    from phenolens.screens.cells import find_cells, suggest_crop
+
+    if not isinstance(how, str):
+        screen = screen.select(np.array([field.key in how for field in screen.fields]))
+    cells = yield from find_cells(screen, how, nucleus_channel=nucleus)
+    return cells, suggest_crop(cells, screen), cells.labels
+
+
 def finetune(
     screen: "Screen",
     source: "Condition",
@@ -80,14 +92,14 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
     """Load an adapter's base and put the adapter on it."""
     from phenolens.runtime.devices import resolve_device
     from phenolens.translation.adapter import Adapter
-    from phenolens.translation.base import load_base
+    from phenolens.translation.base import open_base
     from phenolens.translation.translator import Translator
 
     yield Progress(0, 3, "loading the adapter")
     where = resolve_device(device)
     loaded = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
     yield Progress(1, 3, "loading the base model")
-    base = load_base(loaded.base, where)
+    base = yield from open_base(loaded.base, where)
     yield Progress(2, 3, "putting the adapter on the base")
     return loaded, Translator(base, loaded), where
 

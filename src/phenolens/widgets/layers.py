@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels, Layer
-from napari.utils import Colormap
+from napari.utils import Colormap, DirectLabelColormap
 
 from phenolens.widgets.channels import channel_colours
 from phenolens.widgets.session import Session
@@ -15,6 +15,9 @@ from phenolens.widgets.style import rgb
 if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
+
+
+_OUTLINES = DirectLabelColormap(color_dict={0: "transparent", None: "#f2e9b8"})
 
 
 def like(layer: Layer) -> dict[str, Any]:
@@ -143,7 +146,7 @@ class FieldLayers:
             self.labels.visible = True
             return
         made = {"phenolens": {"made": True, "synthetic": False}}
-        layer = Labels(labels, name="cells", opacity=0.7, metadata=made, **like(self.channels[0]))
+        layer = Labels(labels, name="cells", colormap=_OUTLINES, metadata=made, **like(self.channels[0]))
         layer.contour = 1
         self.labels = self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = self.channels[0]

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from phenolens.widgets.dock import PhenolensDock
 
 WIDGET = "Phenolens"
+TREATMENT = "translocation"
+# the look that the shipped demo adapter was trained on; pre-training never draws it
+STYLE_SEED = 9001
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -42,12 +45,12 @@ def open_simulated() -> list[LayerData]:
 
 def simulated(folder: Path) -> Job[Path]:
     """The simulated sample in `folder`, made unless it is there already."""
-    from phenolens.simulation.screen import simulate_screen
+    from phenolens.simulation import simulate_screen, style_for
 
     if (folder / "screen.csv").is_file():
         return folder
     yield Progress(0, 0, "simulating a screen")
-    return (yield from simulate_screen(folder, "translocation", wells=8, cells=25, seed=1))
+    return (yield from simulate_screen(folder, TREATMENT, wells=8, seed=1, style=style_for(TREATMENT, STYLE_SEED)))
 
 
 def open_bbbc013() -> list[LayerData]:

@@ -18,7 +18,7 @@ from phenolens.widgets.conditions_box import ConditionBox, control_of, offered, 
 from phenolens.widgets.layers import FieldLayers
 from phenolens.widgets.open_layers import screen_from_layers
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import SPACE, Form, Note, action
+from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class ScreenPanel(QWidget):
     def open_path(self, path: str | Path, pattern: str | None = None) -> None:
         """Open a table, a folder or an image in the background; what was open stays until the new one is read."""
         path = Path(path)
-        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
         self._folder = path if path.is_dir() else None
+        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
 
     def open_layers(self) -> None:
         """Use the selected Image layers (all of them where none is selected) as a screen."""
@@ -140,7 +140,7 @@ class ScreenPanel(QWidget):
     def _refused(self, error: BaseException) -> None:
         if isinstance(error, PhenolensError):
             self.about.say(str(error), "error")
-            self.pattern.setVisible(self._folder is not None and not (self._folder / "screen.csv").is_file())
+            self.pattern.setVisible(self._lacks_table())
         else:
             self.about.say("The screen could not be read; the notification has the details.", "error")
         if self._session.screen is None:
@@ -149,7 +149,9 @@ class ScreenPanel(QWidget):
 
     def show_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
         """Work on a screen that has been read, and show its first control field."""
-        self.pattern.hide()
+        self.pattern.setVisible(self._lacks_table())
+        set_accent(self.open_button, False)
+        self.open_button.setText("Open another screen")
         self._session.set_screen(screen, intensity, name)
         self.about.say(self._describe(screen))
         shares = [
@@ -183,6 +185,12 @@ class ScreenPanel(QWidget):
         if self._session.source is None:
             return 0
         return int(np.flatnonzero(self._session.source.mask(screen.table))[0])
+
+    def _lacks_table(self) -> bool:
+        """Whether the folder's file names, rather than a table, say what its images are."""
+        return self._folder is not None and not any(
+            (self._folder / f"screen.{end}").is_file() for end in ("csv", "parquet")
+        )
 
     def _describe(self, screen: "Screen") -> str:
         facts = [self._session.screen_name, f"{len(screen)} fields" if len(screen) != 1 else "1 field"]

@@ -11,6 +11,12 @@ ERROR = "#f0806a"
 SPACE = 6
 LABEL_WIDTH = 84
 
+_ACCENTED = (
+    f"QPushButton {{ background: {ACCENT}; color: white; font-weight: bold; padding: 5px 10px; }}"
+    f"QPushButton:hover {{ background: {ACCENT_HOVER}; }}"
+    f"QPushButton:checked {{ background: {AMBER}; color: black; }}"
+    "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(160, 160, 160, 160); }"
+)
 _NOTES = {"quiet": MUTED, "warning": AMBER, "error": ERROR}
 
 
@@ -21,17 +27,17 @@ def rgb(colour: str) -> tuple[float, float, float]:
 
 
 def action(text: str, tip: str, accent: bool = False) -> QPushButton:
-    """A push button; the one main action of a section is drawn in the accent colour."""
+    """A push button with a tooltip; see `set_accent`."""
     button = QPushButton(text)
     button.setToolTip(tip)
     if accent:
-        button.setStyleSheet(
-            f"QPushButton {{ background: {ACCENT}; color: white; font-weight: bold; padding: 5px 10px; }}"
-            f"QPushButton:hover {{ background: {ACCENT_HOVER}; }}"
-            f"QPushButton:checked {{ background: {AMBER}; color: black; }}"
-            "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(160, 160, 160, 160); }"
-        )
+        set_accent(button)
     return button
+
+
+def set_accent(button: QPushButton, on: bool = True) -> None:
+    """Draw a button in the accent colour: the one that leads on from here."""
+    button.setStyleSheet(_ACCENTED if on else "QPushButton { padding: 5px 10px; }")
 
 
 class Note(QLabel):
