@@ -46,10 +46,14 @@ def pretrain(
         settings = pretraining.PretrainSettings(
             seed=seed, **{name: value for name, value in given.items() if value is not None}
         )
-        folder = console.follow(
-            pretraining.pretrain(out, images, settings, device),
-            lambda: f"checkpoints are in {out / 'checkpoint'}; the same command goes on from there",
-        )
+        checkpoints = out / "checkpoint"
+
+        def kept() -> str:
+            if checkpoints.is_dir() and any(checkpoints.iterdir()):
+                return f"checkpoints are in {checkpoints}; the same command goes on from the latest"
+            return "there is no checkpoint yet"
+
+        folder = console.follow(pretraining.pretrain(out, images, settings, device), kept)
         console.done(f"Trained the base {folder}", base=str(folder.resolve()), seed=seed)
 
 

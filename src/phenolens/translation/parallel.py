@@ -12,6 +12,7 @@ import numpy as np
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.models import fetch_base
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.table import Screen
@@ -56,6 +57,8 @@ def translate_in_processes(
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     if not isinstance(cells, Cells):
         cells = yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel)
+    # Once, so that the processes find it here.
+    yield from fetch_base(adapter.base)
     # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
     parts = [np.arange(len(screen)) % workers == number for number in range(min(workers, len(screen)))]
     context = get_context("spawn")
