@@ -18,8 +18,8 @@ from phenolens.screens.table import Field, Screen
 COLUMNS = ("field", "label", "y", "x", "area")
 _NUCLEUS_NAMES = ("dna", "dapi", "hoechst", "nucle", "draq", "h2b", "nuc")
 _LABEL_FILES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png")
-# A crop shows a cell and what it touches: about three nuclei across.
-_NUCLEI_ACROSS = 3.0
+# A crop shows a cell and what it touches: about four nuclei across.
+_NUCLEI_ACROSS = 4.0
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,12 @@ def guess_nucleus_channel(screen: Screen) -> int:
 def suggest_crop(cells: Cells, screen: Screen) -> int:
     """Side in pixels, a multiple of 8, of the crop that shows a cell and its surroundings.
 
-    Three median nuclei across, at least 32 and no more than the field; a field taken whole is covered.
+    Four median nuclei across, at least 32 and no more than the field; a field taken whole is covered.
     """
     height, width = screen.fields[0].image().plane().shape[1:]
     if not cells.labels:
         longest = max(height, width)
-        return longest + longest % 2
+        return int(longest + longest % 2)
     diameter = 2 * float(np.sqrt(cells.table["area"].median() / np.pi))
     wanted = 8 * round(_NUCLEI_ACROSS * diameter / 8)
     return int(min(max(wanted, 32), 8 * max(min(height, width) // 8, 4)))
@@ -156,7 +156,7 @@ def _from_folder(folder: Path, one: Field) -> NDArray[Any]:
                 plane = read_image(path).plane()
                 if len(plane) != 1:
                     raise CellError(f"The label image {path} has {len(plane)} channels: it should have one.")
-                return plane[0]
+                return np.asarray(plane[0])
     raise CellError(f"{folder} has no label image for field {one.key}: name it {one.key}.tif.")
 
 

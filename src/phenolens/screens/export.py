@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
+from phenolens.screens.images import FieldImage
 
 
 def write_ome_tiff(
@@ -17,7 +19,7 @@ def write_ome_tiff(
     image: NDArray[Any],
     axes: str,
     channel_names: Sequence[str],
-    pixel_size: tuple[float, float] | None,
+    pixel_size: tuple[float, float] | float | None,
     *,
     synthetic: bool,
     description: Mapping[str, Any] | None = None,
@@ -28,13 +30,14 @@ def write_ome_tiff(
     Parameters
     ----------
     image
-        Pixels, of any dtype that TIFF holds; the dtype is kept.
+        Pixels, numpy or dask. The dtype is kept where OME-TIFF has it; bool becomes uint8, and half floats and
+        64-bit integers (labels) the nearest type that there is.
     axes
         One letter an axis, of ``TCZYX``.
     channel_names
         One name a channel.
     pixel_size
-        Micrometres a pixel in Y and X, or None where unknown.
+        Micrometres a pixel, in Y and X or for both, or None where unknown.
     synthetic
         Whether a model made these pixels. Written into the image's name and description, and before each channel's
         name, so that no reader shows them as data.
@@ -47,10 +50,16 @@ def write_ome_tiff(
     ------
     OutputError
         The file cannot be written; one that was there before is kept.
+    ImageError
+        Axes or channel names do not fit the image, or its pixels are of a kind that OME-TIFF does not have.
     """
     from tifffile import imwrite
 
     path = Path(path)
+    FieldImage(image, axes, tuple(map(str, channel_names)))  # refuses what does not fit together
+    pixels = _storable(np.asarray(image))
+    if isinstance(pixel_size, (int, float)):
+        pixel_size = (pixel_size, pixel_size)
     names = [f"synthetic {name}" if synthetic else str(name) for name in channel_names]
     facts = {"synthetic": synthetic, **(description or {})}
     metadata: dict[str, Any] = {
@@ -67,7 +76,24 @@ def write_ome_tiff(
         metadata |= {"PhysicalSizeZ": float(z_spacing), "PhysicalSizeZUnit": "µm"}
     with writing(path) as temporary:
         imwrite(
-            temporary, np.ascontiguousarray(image), ome=True, photometric="minisblack", metadata=metadata,
-            compression="zlib", bigtiff=image.nbytes > 2**31,
+            temporary, np.ascontiguousarray(pixels), ome=True, photometric="minisblack", metadata=metadata,
+            compression="zlib", bigtiff=pixels.nbytes > 2**31,
         )  # fmt: skip
     return path
+
+
+def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Bring an array to a dtype that OME-TIFF has, without changing a value."""
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8)
+    if pixels.dtype == np.float16:
+        return pixels.astype(np.float32)
+    if pixels.dtype in (np.int64, np.uint64):
+        narrow = np.int32 if pixels.dtype == np.int64 else np.uint32
+        limits = np.iinfo(narrow)
+        if pixels.size and (pixels.min() < limits.min or pixels.max() > limits.max):
+            raise ImageError(f"OME-TIFF has no {pixels.dtype}, and the values are too large for {limits.dtype}.")
+        return pixels.astype(narrow)
+    if pixels.dtype.kind not in "iuf":
+        raise ImageError(f"An image of {pixels.dtype} cannot be written; use whole or real numbers.")
+    return pixels

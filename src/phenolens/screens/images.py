@@ -43,14 +43,8 @@ class FieldImage:
     z_spacing: float | None = None
 
     def __post_init__(self) -> None:
-        if (
-            len(self.axes) != self.data.ndim
-            or set(self.axes) - set("TCZYX")
-            or len(set(self.axes)) != len(self.axes)
-        ):
-            raise ImageError(
-                f"Axes {self.axes!r} do not name each axis of an image of shape {self.data.shape}."
-            )
+        if len(self.axes) != self.data.ndim or set(self.axes) - set("TCZYX") or len(set(self.axes)) != len(self.axes):
+            raise ImageError(f"Axes {self.axes!r} do not name each axis of an image of shape {self.data.shape}.")
         if not self.axes.endswith("YX"):
             raise ImageError(f"The last two axes of an image are Y and X; these are {self.axes!r}.")
         if not self.channel_names:
@@ -92,9 +86,7 @@ class FieldImage:
         """
         for axis, wanted, word in (("T", t, "time"), ("Z", z, "depth")):
             if not 0 <= wanted < self.length(axis):
-                raise ImageError(
-                    f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0)."
-                )
+                raise ImageError(f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0).")
         at = {"T": t, "Z": z}
         plane = np.array(self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)])
         plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
@@ -112,9 +104,7 @@ class FieldImage:
         stack = np.stack(list(planes))
         whole = stack.reshape(self.length("T"), self.length("Z"), *stack.shape[1:]).transpose(0, 2, 1, 3, 4)
         # from TCZYX to the order of this image, without the axes that it does not have
-        whole = whole.reshape(
-            [length for axis, length in zip("TCZYX", whole.shape, strict=True) if axis in self.axes]
-        )
+        whole = whole.reshape([length for axis, length in zip("TCZYX", whole.shape, strict=True) if axis in self.axes])
         present = [axis for axis in "TCZYX" if axis in self.axes]
         return replace(self, data=whole.transpose([present.index(axis) for axis in self.axes]))
 
@@ -142,9 +132,7 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
         raise ImageError(f"The image {path} is empty (0 bytes); copy it again from its source.")
     if suffix in TIFF_SUFFIXES:
         content = read_tiff(path)
-        return FieldImage(
-            content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing
-        )
+        return FieldImage(content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing)
     return _from_pixels(_read_picture(path, suffix), path)
 
 
@@ -170,11 +158,9 @@ def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]
     else:
         import dask.array as da
 
-        data = da.stack([image.data for image in images], axis=at)  # type: ignore[no-untyped-call]
+        data = da.stack([image.data for image in images], axis=at)
     known = next((image for image in images if image.pixel_size is not None), first)
-    return FieldImage(
-        data, first.axes[:at] + "C" + first.axes[at:], tuple(names), known.pixel_size, known.z_spacing
-    )
+    return FieldImage(data, first.axes[:at] + "C" + first.axes[at:], tuple(names), known.pixel_size, known.z_spacing)
 
 
 def _single_channel(path: Path) -> FieldImage:
@@ -217,7 +203,5 @@ def _from_pixels(pixels: NDArray[Any], path: Path) -> FieldImage:
     if pixels.ndim == 3 and pixels.shape[2] in (1, 2):  # grey, perhaps with transparency
         return FieldImage(np.ascontiguousarray(pixels[..., 0]), "YX")
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        return FieldImage(
-            np.ascontiguousarray(pixels[..., :3].transpose(2, 0, 1)), "CYX", ("red", "green", "blue")
-        )
+        return FieldImage(np.ascontiguousarray(pixels[..., :3].transpose(2, 0, 1)), "CYX", ("red", "green", "blue"))
     raise ImageError(f"{path} has pixels of shape {pixels.shape}, which is neither grey nor colour.")

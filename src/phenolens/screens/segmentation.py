@@ -15,6 +15,11 @@ _DIAMETERS = (3.0, 60.0)
 _START_RADIUS = 8.0
 # Share of the median contrast that a nucleus needs.
 _LEAST_CONTRAST = 0.15
+# A cut at least this bright, of the dimmer side, through a shape this solid and, of the typical area, no larger than
+# this is no border between two nuclei.
+_DARKEST_CUT = 0.92
+_CONVEX = 0.93
+_LARGEST_WHOLE = 1.6
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def segment_nuclei(channel: NDArray[Any], pixel_size: float | tuple[float, float
             return empty
         radius = _scale_of(mask)
     scene = _scene(image, radius)
-    labels = _outlined(_split(_mask(scene, radius), radius), scene, radius)
+    labels = _rejoined(_split(_mask(scene, radius), radius), scene)
+    labels = _outlined(labels, scene, radius)
     return _plausible(_distinct(labels, scene, radius), pixel_size)
 
 
@@ -98,7 +104,7 @@ def detection_f1(labels: NDArray[Any], truth: NDArray[Any], iou: float = 0.5) ->
         return 1.0
     # Above one half a pair is unique; at exactly one half two could tie, so each object counts once.
     hits = share >= iou
-    return 2 * int(min(hits.any(0).sum(), hits.any(1).sum())) / total
+    return 2.0 * int(min(hits.any(0).sum(), hits.any(1).sum())) / int(total)
 
 
 def _mask(scene: _Scene, radius: float) -> NDArray[np.bool_]:
@@ -154,6 +160,41 @@ def _split(mask: NDArray[np.bool_], radius: float) -> NDArray[np.int32]:
     depth = np.minimum(16 * distance, 2**15).astype(np.int16)
     seeds, _ = ndimage.label(h_maxima(depth, int(16 * max(0.75, 0.12 * radius))), np.ones((3, 3)))
     return np.asarray(watershed(-depth, seeds, mask=mask), np.int32)
+
+
+def _rejoined(labels: NDArray[np.int32], scene: _Scene) -> NDArray[np.int32]:
+    """Undo cuts through one long nucleus: no darker along the cut, and convex when whole."""
+    from scipy import ndimage
+    from skimage.measure import regionprops
+
+    touching: dict[tuple[int, int], list[float]] = {}
+    for first, second, lights in (
+        (labels[1:], labels[:-1], np.minimum(scene.smooth[1:], scene.smooth[:-1])),
+        (labels[:, 1:], labels[:, :-1], np.minimum(scene.smooth[:, 1:], scene.smooth[:, :-1])),
+    ):
+        cut = (first != second) & (first > 0) & (second > 0)
+        for a, b, light in zip(first[cut].tolist(), second[cut].tolist(), lights[cut].tolist(), strict=True):
+            touching.setdefault((min(a, b), max(a, b)), []).append(light)
+    if not touching:
+        return labels
+    inside = np.concatenate([[0.0], ndimage.median(scene.smooth, labels, np.arange(1, labels.max() + 1))])
+    areas = np.bincount(labels.ravel())
+    boxes = ndimage.find_objects(labels)
+    ground = np.median(scene.background)
+    typical = _LARGEST_WHOLE * np.pi * _typical_radius(labels) ** 2
+    target = np.arange(len(areas))
+    for (a, b), light in touching.items():
+        whole = areas[a] + areas[b] <= typical and target[a] == a and target[b] == b
+        if not whole or np.median(light) - ground < _DARKEST_CUT * (min(inside[a], inside[b]) - ground):
+            continue
+        (rows, columns), (more_rows, more_columns) = boxes[a - 1], boxes[b - 1]
+        part = labels[
+            min(rows.start, more_rows.start) : max(rows.stop, more_rows.stop),
+            min(columns.start, more_columns.start) : max(columns.stop, more_columns.stop),
+        ]
+        if regionprops(((part == a) | (part == b)).astype(np.uint8))[0].solidity > _CONVEX:
+            target[b] = a
+    return np.asarray(target[labels], np.int32)
 
 
 def _outlined(labels: NDArray[np.int32], scene: _Scene, radius: float) -> NDArray[np.int32]:

@@ -116,15 +116,15 @@ def _lazy(path: Path, series: TiffPageSeries) -> Any:
     if series.dataoffset is not None and not series.is_multifile:
         from tifffile import memmap
 
-        return da.from_array(memmap(path, series=0, mode="r"), chunks=chunks)  # type: ignore[no-untyped-call]
+        return da.from_array(memmap(path, series=0, mode="r"), chunks=chunks)
     if tuple(series.keyframe.shape) != plane:
         return None
     read = delayed(_read_page, pure=True)
     pages = [
-        da.from_delayed(read(path, number), plane, dtype=series.dtype)  # type: ignore[no-untyped-call]
+        da.from_delayed(read(path, number), plane, dtype=series.dtype)
         for number in range(int(np.prod(series.shape[:-2])))
     ]
-    return da.stack(pages).reshape(series.shape)  # type: ignore[no-untyped-call]
+    return da.stack(pages).reshape(series.shape)
 
 
 def _read_page(path: Path, number: int) -> NDArray[Any]:
@@ -153,9 +153,7 @@ def _named_axes(data: Any, axes: str, path: Path, alpha: bool) -> tuple[Any, str
             if axis not in named and (axis != "C" or (length <= _MOST_CHANNELS and "S" not in named))
         ]
         if not free:
-            raise ImageError(
-                f"The axes {axes} of {path} cannot be told apart; save it as OME-TIFF with named axes."
-            )
+            raise ImageError(f"The axes {axes} of {path} cannot be told apart; save it as OME-TIFF with named axes.")
         named[number] = free[0]
     if "S" in named:
         data = np.moveaxis(data, named.index("S"), named.index("Y") - (named.index("S") < named.index("Y")))
@@ -207,9 +205,7 @@ def _from_ome(xml: str, channels: int) -> Calibration:
 
 def _from_imagej(tif: TiffFile, metadata: dict[str, Any], channels: int) -> Calibration:
     labels = metadata.get("Labels") or []
-    names = tuple(
-        re.sub(r"^([czt]:\d+/\d+\s*)+(-\s*)?", "", str(label)).strip() for label in labels[:channels]
-    )
+    names = tuple(re.sub(r"^([czt]:\d+/\d+\s*)+(-\s*)?", "", str(label)).strip() for label in labels[:channels])
     unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").lower()
     scale = _MICROMETRES.get(unit)
     pixel_size = None

@@ -1,0 +1,75 @@
+"""OME-TIFF out and in again."""
+
+import json
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import tifffile
+
+from phenolens.runtime.errors import ImageError, OutputError
+from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.images import read_image
+
+NAMES = {"C": ("DNA", "α-tubulin")}
+
+
+@pytest.mark.parametrize("axes", ["YX", "CYX", "ZCYX", "TCZYX"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32])
+def test_what_is_written_is_read_back(tmp_path, axes, dtype):
+    shape = [{"T": 3, "C": 2, "Z": 4, "Y": 16, "X": 20}[axis] for axis in axes]
+    data = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    names = NAMES["C"] if "C" in axes else ("DNA",)
+    path = write_ome_tiff(
+        tmp_path / "new" / "a.ome.tif", data, axes, names, (0.4, 0.325), synthetic=False, z_spacing=2.0
+    )
+    image = read_image(path)
+    assert (image.axes, image.dtype, image.channel_names) == (axes, dtype, names)
+    assert image.pixel_size == pytest.approx((0.4, 0.325))
+    np.testing.assert_array_equal(image.data, data)
+
+
+def test_what_a_model_made_says_so_in_three_places(tmp_path):
+    path = write_ome_tiff(
+        tmp_path / "a.ome.tif",
+        np.zeros((2, 8, 9), np.uint8),
+        "CYX",
+        NAMES["C"],
+        0.5,
+        synthetic=True,
+        description={"strength": 0.5},
+    )
+    image = ElementTree.fromstring(tifffile.TiffFile(path).ome_metadata).find("{*}Image")
+    assert "synthetic" in image.get("Name")
+    assert json.loads(image.find("{*}Description").text) == {"synthetic": True, "strength": 0.5}
+    assert read_image(path).channel_names == ("synthetic DNA", "synthetic α-tubulin")
+    assert read_image(path).pixel_size == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(bool, np.uint8), (np.int64, np.int32), (np.float16, np.float32)])
+def test_types_that_ome_tiff_lacks_keep_their_values(tmp_path, dtype, stored):
+    data = np.array([[0, 1], [1, 0]]).astype(dtype)
+    image = read_image(write_ome_tiff(tmp_path / "a.ome.tif", data, "YX", ["labels"], None, synthetic=False))
+    assert image.dtype == stored
+    np.testing.assert_array_equal(image.data, data)
+
+
+@pytest.mark.parametrize(
+    ("data", "axes", "names"),
+    [
+        (np.zeros((2, 4, 4)), "CYX", ["one"]),
+        (np.zeros((2, 4, 4)), "YX", ["one"]),
+        (np.zeros((4, 4), complex), "YX", ["one"]),
+        (np.full((4, 4), 2**40), "YX", ["one"]),
+    ],
+)
+def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path, data, axes, names):
+    with pytest.raises(ImageError):
+        write_ome_tiff(tmp_path / "a.ome.tif", data, axes, names, None, synthetic=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_a_file_is_an_output_error(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OutputError):
+        write_ome_tiff(tmp_path / "taken" / "a.ome.tif", np.zeros((4, 4)), "YX", ["a"], None, synthetic=False)
