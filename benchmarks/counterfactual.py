@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--dose", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
     parser.add_argument("--solver-steps", type=int, default=20)
     parser.add_argument("--out", type=Path, default=None, help="keep adapters here")
     options = parser.parse_args()

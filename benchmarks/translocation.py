@@ -50,7 +50,7 @@ def nucleus_iou(before: np.ndarray, after: np.ndarray, near: np.ndarray) -> floa
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
-def measure(screen, cells, wells, limit, rng):
+def measure(screen, cells, wells, limit, crop, rng):
     """Raw planes, windows, masks and ratios of up to `limit` cells, spread over `wells`."""
     rows = []
     chosen = [f for f in screen if f.metadata["Metadata_Well"] in wells]
@@ -62,7 +62,7 @@ def measure(screen, cells, wells, limit, rng):
         inner = table[table["y"].between(32, plane.shape[1] - 32) & table["x"].between(32, plane.shape[2] - 32)]
         take = inner.iloc[rng.permutation(len(inner))[: int(np.ceil(limit / len(chosen)))]]
         for cell in take.itertuples():
-            window = window_at(cell.y, cell.x, 64)
+            window = window_at(cell.y, cell.x, crop)
             label = labels[round(cell.y), round(cell.x)]
             if label == 0:
                 continue
@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=FinetuneSettings().learning_rate)
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
     parser.add_argument("--solver-steps", type=int, nargs="+", default=[20])
+    parser.add_argument("--crop", type=int, default=64)
+    parser.add_argument("--train-cells", type=int, default=FinetuneSettings().max_cells, help="of a condition")
     parser.add_argument("--cells", type=int, default=96)
     parser.add_argument("--adapter", type=Path)
     parser.add_argument("--ddim", action="store_true")
@@ -103,8 +105,8 @@ def main() -> None:
     folder = options.adapter or Path(tempfile.mkdtemp()) / "adapter"
     if not (folder / "card.json").is_file():
         start = time.time()
-        settings = FinetuneSettings(steps=options.steps, rank=options.rank, learning_rate=options.lr, crop=64,
-                                    max_cells=100, preview_every=0)  # fmt: skip
+        settings = FinetuneSettings(steps=options.steps, rank=options.rank, learning_rate=options.lr, crop=options.crop,
+                                    max_cells=options.train_cells, preview_every=0)  # fmt: skip
         finish(
             finetune_screen(training, Condition.parse(control), Condition.parse(treated), "auto", out=folder,
                             base=options.base, settings=settings, nucleus_channel=DNA),
@@ -115,8 +117,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     cells = finish(find_cells(judged, "auto", nucleus_channel=DNA))
     wells = {name: set(judged.select(Condition.parse(name)).table["Metadata_Well"]) for name in (control, treated)}
-    sources = measure(judged, cells, wells[control], options.cells, rng)
-    targets = measure(judged, cells, wells[treated], options.cells, rng)
+    sources = measure(judged, cells, wells[control], options.cells, adapter.crop, rng)
+    targets = measure(judged, cells, wells[treated], options.cells, adapter.crop, rng)
     before, real = np.array([s[-1] for s in sources]), np.array([t[-1] for t in targets])
     midpoint = (np.median(before) + np.median(real)) / 2
     print(json.dumps({"cells": len(before), "source_median": np.median(before), "treated_median": np.median(real),

@@ -305,7 +305,7 @@ def _train(
                     "average": average.state_dict(),
                 },
             )
-        yield Progress(done, steps, what, {"loss": float(loss)})
+        yield Progress(done, steps, what, {"loss": float(loss.detach())})
     average.copy_to(parameters)
 
 
