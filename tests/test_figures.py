@@ -1,0 +1,49 @@
+"""The main figures, held: what the compact base must reach on real and on simulated cells."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+pytestmark = pytest.mark.slow
+
+
+def run(name: str, *arguments: object) -> list[dict]:
+    """The JSON lines that a benchmark prints."""
+    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_real_cells_flip_and_keep_their_nuclei(shared_data):
+    cells, translated, null = run("translocation.py", shared_data / "translocation", "--cells", 64)
+    assert cells["source_past"] < 0.1
+    assert translated["flip"] >= 0.9
+    assert translated["nucleus_iou"] >= 0.8
+    assert translated["spearman_median"] >= 0.95
+    assert null["median_ratio"] == pytest.approx(cells["source_median"], abs=1e-6)
+    assert null["flip"] == cells["source_past"]
+
+
+@pytest.mark.parametrize("treatment", ["translocation", "latrunculin"])
+def test_simulated_cells_come_near_their_true_counterfactual(treatment):
+    ours, stock = run("counterfactual.py", "--treatment", treatment, "--styles", 9001)
+    assert ours["median_error"] <= 0.5
+    assert ours["median_error"] < stock["median_error"]
+
+
+def test_the_autoencoder_keeps_real_cells(shared_data):
+    (report,) = run("autoencoder.py", shared_data / "translocation")
+    assert report["psnr_db"] >= 32
+
+
+def test_a_click_is_answered_soon_and_sooner_than_by_stock_ddim():
+    (report,) = run("speed.py", "--device", "cpu")
+    assert report["median_seconds"]["coarse"] <= 2
+    assert report["median_seconds"]["slider"] <= 1
+    assert report["ddim_over_coarse"] >= 4
