@@ -92,4 +92,4 @@ def _shown(mapped: np.ndarray, channel: int | None) -> np.ndarray:
 
 def _signed(change: np.ndarray, channel: int) -> np.ndarray:
     size = np.clip(np.abs(change[channel]), 0, 1)[..., None]
-    return size * np.where(change[channel][..., None] < 0, _LESS, _MORE)
+    return np.asarray(size * np.where(change[channel][..., None] < 0, _LESS, _MORE))

@@ -1,7 +1,7 @@
 """``phenolens pretrain``: the compact base, from scratch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def pretrain(
     with reporting("pretrain", as_json) as console:
         from phenolens.translation import pretraining
 
-        given = {"styles": styles, "autoencoder_steps": autoencoder_steps, "unet_steps": unet_steps}
+        given: dict[str, Any] = {"styles": styles, "autoencoder_steps": autoencoder_steps, "unet_steps": unet_steps}
         settings = pretraining.PretrainSettings(
             seed=seed, **{name: value for name, value in given.items() if value is not None}
         )

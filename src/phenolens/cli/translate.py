@@ -1,7 +1,7 @@
 """``phenolens translate``: every cell of a screen, or of some images, under the target condition."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,7 +56,7 @@ def translate(
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs)
         strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
-        shared = {"strengths": strengths, "solver": solver, "steps": steps}
+        shared: dict[str, Any] = {"strengths": strengths, "solver": solver, "steps": steps}
         if workers > 1 and len(screen) > 1:
             job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
         else:

@@ -195,7 +195,7 @@ def load_lora(unet: Any, weights: dict[str, torch.Tensor]) -> None:
     from peft import set_peft_model_state_dict
 
     try:
-        result = set_peft_model_state_dict(unet, weights, adapter_name="default")
+        result: Any = set_peft_model_state_dict(unet, weights, adapter_name="default")
     except (RuntimeError, KeyError) as error:
         raise ModelError("The adapter does not fit this base: load the base that its card names.") from error
     if result.unexpected_keys or any("lora" in key for key in result.missing_keys):

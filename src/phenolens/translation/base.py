@@ -66,7 +66,8 @@ class Base:
         n, channels = crops.shape[:2]
         moments = self.autoencoder.encode(crops.reshape(n * channels, 1, *crops.shape[2:]).to(self.device))
         latents = moments.latent_dist.mode() * self.autoencoder.config.scaling_factor
-        return latents.reshape(n, channels * latents.shape[1], *latents.shape[2:])
+        joined: torch.Tensor = latents.reshape(n, channels * latents.shape[1], *latents.shape[2:])
+        return joined
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ class Base:
         k = self.latents_per_channel
         n, channels = latents.shape[0], latents.shape[1] // k
         flat = latents.reshape(n * channels, k, *latents.shape[2:]) / self.autoencoder.config.scaling_factor
-        crops = self.autoencoder.decode(flat).sample
+        crops: torch.Tensor = self.autoencoder.decode(flat).sample
         return crops.reshape(n, channels, *crops.shape[2:])
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -85,7 +86,8 @@ class Base:
         used, room = noisy.shape[1], self.unet.config.in_channels
         if used < room:
             noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)
-        return self.unet(noisy, timesteps, tokens).sample[:, :used].float()
+        out: torch.Tensor = self.unet(noisy, timesteps, tokens).sample[:, :used].float()
+        return out
 
     def noise_at(self, y: torch.Tensor, s: float, tokens: torch.Tensor) -> torch.Tensor:
         """Predicted noise eps(alpha y, s; tokens) for scaled latents y = x / alpha at s = sigma / alpha."""

@@ -235,7 +235,7 @@ def _train_step(
     # Error in the clean latents has weight snr + 1 under v (snr under epsilon): cap it at gamma.
     weight = unit.clamp(max=settings.snr_gamma) / unit
     loss = ((out - goal).square().mean(dim=(1, 2, 3)) * weight).mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(parameters, 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

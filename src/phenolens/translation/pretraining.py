@@ -102,7 +102,7 @@ def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:
         chosen = real == kind
         if chosen.any():
             weights[chosen] = shares[kind] * size[chosen] / size[chosen].sum()
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def build_autoencoder(channels: tuple[int, ...]) -> Any:
@@ -161,7 +161,8 @@ def _train_autoencoder(sets: list[CropSet], settings: PretrainSettings, device: 
             posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise).to(device)
         )
         error = decoded.sample.float() - x
-        return error.square().mean() + 0.1 * error.abs().mean() + 1e-6 * posterior.kl().mean()
+        loss: torch.Tensor = error.square().mean() + 0.1 * error.abs().mean() + 1e-6 * posterior.kl().mean()
+        return loss
 
     yield from _train(
         model.parameters(),
@@ -289,7 +290,7 @@ def _train(
             group["lr"] = learning_rate * decay
         with half_precision(device):
             loss = loss_at(rng, noise)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -35,7 +35,7 @@ class NoiseSchedule:
     @property
     def log_s(self) -> np.ndarray:
         """(T,) log(sigma/alpha) by timestep, rising."""
-        return 0.5 * np.log((1 - self.alphas_cumprod) / self.alphas_cumprod)
+        return np.asarray(0.5 * np.log((1 - self.alphas_cumprod) / self.alphas_cumprod))
 
     def timestep(self, s: float) -> float:
         """Timestep, between whole ones too, at which sigma/alpha equals `s`."""

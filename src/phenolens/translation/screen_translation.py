@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def translate_screen(
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     if not isinstance(cells, Cells):
         cells = yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel)
-    settings = {
+    settings: dict[str, Any] = {
         "strengths": [float(s) for s in strengths],
         "solver": solver,
         "steps": steps,

@@ -149,7 +149,7 @@ class Translator:
                 )  # fmt: skip
                 trajectory = yield from _counted(inverting, done, total)
                 done += count + 1
-                job = difference(self.base.noise_at, trajectory, *tokens, strengths, self.guidance)
+                job = difference(self.base.noise_at, trajectory, tokens[0], tokens[1], strengths, self.guidance)
             delta = yield from _counted(job, done, total)
             done += count
             changes = self._decode(latents, delta, strengths)
@@ -186,7 +186,7 @@ class Translator:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
         before = self.base.decode(latents)
         after = self.base.decode((latents + delta).flatten(0, 1)).view(len(strengths), *before.shape)
-        return (after - before).cpu().numpy()  # type: ignore[no-any-return]
+        return (after - before).cpu().numpy()
 
     def _intensity_difference(self, raw: np.ndarray, changes: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
         """(S, C, size, size) float32 in intensity units, of mapped changes (S, C, crop, crop)."""
