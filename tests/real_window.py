@@ -1,5 +1,6 @@
 """A real napari window with the dock, a small simulated screen and a tiny base, for tests that click."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from phenolens.simulation.screen import simulate_screen
 from phenolens.widgets.samples import open_dock
 from tiny_base import make_tiny_base
 
-LONG = 120_000
+LONG = 1000 * int(os.environ.get("PHENOLENS_TEST_SECONDS", "120"))
 
 
 class Window:

@@ -198,7 +198,7 @@ def test_an_error_that_is_no_mistake_keeps_its_traceback(window):
     window.wait(lambda: failed)
     assert isinstance(failed[0], RuntimeError)
     assert failed[0].__traceback__ is not None
-    assert "a bug" in str(window.messages)
+    window.wait(lambda: "a bug" in str(window.messages), 5000)
 
 
 def test_cancelling_closes_the_job_on_its_device(window):

@@ -41,7 +41,7 @@ class CellsPanel(QWidget):
         self.layer = QComboBox()
         self.layer.setToolTip("Labels layer with one number a cell")
         self.crop = QSpinBox()
-        self.crop.setRange(16, 1024)
+        self.crop.setRange(16, 8192)
         self.crop.setSingleStep(2)
         self.crop.setSuffix(" px")
         self.crop.setToolTip("Side of the square around a cell that the model sees; suggested from the cells")

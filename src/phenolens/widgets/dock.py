@@ -77,9 +77,7 @@ class PhenolensDock(QWidget):
         self._mark()
         running, click_tool, cells_panel = self.running, self.click_tool, self.cells_panel
         self.destroyed.connect(lambda: _release(running, click_tool, cells_panel))
-        self.running.start(
-            jobs.name_devices(), "Looking for devices", device=None, bar=False, done=self.finetune_panel.offer_devices
-        )
+        self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
 
     def _lay_out(self) -> None:
         column = QWidget()

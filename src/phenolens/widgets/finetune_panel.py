@@ -24,7 +24,7 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import BACKGROUND
 from phenolens.widgets.chart import LossCurve
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
+from phenolens.widgets.style import ACCENT, SPACE, Form, Note, action, set_accent
 from phenolens.widgets.thumbnails import PreviewStrip
 from phenolens.widgets.workers import JobWorker, Running
 
@@ -67,6 +67,7 @@ class FinetunePanel(QWidget):
         self.why = Note()
         self.bar = QProgressBar()
         self.bar.setFormat("%v / %m steps")
+        self.bar.setStyleSheet(f"QProgressBar::chunk {{ background: {ACCENT}; }}")
         self.state = Note()
         self.curve = LossCurve()
         self.strip = PreviewStrip()
@@ -91,6 +92,7 @@ class FinetunePanel(QWidget):
         for spin in (self.steps, self.rank, self.seed):
             spin.valueChanged.connect(lambda _: self.refresh())
         self.out.textChanged.connect(lambda _: self.refresh())
+        session.devices_changed.connect(self._offer_devices)
         session.screen_changed.connect(self._another_screen)
         session.conditions_changed.connect(self.refresh)
         session.cells_changed.connect(self.refresh)
@@ -102,11 +104,10 @@ class FinetunePanel(QWidget):
         """Whether a fine-tuning is going on."""
         return self._worker is not None
 
-    def offer_devices(self, names: list[str]) -> None:
+    def _offer_devices(self) -> None:
         """Fill the device row with what this machine has."""
         self.device.clear()
-        self._session.devices = names
-        for name in ("auto", *names):
+        for name in ("auto", *self._session.devices):
             self.device.addItem(name, name)
         self.device.setCurrentIndex(max(self.device.findData(self._session.device), 0))
         self.refresh()
@@ -235,6 +236,9 @@ class FinetunePanel(QWidget):
         self.bar.setValue(self.bar.maximum())
         self.state.say(f"Done. The adapter is in {adapter.folder}.")
         show_info("The fine-tuning is done: click a cell to translate it.")
+        if adapter.folder is not None and adapter.folder.parent == self._default_folder().parent:
+            # the next run is not to replace this one
+            self.out.setText(str(self._default_folder()))
         self.tuned.emit(adapter)
 
     def _stopped(self, asked: tuple[Any, ...]) -> None:

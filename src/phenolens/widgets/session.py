@@ -74,6 +74,7 @@ class TranslatedCell:
 class Session:
     """State of one dock. Every change goes through a method, which emits the signal named after what changed."""
 
+    devices_changed = Signal()
     screen_changed = Signal()
     conditions_changed = Signal()
     field_changed = Signal()
@@ -102,6 +103,11 @@ class Session:
         self.translator_device = "cpu"
         self.strength = 1.0
         self.translated: dict[str, dict[CellId, TranslatedCell]] = {}
+
+    def set_devices(self, names: list[str]) -> None:
+        """What this machine can compute on."""
+        self.devices = names
+        self.devices_changed.emit()
 
     def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
         """Work on another screen; an adapter stays loaded where it fits the channels."""

@@ -45,6 +45,7 @@ class Note(QLabel):
 
     def __init__(self, text: str = "") -> None:
         super().__init__()
+        self._kind = ""
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -53,7 +54,10 @@ class Note(QLabel):
     def say(self, text: str, kind: str = "quiet") -> None:
         """Show `text`; `kind` is ``quiet``, ``warning`` or ``error``."""
         self.setText(text)
-        self.setStyleSheet(f"color: {_NOTES[kind]}; background: transparent;")
+        if kind != self._kind:
+            # a running job speaks many times a second, and a style sheet is dear
+            self._kind = kind
+            self.setStyleSheet(f"color: {_NOTES[kind]}; background: transparent;")
         self.setVisible(bool(text))
 
 

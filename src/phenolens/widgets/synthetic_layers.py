@@ -182,8 +182,14 @@ class SyntheticLayers:
         if not self._session.here():
             return
         self._prepare()
+        assert self.composite is not None
+        found = {}
         for cell in self._session.here().values():
-            self._draw(cell)
+            difference = cell.difference(self._session.strength)
+            if difference is not None and cell.translation is not None:
+                found[cell.id] = (cell.translation.window, difference)
+        if found:
+            self.composite.put_all(found)
         self._refresh()
 
     def _draw(self, cell: TranslatedCell) -> None:

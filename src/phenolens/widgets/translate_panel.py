@@ -49,6 +49,7 @@ class TranslatePanel(QWidget):
         super().__init__()
         self._session, self._running, self._layers, self._arm, self._export = session, running, layers, arm, export
         self._picked_channel = False
+        self._waiting: Adapter | Path | None = None
         self.adapter = Note()
         self.load = action("Load…", "Open the folder of an adapter that was fine-tuned before")
         self.load.clicked.connect(self._ask_adapter)
@@ -69,6 +70,7 @@ class TranslatePanel(QWidget):
         self.export.clicked.connect(self._ask_export)
         self.state = Note()
         self._lay_out()
+        session.devices_changed.connect(self._devices_known)
         session.adapter_changed.connect(self.refresh)
         session.screen_changed.connect(self.refresh)
         session.field_changed.connect(self.refresh)
@@ -123,6 +125,10 @@ class TranslatePanel(QWidget):
         name = str(adapter) if isinstance(adapter, Path) else "the new adapter"
         self.state.say("Loading the adapter…")
         self.load.setEnabled(False)
+        if not self._session.devices:
+            # "auto" has no meaning before the devices are known, moments after the dock has opened
+            self._waiting = adapter
+            return
         device = self._session.queue()
 
         def loaded(result: Any) -> None:
@@ -150,6 +156,11 @@ class TranslatePanel(QWidget):
             failed=failed,
             finished=lambda: self.load.setEnabled(True),
         )
+
+    def _devices_known(self) -> None:
+        if self._waiting is not None:
+            adapter, self._waiting = self._waiting, None
+            self.load_adapter(adapter)
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
@@ -191,7 +202,7 @@ class TranslatePanel(QWidget):
 
     def _armed(self, on: bool) -> None:
         self._arm(on)
-        self.click.setText("Clicking translates · stop" if on else "Click a cell")
+        self.click.setText("Clicking is on" if on else "Click a cell")
         if on:
             self.why.say("Click a cell on the image; drag still pans.")
         else:
