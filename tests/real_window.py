@@ -40,7 +40,7 @@ class Window:
         self.wait(lambda: self.session.field is not None and not self.dock.running.busy)
 
     def find_cells(self):
-        self.press(self.dock.cells_panel.find)
+        self.press(self.dock.cells_panel.find_button)
         self.wait(lambda: self.session.cells is not None and not self.dock.running.busy)
 
     def tune(self, base, out, steps=4):

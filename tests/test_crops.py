@@ -103,8 +103,6 @@ def test_cutting_then_pasting_the_missing_part_restores_the_image():
     rng = np.random.default_rng(5)
     before, after = rng.integers(0, 65535, (2, 3, 20, 20), dtype=np.uint16)
     window = Window(-3, 12, 16)
-    result = paste(
-        before, window, cut(after, window).astype(np.float32) - cut(before, window).astype(np.float32)
-    )
+    result = paste(before, window, cut(after, window).astype(np.float32) - cut(before, window).astype(np.float32))
     np.testing.assert_array_equal(result[:, :13, 12:], after[:, :13, 12:])
     np.testing.assert_array_equal(result[:, :, :12], before[:, :, :12])

@@ -81,9 +81,7 @@ def test_colour_tiff_becomes_channels_without_transparency(tmp_path):
 @pytest.mark.parametrize("compression", ["lzw", "zlib", None])
 def test_big_endian_and_compressed_files_give_native_pixels(tmp_path, compression):
     data = noise(2, 16, 20)
-    tifffile.imwrite(
-        tmp_path / "a.tif", data, byteorder=">", compression=compression, photometric="minisblack"
-    )
+    tifffile.imwrite(tmp_path / "a.tif", data, byteorder=">", compression=compression, photometric="minisblack")
     plane = read_image(tmp_path / "a.tif").plane()
     assert plane.dtype.isnative
     np.testing.assert_array_equal(plane, data)
@@ -140,9 +138,7 @@ def test_files_that_are_no_image_are_named(tmp_path, name, content, words):
         read_image(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("path", "words"), [("none.tif", "no image"), (".", "folder"), ("notes.txt", "TIFF")]
-)
+@pytest.mark.parametrize(("path", "words"), [("none.tif", "no image"), (".", "folder"), ("notes.txt", "TIFF")])
 def test_what_is_not_there_or_of_another_kind_is_said(tmp_path, path, words):
     (tmp_path / "notes.txt").write_text("words")
     with pytest.raises(ImageError, match=words):

@@ -66,9 +66,7 @@ def test_percentiles_of_floats_are_close_and_outliers_do_not_spoil_them(shift):
 
 def test_integers_and_floats_may_be_mixed():
     whole = np.arange(100, dtype=np.uint8).reshape(1, 10, 10)
-    fitted = IntensityMap.fit(
-        [whole, whole.astype(np.float32) + 100], ("a",), low_percentile=0, high_percentile=100
-    )
+    fitted = IntensityMap.fit([whole, whole.astype(np.float32) + 100], ("a",), low_percentile=0, high_percentile=100)
     assert (fitted.low[0], fitted.high[0]) == pytest.approx((0, 199), abs=0.1)
 
 

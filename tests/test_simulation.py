@@ -93,9 +93,7 @@ def test_nuclei_are_the_bright_part_of_the_first_channel() -> None:
 def test_same_seed_gives_the_same_style_plate_and_field(seed: int) -> None:
     assert random_style(seed) == random_style(seed) != random_style(seed + 1)
     assert random_plate(seed) == random_plate(seed) != random_plate(seed + 1)
-    first, second, other = (
-        simulate_field(random_style(seed), s, shape=(128, 128)) for s in (seed, seed, seed + 9)
-    )
+    first, second, other = (simulate_field(random_style(seed), s, shape=(128, 128)) for s in (seed, seed, seed + 9))
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.nuclei, second.nuclei)
     pd.testing.assert_frame_equal(first.cells, second.cells)
@@ -140,9 +138,7 @@ def test_no_dose_is_no_treatment(treatment: str) -> None:
     ("treatment", "untouched"),
     [("translocation", (0, 2)), ("lrrk2", (0,)), ("nocodazole", (0,))],
 )
-def test_channels_that_a_treatment_does_not_act_on_are_identical(
-    treatment: str, untouched: tuple[int, ...]
-) -> None:
+def test_channels_that_a_treatment_does_not_act_on_are_identical(treatment: str, untouched: tuple[int, ...]) -> None:
     control, treated = field_at(treatment, 0.0), field_at(treatment, 1.0)
     for channel in untouched:
         np.testing.assert_array_equal(control.image[channel], treated.image[channel])
@@ -171,8 +167,7 @@ def test_noise_is_shared_between_conditions() -> None:
     residual = []
     for dose in (0.0, 1.0):
         pair = [
-            simulate_field(s, 3, treatment="translocation", dose=dose, shape=SHAPE).image[1]
-            for s in (noisy, clean)
+            simulate_field(s, 3, treatment="translocation", dose=dose, shape=SHAPE).image[1] for s in (noisy, clean)
         ]
         residual.append((pair[0].astype(float) - pair[1]).ravel())
     assert np.corrcoef(residual)[0, 1] > 0.9
@@ -187,9 +182,7 @@ def test_cells_of_a_field_keep_labels_places_and_response() -> None:
 
 
 def test_latrunculin_takes_cells_one_after_the_other() -> None:
-    alive = [
-        set(f.cells.label[f.cells.survives]) for f in (field_at("latrunculin", d, n_cells=30) for d in DOSES)
-    ]
+    alive = [set(f.cells.label[f.cells.survives]) for f in (field_at("latrunculin", d, n_cells=30) for d in DOSES)]
     for less, more in itertools.pairwise(alive):
         assert more <= less
     assert 0.3 * len(alive[0]) < len(alive[-1]) < 0.85 * len(alive[0])
@@ -232,9 +225,7 @@ def measured_ratio(field: SimulatedField) -> float:
     ratios = []
     for label in field.cells.label[~field.cells.border]:
         mask = field.nuclei == label
-        ring = (
-            binary_dilation(mask, iterations=5) & ~binary_dilation(mask, iterations=2) & (field.nuclei == 0)
-        )
+        ring = binary_dilation(mask, iterations=5) & ~binary_dilation(mask, iterations=2) & (field.nuclei == 0)
         ratios.append(reporter[binary_erosion(mask, iterations=2)].mean() / reporter[ring].mean())
     return float(np.median(ratios))
 
@@ -286,20 +277,13 @@ def test_the_effect_grows_smoothly_with_the_dose() -> None:
 def test_plate_effect_changes_gain_background_and_focus() -> None:
     style = replace(CLEAR, photons=1e9, read_noise=0.0)
     plain = simulate_field(style, 4, shape=SHAPE).image.astype(float) - style.offset
-    gained = (
-        simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(gain=(2.0, 1.0, 1.0))).image - style.offset
-    )
+    gained = simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(gain=(2.0, 1.0, 1.0))).image - style.offset
     floor = style.background * style.gain
     np.testing.assert_allclose(gained[0] - floor, 2 * (plain[0] - floor), atol=3)
     np.testing.assert_array_equal(gained[1], plain[1])
-    lit = (
-        simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(background=(1.0, 3.0, 1.0))).image
-        - style.offset
-    )
+    lit = simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(background=(1.0, 3.0, 1.0))).image - style.offset
     np.testing.assert_allclose(lit[1], plain[1] + 2 * floor, atol=3)
-    blurred = (
-        simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(focus=(0.0, 0.0, 3.0))).image - style.offset
-    )
+    blurred = simulate_field(style, 4, shape=SHAPE, plate=PlateEffect(focus=(0.0, 0.0, 3.0))).image - style.offset
     assert np.abs(np.diff(blurred[2])).max() < 0.5 * np.abs(np.diff(plain[2])).max()
 
 

@@ -164,9 +164,7 @@ def test_fields_must_agree_in_their_channels(tmp_path):
 
 def test_fields_must_agree_in_the_order_of_their_channels(tmp_path):
     for name, channels in (("a", ["DNA", "GFP"]), ("b", ["GFP", "DNA"])):
-        write(
-            tmp_path / f"{name}.ome.tif", channels=2, metadata={"axes": "CYX", "Channel": {"Name": channels}}
-        )
+        write(tmp_path / f"{name}.ome.tif", channels=2, metadata={"axes": "CYX", "Channel": {"Name": channels}})
     screen = read_screen(tmp_path)
     assert screen.channel_names == ("DNA", "GFP")
     with pytest.raises(ImageError, match="order GFP, DNA"):
@@ -179,9 +177,7 @@ def test_a_folder_with_a_pattern(tmp_path):
             for channel in ("w1", "w2"):
                 write(tmp_path / "day1" / f"{row}-03-f{site}_{channel}.tif")
     (tmp_path / "notes.txt").write_text("no image")
-    screen = read_screen(
-        tmp_path, r"(?P<Batch>[^/]+)/(?P<Row>\w)-(?P<Col>\d+)-f(?P<Field>\d)_(?P<Channel>\w+)\.tif"
-    )
+    screen = read_screen(tmp_path, r"(?P<Batch>[^/]+)/(?P<Row>\w)-(?P<Col>\d+)-f(?P<Field>\d)_(?P<Channel>\w+)\.tif")
     assert (len(screen), screen.channel_names) == (4, ("w1", "w2"))
     assert screen.fields[0].key == "A03_s1"
     assert len(screen.select("Row=B,Site=2")) == 1

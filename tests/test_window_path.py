@@ -92,7 +92,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     (folder,) = (tmp_path / "out").iterdir()
     key = session.field.key
     names = {path.name for path in folder.iterdir()}
-    kinds = ("source", "s1.00", "difference")
+    kinds = ("source", "translated", "difference")
     assert names == {*(f"{key}__{kind}.ome.tif" for kind in kinds), "cells.parquet", "provenance.json"}
     assert np.array_equal(tifffile.imread(folder / f"{key}__source.ome.tif"), np.stack(raw))
     translated = np.stack([layer.data for layer in made.translated])

@@ -101,9 +101,7 @@ class Condition:
                 raise ScreenError(_none_fits(term, table))
             kept &= fits
         if not kept.any():
-            raise ScreenError(
-                f"No field fits all of {self.text!r}: each term fits some, but never the same ones."
-            )
+            raise ScreenError(f"No field fits all of {self.text!r}: each term fits some, but never the same ones.")
         return kept
 
 
@@ -136,9 +134,7 @@ def column_named(table: DataFrame, name: str) -> str:
         if wanted.casefold() in folded:
             return folded[wanted.casefold()]
     offered = [column for column in columns if column.startswith(PREFIX)] or columns
-    raise ScreenError(
-        f"There is no column {name!r} in the table{_hint(name, offered)} Columns: {_listed(offered)}."
-    )
+    raise ScreenError(f"There is no column {name!r} in the table{_hint(name, offered)} Columns: {_listed(offered)}.")
 
 
 def _fits(term: Term, table: DataFrame) -> NDArray[np.bool_]:
@@ -185,9 +181,7 @@ def _equal(series: Series, value: str) -> NDArray[np.bool_]:
 
 
 def _none_fits(term: Term, table: DataFrame) -> str:
-    names = (
-        [term.column] if term.column else [name for name in _NAME_COLUMNS if PREFIX + name in table.columns]
-    )
+    names = [term.column] if term.column else [name for name in _NAME_COLUMNS if PREFIX + name in table.columns]
     column = column_named(table, names[0])
     values = _values(table[column])
     return f"No field fits {str(term)!r}{_hint(term.value, values)} {column} holds: {_listed(values)}."
@@ -200,10 +194,7 @@ def _hint(name: str, offered: list[str]) -> str:
 
 
 def _values(series: Series) -> list[str]:
-    return [
-        str(value)
-        for value in sorted(series.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    ]
+    return [str(value) for value in sorted(series.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))]
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -75,9 +75,7 @@ def paste(plane: NDArray[Any], window: Window, difference: NDArray[Any]) -> NDAr
         A new array of the plane's dtype.
     """
     if difference.shape[-2:] != (window.size, window.size):
-        raise ValueError(
-            f"A difference of shape {difference.shape} does not fit a window of {window.size} pixels."
-        )
+        raise ValueError(f"A difference of shape {difference.shape} does not fit a window of {window.size} pixels.")
     result = plane.copy()
     height, width = plane.shape[-2:]
     top, left = max(window.y, 0), max(window.x, 0)

@@ -44,13 +44,10 @@ def folder_table(folder: Path, pattern: str | None = None) -> DataFrame:
     files = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+        if path.suffix.lower() in IMAGE_SUFFIXES and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
     if not files:
-        raise ScreenError(
-            f"{folder} holds neither a screen.csv nor an image; give a table, or a folder with images."
-        )
+        raise ScreenError(f"{folder} holds neither a screen.csv nor an image; give a table, or a folder with images.")
     if pattern is None:
         for layout in _LAYOUTS:
             matches = [re.search(layout, name) for name in files]

@@ -96,9 +96,7 @@ class IntensityMap:
                 )
             for histogram, name, channel in zip(histograms, names, plane, strict=True):
                 if channel.dtype.kind == "f" and not np.isfinite(channel).all():
-                    raise ImageError(
-                        f"Image {count} has pixels that are not numbers (NaN) in channel {name}."
-                    )
+                    raise ImageError(f"Image {count} has pixels that are not numbers (NaN) in channel {name}.")
                 histogram.add(channel)
         if count == 0:
             raise ImageError("There is no image to fit the intensity map on.")

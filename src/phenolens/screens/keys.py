@@ -31,9 +31,7 @@ def field_keys(table: DataFrame, files: Sequence[FieldFiles]) -> list[str]:
         folded = {safe_name(name).casefold() for name in names}
         if len(folded) == len(names) and all(names):
             return [safe_name(name) for name in names]
-    return unique_keys(
-        [f"{place}_{stem}" if place else stem for place, stem in zip(places, stems, strict=True)]
-    )
+    return unique_keys([f"{place}_{stem}" if place else stem for place, stem in zip(places, stems, strict=True)])
 
 
 def unique_keys(names: Sequence[str]) -> list[str]:
@@ -61,7 +59,5 @@ def _place(table: DataFrame, number: int) -> str:
     for column, mark in (("Metadata_Plate", ""), ("Metadata_Well", ""), ("Metadata_Site", "s")):
         value = table[column].iloc[number] if column in table.columns else None
         if value is not None and value == value and str(value) != "":  # NaN is not itself
-            parts.append(
-                mark + (str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
-            )
+            parts.append(mark + (str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)))
     return "_".join(parts)

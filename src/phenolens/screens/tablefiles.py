@@ -40,9 +40,7 @@ def read_table(path: Path) -> DataFrame:
         if path.suffix.lower() in {".parquet", ".pq"}:
             table = pd.read_parquet(path)
         else:
-            separator = (
-                "\t" if path.suffix.lower() == ".tsv" else None if path.suffix.lower() == ".txt" else ","
-            )
+            separator = "\t" if path.suffix.lower() == ".tsv" else None if path.suffix.lower() == ".txt" else ","
             # Read as text first: a compound called "null" or "NA" is a name, not a gap.
             table = pd.read_csv(
                 path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator,
@@ -71,9 +69,7 @@ def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]
     image_columns = ["Image"] if "Image" in columns else [f"FileName_{channel}" for channel in channels]
     if not image_columns:
         near = difflib.get_close_matches("Image", columns, n=1, cutoff=0.5) or [
-            column
-            for column in columns
-            if column.casefold().startswith(("filename", "file_name", "path", "file"))
+            column for column in columns if column.casefold().startswith(("filename", "file_name", "path", "file"))
         ]
         hint = f" Did you mean {near[0]!r}? Rename it." if near else ""
         raise ScreenError(
@@ -126,11 +122,7 @@ def as_numbers(column: Series) -> Series:
     import pandas as pd
 
     name = str(column.name)
-    if (
-        name.removeprefix("Metadata_") in _TEXT
-        or name.startswith(("FileName_", "PathName_"))
-        or name == "Image"
-    ):
+    if name.removeprefix("Metadata_") in _TEXT or name.startswith(("FileName_", "PathName_")) or name == "Image":
         return column
     filled = column.where(~column.isin(_BLANK))
     if filled.isna().all():

@@ -46,9 +46,7 @@ class Canvas:
         for width, strokes in self._points.items():
             if strokes:
                 y, x, light = (np.concatenate(part) for part in zip(*strokes, strict=True))
-                image += gaussian_filter(
-                    self._splat(y, x, light), WIDTHS[width], mode="constant", truncate=3.5
-                )
+                image += gaussian_filter(self._splat(y, x, light), WIDTHS[width], mode="constant", truncate=3.5)
         return image
 
     def _splat(self, y: NDArray[Any], x: NDArray[Any], light: NDArray[Any]) -> NDArray[Any]:
@@ -83,6 +81,4 @@ def scatter_debris(sheets: list[Canvas], mean: float, seed: int) -> None:
         columns = np.arange(left, min(int(x + 4 * size) + 1, width))
         spot = np.exp(-0.5 * ((rows - y) / size) ** 2)[:, None] * np.exp(-0.5 * ((columns - x) / size) ** 2)
         for sheet, share in zip(sheets, light, strict=True):
-            sheet.smooth[top : top + len(rows), left : left + len(columns)] += (share * spot).astype(
-                np.float32
-            )
+            sheet.smooth[top : top + len(rows), left : left + len(columns)] += (share * spot).astype(np.float32)

@@ -22,9 +22,7 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
     left = 1 - state.filament_loss
     brightness = cell.brightness[1]
     origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
-    ruffle = np.exp(
-        0.8 * np.cos(PHI - rng.uniform(0, 2 * np.pi)) + 0.5 * np.cos(3 * PHI - rng.uniform(0, 2 * np.pi))
-    )
+    ruffle = np.exp(0.8 * np.cos(PHI - rng.uniform(0, 2 * np.pi)) + 0.5 * np.cos(3 * PHI - rng.uniform(0, 2 * np.pi)))
     # The same stuff in a smaller, thicker cell is brighter, and part of the filaments dissolves into it.
     thicker = min(area(cell.outline) / area(outline), 2.5)
     diffuse = style.diffuse_strength * (0.45 + 0.55 * thicker) + 0.12 * state.filament_loss
@@ -40,11 +38,7 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
         else:
             edge = np.minimum((1 - out) * np.float32(np.sqrt(np.mean(outline**2))), 50)
             rim = np.exp(-((edge / np.float32(0.09 * style.nucleus_radius + 0.9)) ** 2))
-            light += (
-                np.float32(0.7 * style.rim_strength * left**1.5)
-                * rim
-                * ruffle.astype(np.float32)[patch.direction]
-            )
+            light += np.float32(0.7 * style.rim_strength * left**1.5) * rim * ruffle.astype(np.float32)[patch.direction]
         canvas.add(patch, brightness * inside * np.maximum(light, 0))
     if style.second == "tubulin":
         y, x, light = _microtubules(rng, cell, outline, style)
@@ -96,9 +90,7 @@ def _stress_fibres(
     size = np.sqrt(np.mean(cell.outline**2))
     steps = int(1.8 * size)
     turn = (
-        cell.axis
-        + rng.normal(0, 0.13, (count, 1))
-        + (rng.random((count, 1)) < 0.15) * rng.normal(0, 0.7, (count, 1))
+        cell.axis + rng.normal(0, 0.13, (count, 1)) + (rng.random((count, 1)) < 0.15) * rng.normal(0, 0.7, (count, 1))
     )
     offset = rng.uniform(-0.95, 0.95, (count, 1)) * size
     length = rng.uniform(0.25, 1.15, (count, 1)) * size

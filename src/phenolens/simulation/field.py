@@ -111,9 +111,7 @@ def simulate_field(
     return SimulatedField(image, nuclei, _table(rows), style.channel_names, style.pixel_size)
 
 
-def _draw_cell(
-    sheets: list[Canvas], cell: Cell, style: Style, seed: int, state: CellState
-) -> dict[str, float]:
+def _draw_cell(sheets: list[Canvas], cell: Cell, style: Style, seed: int, state: CellState) -> dict[str, float]:
     nucleoli = nucleoli_of(cell, style, seed)
     draw_nucleus(sheets[0], cell, style, seed, nucleoli)
     outline = outline_of(cell, state)
@@ -142,9 +140,7 @@ def _label(nuclei: NDArray[Any], cell: Cell, state: CellState) -> int:
     return int(inside.sum())
 
 
-def _row(
-    cell: Cell, state: CellState, truth: dict[str, float], shape: tuple[int, int], size: int
-) -> dict[str, float]:
+def _row(cell: Cell, state: CellState, truth: dict[str, float], shape: tuple[int, int], size: int) -> dict[str, float]:
     reach = cell.nucleus.max() + 1
     border = min(cell.y, cell.x) < reach or cell.y > shape[0] - 1 - reach or cell.x > shape[1] - 1 - reach
     return {

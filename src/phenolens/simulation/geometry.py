@@ -138,9 +138,7 @@ def place(style: Style, seed: int, shape: tuple[int, int], n_cells: int) -> tupl
         for _ in range(20):
             if n and rng.random() < style.clustering:
                 mother = int(rng.integers(n))
-                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(
-                    1.0, max(1.4, 0.8 * style.cell_ratio)
-                )
+                gap = (reach[kept[mother]] + reach[candidate]) * rng.uniform(1.0, max(1.4, 0.8 * style.cell_ratio))
                 turn = rng.uniform(0, 2 * np.pi)
                 point = np.rint(centres[mother] + gap * np.array([np.sin(turn), np.cos(turn)]))
             else:
@@ -172,9 +170,7 @@ def make_cells(style: Style, seed: int, shape: tuple[int, int], n_cells: int | N
         nucleus = np.minimum(nucleus, _reach(radius, style))
         size = radius * style.cell_ratio * np.exp(0.15 * rng.standard_normal())
         long = style.cell_elongation * rng.uniform(0.2, 1.3)
-        outline = _smooth_outline(
-            rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 0.7
-        )
+        outline = _smooth_outline(rng, size, long, style.cell_irregularity, axis + 0.3 * rng.standard_normal(), 0.7)
         outline = outline + _protrusions(rng, style.protrusions, size)
         mitotic = bool(rng.random() < style.mitotic)
         if mitotic:

@@ -38,9 +38,7 @@ class Neurites:
         return float((self.light > 0.05).sum())
 
 
-def _walk(
-    rng: np.random.Generator, y: float, x: float, heading: float, length: int
-) -> tuple[NDArray[Any], ...]:
+def _walk(rng: np.random.Generator, y: float, x: float, heading: float, length: int) -> tuple[NDArray[Any], ...]:
     turns = np.cumsum(rng.normal(0, 0.055, length)) + 0.25 * np.sin(
         np.arange(length) / rng.uniform(12, 30) + rng.uniform(0, 6)
     )

@@ -59,9 +59,7 @@ def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: 
         return
     out = patch.fraction(cell.nucleus)
     light = (
-        1
-        - np.float32(style.nucleus_dome) * out**2
-        + np.float32(style.nucleus_rim) * np.exp(-(((1 - out) / 0.12) ** 2))
+        1 - np.float32(style.nucleus_dome) * out**2 + np.float32(style.nucleus_rim) * np.exp(-(((1 - out) / 0.12) ** 2))
     )
     size = patch.radius.shape
     texture = grain(style.chromatin_scale, origin, patch.top, patch.left, *size)

@@ -55,9 +55,7 @@ def photograph(
     blur = float(np.hypot(style.psf, plate.focus[channel]))
     sharp = gaussian_filter(light, blur, mode="nearest", truncate=3.5)
     if style.glow:
-        sharp = (1 - np.float32(style.glow)) * sharp + np.float32(style.glow) * _glow(
-            light, style.glow_radius
-        )
+        sharp = (1 - np.float32(style.glow)) * sharp + np.float32(style.glow) * _glow(light, style.glow_radius)
     signal = np.float32(style.channel_strength[channel] * plate.gain[channel]) * sharp
     signal = (signal + np.float32(style.background * plate.background[channel])) * shading
     photons = np.float32(style.photons) * signal

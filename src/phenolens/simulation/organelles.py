@@ -38,9 +38,7 @@ def draw_organelles(
     return OrganelleTruth()
 
 
-def _draw_haze(
-    canvas: Canvas, cell: Cell, style: Style, outline: NDArray[Any], rng: np.random.Generator
-) -> None:
+def _draw_haze(canvas: Canvas, cell: Cell, style: Style, outline: NDArray[Any], rng: np.random.Generator) -> None:
     origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
     ragged = np.exp(0.5 * np.cos(2 * PHI - rng.uniform(0, 6)) + 0.4 * np.cos(5 * PHI - rng.uniform(0, 6)))
     patch = patch_around(cell, outline.max(), canvas.shape)
@@ -48,9 +46,7 @@ def _draw_haze(
         return
     out = np.minimum(patch.fraction(outline), 1)
     texture = grain(1.6, origin, patch.top, patch.left, *patch.radius.shape)
-    light = (
-        np.float32(style.organelle_haze) * (1 - np.float32(style.cell_dome) * out**2) * (1 + 0.25 * texture)
-    )
+    light = np.float32(style.organelle_haze) * (1 - np.float32(style.cell_dome) * out**2) * (1 + 0.25 * texture)
     light *= 1 - 0.4 * patch.inside(cell.nucleus, 2.5)
     if style.organelle == "membrane":
         edge = (1 - out) * np.float32(np.sqrt(np.mean(outline**2)))
@@ -92,9 +88,7 @@ def _draw_golgi(
     extent, loose = rng.uniform(0.35, 1.15), rng.uniform(0.02, 0.2)
     home_turn = side + extent * along + rng.normal(0, loose, stacks)
     gap = max(float(np.mean(outline - cell.nucleus)), 3.0)
-    home_px = style.nucleus_radius * (
-        0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.3, 1.2, stacks)
-    )
+    home_px = style.nucleus_radius * (0.16 + 0.22 * (1 + np.sin(wave * along + phase)) * rng.uniform(0.3, 1.2, stacks))
     home_depth = np.clip(home_px / gap, 0.05, 0.85)
     away_turn = side + np.pi * np.sign(along) * rng.uniform(0.02, 1.0, stacks)
     away_depth = 0.08 + 0.8 * rng.random(stacks) ** 0.8
@@ -151,9 +145,7 @@ def _draw_puncta(
     return float((shown * left > 0.5).sum())
 
 
-def _draw_network(
-    canvas: Canvas, cell: Cell, style: Style, outline: NDArray[Any], rng: np.random.Generator
-) -> None:
+def _draw_network(canvas: Canvas, cell: Cell, style: Style, outline: NDArray[Any], rng: np.random.Generator) -> None:
     worms = int(np.clip(45 * style.organelle_count * area(cell.outline) / 3000, 10, 120))
     turn = rng.uniform(0, 2 * np.pi, worms)
     depth = 0.9 * rng.random(worms) ** 1.6

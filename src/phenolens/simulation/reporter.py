@@ -10,9 +10,7 @@ from phenolens.simulation.textures import PERIOD, grain
 from phenolens.simulation.treatments import CellState
 
 
-def draw_reporter(
-    canvas: Canvas, cell: Cell, style: Style, seed: int, state: CellState, nucleoli: Nucleoli
-) -> float:
+def draw_reporter(canvas: Canvas, cell: Cell, style: Style, seed: int, state: CellState, nucleoli: Nucleoli) -> float:
     """Draw a reporter of constant total, and return its nuclear over cytoplasmic concentration."""
     rng = cell_rng(seed, cell.index, 4)
     outline = outline_of(cell, state)

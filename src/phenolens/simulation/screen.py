@@ -160,9 +160,7 @@ def _check(
     for dose in doses:
         check_treatment(style, treatment, dose)
     if plates < 1 or sites < 1 or cells < 1:
-        raise ScreenError(
-            f"A screen needs at least one plate, site and cell: not {plates}, {sites}, {cells}."
-        )
+        raise ScreenError(f"A screen needs at least one plate, site and cell: not {plates}, {sites}, {cells}.")
     if wells < 2 * plates:
         raise ScreenError(
             f"{wells} wells on {plates} plates are too few for a control and a treated well on each: "

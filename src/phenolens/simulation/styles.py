@@ -234,9 +234,7 @@ def style_for(treatment: str, seed: int) -> Style:
         If there is no such treatment.
     """
     if treatment not in NEEDS:
-        raise ScreenError(
-            f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(NEEDS)}."
-        )
+        raise ScreenError(f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(NEEDS)}.")
     style = random_style(seed)
     seconds, organelles = NEEDS[treatment]
     second = style.second if seconds is None or style.second in seconds else seconds[int(seed) % len(seconds)]

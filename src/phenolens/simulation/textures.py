@@ -27,9 +27,7 @@ def _bank(index: int) -> NDArray[Any]:
     return np.tile(noise, (2, 2))
 
 
-def grain(
-    scale: float, origin: tuple[int, int], top: int, left: int, height: int, width: int
-) -> NDArray[Any]:
+def grain(scale: float, origin: tuple[int, int], top: int, left: int, height: int, width: int) -> NDArray[Any]:
     """Cut a patch of band-limited noise (mean 0, standard deviation 1) as a view.
 
     Parameters

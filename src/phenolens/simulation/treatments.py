@@ -91,9 +91,7 @@ def check_treatment(style: Style, treatment: str | None, dose: float) -> None:
     if treatment is None:
         return
     if treatment not in NEEDS:
-        raise ScreenError(
-            f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(TREATMENTS)}."
-        )
+        raise ScreenError(f"There is no treatment {treatment!r} to simulate: choose one of {', '.join(TREATMENTS)}.")
     seconds, organelles = NEEDS[treatment]
     if seconds is not None and style.second not in seconds:
         raise ScreenError(

@@ -46,22 +46,22 @@ class CellsPanel(QWidget):
         self.crop.setSuffix(" px")
         self.crop.setToolTip("Side of the square around a cell that the model sees; suggested from the cells")
         self.crop.valueChanged.connect(self._set_crop)
-        self.size = QLabel()
-        self.size.setStyleSheet(f"color: {MUTED};")
-        self.find = action("Find cells", "Find the cells of every field", accent=True)
-        self.find.clicked.connect(self.begin)
+        self.crop_size = QLabel()
+        self.crop_size.setStyleSheet(f"color: {MUTED};")
+        self.find_button = action("Find cells", "Find the cells of every field", accent=True)
+        self.find_button.clicked.connect(self.begin)
         self.why = Note()
         form = Form()
         form.row("Cells", self.way, tip="Where the cells come from")
         form.row("Nuclei in", self.nucleus)
         form.row("Labels", self.layer)
-        form.row("Crop", self.crop, self.size)
+        form.row("Crop", self.crop, self.crop_size)
         self._form = form
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
         whole.addLayout(form)
-        whole.addWidget(self.find)
+        whole.addWidget(self.find_button)
         whole.addWidget(self.why)
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._list_layers)
@@ -116,7 +116,7 @@ class CellsPanel(QWidget):
     def _finished(self) -> None:
         self._busy = False
         if self._wrong:
-            self.find.setEnabled(self._session.screen is not None)
+            self.find_button.setEnabled(self._session.screen is not None)
         else:
             self.refresh()
 
@@ -125,9 +125,9 @@ class CellsPanel(QWidget):
         session, way = self._session, self.way.currentData()
         self._form.show_row(self.nucleus, way == "auto")
         self._form.show_row(self.layer, way == "labels")
-        self.find.setEnabled(session.screen is not None and not self._busy)
-        self.find.setText("Find cells" if way == "auto" else "Use these cells")
-        set_accent(self.find, session.cells is None)
+        self.find_button.setEnabled(session.screen is not None and not self._busy)
+        self.find_button.setText("Find cells" if way == "auto" else "Use these cells")
+        set_accent(self.find_button, session.cells is None)
         self._form.show_row(self.crop, session.cells is not None)
         if session.screen is None:
             self.why.say("Open a screen first.")
@@ -153,7 +153,7 @@ class CellsPanel(QWidget):
         self._session.crop = crop
         screen = self._session.screen
         size = screen.pixel_size if screen is not None else None
-        self.size.setText(f"= {crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
+        self.crop_size.setText(f"= {crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
 
     def _another_screen(self) -> None:
         screen = self._session.screen

@@ -49,7 +49,7 @@ def _export(
     assert adapter is not None
     if adapter.folder is not None and adapter.folder.is_dir():
         facts |= {"adapter": str(adapter.folder), "adapter_sha256": sha256_of(adapter.folder)}
-    fields = []
+    fields: list[ExportedField] = []
     for field in screen.fields:
         if field.key not in cells:
             continue
@@ -59,11 +59,10 @@ def _export(
             difference = cell.difference(strength)
             if cell.translation is not None and difference is not None:
                 composite.put(cell.id, cell.translation.window, difference)
-        size = (
-            None if screen.pixel_size is None else tuple(float(side) for side in np.broadcast_to(screen.pixel_size, 2))
-        )
         conditions = cells[field.key][0].conditions
-        fields.append(ExportedField(field.key, composite, tuple(screen.channel_names), size, strength, conditions))
+        fields.append(
+            ExportedField(field.key, composite, tuple(screen.channel_names), screen.pixel_size, strength, conditions)
+        )
     table = _table([cell for clicked in cells.values() for cell in clicked], strength)
     return (yield from export_session(folder, name, fields, table, facts))
 

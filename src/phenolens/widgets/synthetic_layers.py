@@ -1,5 +1,6 @@
 """The translated cells on the canvas: synthetic channels, signed differences, and an outline a cell."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from napari import Viewer
 from napari.layers import Image, Shapes
 from napari.utils import Colormap
 
+from phenolens.screens.crops import Window
 from phenolens.translation.composite import Composite
 from phenolens.widgets.layers import FieldLayers, like
 from phenolens.widgets.session import Session, TranslatedCell
@@ -183,7 +185,7 @@ class SyntheticLayers:
             return
         self._prepare()
         assert self.composite is not None
-        found = {}
+        found: dict[Hashable, tuple[Window, np.ndarray]] = {}
         for cell in self._session.here().values():
             difference = cell.difference(self._session.strength)
             if difference is not None and cell.translation is not None:

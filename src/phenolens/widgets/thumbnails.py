@@ -72,6 +72,6 @@ class PreviewStrip(QWidget):
             for column, picture in enumerate(row):
                 pixels = np.ascontiguousarray(picture)
                 height, width = pixels.shape[:2]
-                image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
+                image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
                 painter.drawImage(QRectF(column * (tile + _GAP), top, tile, tile), image)
             top += tile + _GAP
