@@ -43,7 +43,7 @@ def adapter(tuned):
 @pytest.fixture(scope="module")
 def translated(adapter, screen, tmp_path_factory):
     out = tmp_path_factory.mktemp("translated") / "out"
-    return run("translate", adapter, screen, "--strength", "0", "0.5", "1", "--steps", "2", "--out", out, "--json")
+    return run("translate", adapter, screen, "--strength", "0", "0.5", "1", "--steps", "8", "--out", out, "--json")
 
 
 def finetune(screen, base, out, steps=4):
@@ -128,15 +128,16 @@ def test_translate_writes_what_the_design_says(translated, screen):
 
 def test_workers_write_the_same(translated, adapter, screen, tmp_path):
     ran = run(
-        *("translate", adapter, screen, "--strength", "0", "1", "--steps", "2", "--workers", "2"),
+        *("translate", adapter, screen, "--strength", "0", "1", "--steps", "8", "--workers", "2"),
         *("--out", tmp_path / "out", "--json"),
     )
     assert ran.status == 0
     one, several = _folder(translated), _folder(ran)
     for key in ran.facts["fields"]:
         name = f"{key}__difference.ome.tif"
-        # threads share sums out differently, so the last bits may differ
-        np.testing.assert_allclose(tifffile.imread(several / name), tifffile.imread(one / name), rtol=1e-2, atol=0.05)
+        # threads share sums out differently, and random weights amplify the last bits
+        made, expected = tifffile.imread(several / name), tifffile.imread(one / name)
+        assert np.linalg.norm(made - expected) <= 0.05 * np.linalg.norm(expected)
     pd.testing.assert_frame_equal(
         pd.read_parquet(several / "cells.parquet"), pd.read_parquet(one / "cells.parquet"), check_like=True
     )

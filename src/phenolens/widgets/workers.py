@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import QObject, Signal
 
 from phenolens.runtime.errors import PhenolensError
@@ -46,12 +46,10 @@ class JobWorker(GeneratorWorker):
         self._refusal = _Refusal()
         self.refused = self._refusal.came
         self._gen = start()
-        self.tell = True
 
     def _relay_error(self, exc: Exception) -> None:
-        # napari's way of showing a bug with its traceback
-        if self.tell:
-            super()._relay_error(exc)
+        # whether napari connects this depends on the Qt binding; `Running.start` connects `_show_bug` instead
+        pass
 
     def work(self) -> Any:
         """Step the job until it ends or is cancelled."""
@@ -133,9 +131,9 @@ class Running(QObject):
         )
         if bar:
             worker.yielded.connect(lambda now: _move(worker.pbar, now))
-        worker.tell = tell
         if tell:
             worker.refused.connect(lambda error: show_error(str(error)))
+            worker.errored.connect(_show_bug)
         worker.finished.connect(lambda: self._workers.discard(worker))
         for signal, callback in (
             (worker.yielded, progress),
@@ -165,6 +163,11 @@ class Running(QObject):
                 callback(*values)
 
         return call
+
+
+def _show_bug(error: Exception) -> None:
+    """Show an error that is no user's mistake as napari does: with its traceback."""
+    notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 def _move(bar: Any, now: Progress) -> None:
