@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--dose", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
     parser.add_argument("--solver-steps", type=int, default=20)
     parser.add_argument("--out", type=Path, default=None, help="keep adapters here")
     options = parser.parse_args()
@@ -114,12 +114,15 @@ def main() -> None:
                 )  # fmt: skip
                 print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
             adapter = Adapter.load(folder)
-            runs = [
-                (f"difference N={options.solver_steps} w={w}", w, "difference", options.solver_steps)
-                for w in options.guidance
-            ]
-            for name, guidance, solver, steps in [*runs, ("stock DDIM 50+50", 1.0, "ddim", 50)]:
-                translator = Translator(load_base(options.base), adapter, guidance)
+            print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card["telling"]}))
+            runs = []
+            for given in options.guidance:
+                name = f"N={options.solver_steps} w={adapter.guidance if given is None else given:.2f}"
+                runs.append((f"difference {name}", given, "difference", options.solver_steps, None))
+                if adapter.held:
+                    runs.append((f"no channel held, {name}", given, "difference", options.solver_steps, ()))
+            for name, guidance, solver, steps, held in [*runs, ("stock DDIM 50+50", 1.0, "ddim", 50, None)]:
+                translator = Translator(load_base(options.base), adapter, guidance, held)
                 found = errors(translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps)
                 low, middle, high = np.quantile(found, [0.25, 0.5, 0.75]).round(3).tolist()
                 about = {"treatment": treatment, "style": seed, "method": name, "cells": len(found)}

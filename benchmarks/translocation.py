@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
     parser.add_argument("--rank", type=int, default=FinetuneSettings().rank)
     parser.add_argument("--lr", type=float, default=FinetuneSettings().learning_rate)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.5])
+    parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
     parser.add_argument("--solver-steps", type=int, nargs="+", default=[20])
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--train-cells", type=int, default=FinetuneSettings().max_cells, help="of a condition")
@@ -125,8 +125,10 @@ def main() -> None:
                       "midpoint": midpoint, "source_past": float((before > midpoint).mean()),
                       "treated_past": float((real > midpoint).mean())}))  # fmt: skip
 
-    def judge(name, solver, steps, guidance, strengths, target=None):
-        translator = Translator(load_base(options.base), adapter, guidance)
+    print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.get("telling")}))
+
+    def judge(name, solver, steps, guidance, strengths, target=None, held=None):
+        translator = Translator(load_base(options.base), adapter, guidance, held)
         ratios, ious, seconds = [], [], time.time()
         for first in range(0, len(sources), 16):
             batch = sources[first : first + 16]
@@ -160,7 +162,10 @@ def main() -> None:
 
     for guidance in options.guidance:
         for steps in options.solver_steps:
-            judge(f"difference N={steps} w={guidance}", "difference", steps, guidance, STRENGTHS)
+            weight = adapter.guidance if guidance is None else guidance
+            judge(f"difference N={steps} w={weight:.2f}", "difference", steps, guidance, STRENGTHS)
+            if adapter.held:
+                judge(f"no channel held, N={steps} w={weight:.2f}", "difference", steps, guidance, (1.0,), held=())
     judge("source to source", "difference", options.solver_steps[0], options.guidance[0], (1.0,), target=control)
     if options.ddim:
         judge("stock DDIM 50+50", "ddim", 50, 1.0, (1.0,))

@@ -126,6 +126,19 @@ def test_translate_writes_what_the_design_says(translated, screen):
     assert pixels(_folder(translated) / f"{keys[0]}__s1.00.ome.tif").dtype == source.dtype
 
 
+def test_channels_are_held_as_asked(adapter, screen, tmp_path):
+    for asked, held in (("DNA", ["DNA"]), ("none", [])):
+        ran = run("translate", adapter, screen, "--strength", "1", "--hold", asked, "--out", tmp_path / asked, "--json")
+        assert ran.status == 0
+        assert json.loads((_folder(ran) / "provenance.json").read_text())["held"] == held
+        change = tifffile.imread(_folder(ran) / f"{ran.facts['fields'][0]}__difference.ome.tif")
+        assert change[0].any() == (asked == "none")
+        assert change[1].any()
+    refused = run("translate", adapter, screen, "--hold", "Actin", "--out", tmp_path / "refused")
+    assert refused.status != 0
+    assert "no channel 'Actin' to hold: it has DNA, Reporter, Organelle" in refused.error
+
+
 def test_workers_write_the_same(translated, adapter, screen, tmp_path):
     ran = run(
         *("translate", adapter, screen, "--strength", "0", "1", "--steps", "8", "--workers", "2"),

@@ -21,10 +21,12 @@ def run(name: str, *arguments: object) -> list[dict]:
 
 
 def test_real_cells_flip_and_keep_their_nuclei(shared_data):
-    cells, translated, null = run("translocation.py", shared_data / "translocation", "--cells", 64)
+    cells, channels, translated, freely, null = run("translocation.py", shared_data / "translocation", "--cells", 64)
     assert cells["source_past"] < 0.1
+    assert channels["held"] == ["DNA"], "the treatment moves FKHR alone"
     assert translated["flip"] >= 0.9
     assert translated["nucleus_iou"] >= 0.8
+    assert freely["nucleus_iou"] >= 0.65, "also where nothing is held"
     assert translated["spearman_median"] >= 0.95
     assert null["median_ratio"] == pytest.approx(cells["source_median"], abs=1e-6)
     assert null["flip"] == cells["source_past"]
@@ -32,9 +34,10 @@ def test_real_cells_flip_and_keep_their_nuclei(shared_data):
 
 @pytest.mark.parametrize("treatment", ["translocation", "latrunculin"])
 def test_simulated_cells_come_near_their_true_counterfactual(treatment):
-    ours, stock = run("counterfactual.py", "--treatment", treatment, "--styles", 9001)
-    assert ours["median_error"] <= 0.5
-    assert ours["median_error"] < stock["median_error"]
+    channels, *ours, stock = run("counterfactual.py", "--treatment", treatment, "--styles", 9001)
+    assert "Second" not in channels["held"]
+    assert ours[0]["median_error"] <= 0.5
+    assert ours[0]["median_error"] < stock["median_error"]
 
 
 def test_the_autoencoder_keeps_real_cells(shared_data):

@@ -66,6 +66,33 @@ def test_translation_keeps_dtype_and_everything_outside_the_window(tiny, dtype):
     assert not np.array_equal(changed, image)
 
 
+def test_a_held_channel_stays_bit_for_bit(tiny):
+    image = plane(np.uint16)
+    translator = make_translator(tiny, np.uint16)
+    free = finish(translator.translate_cell(image, 60, 70, steps=(4,)))
+    assert free.difference[0, 0].any()
+    assert free.held == ()
+    translator.hold(["a"])
+    cell = finish(translator.translate_cell(image, 60, 70, steps=(4,)))
+    assert cell.held == ("a",)
+    assert not cell.difference[0, 0].any()
+    assert cell.difference[0, 1].any()
+    moved = finish(translator.move(free, (1.0,)))
+    assert np.allclose(moved.difference, cell.difference, atol=1e-3), "the choice holds for kept inversions too"
+    with pytest.raises(ModelError, match="no channel 'DNA' to hold: it has a, b"):
+        translator.hold(["DNA"])
+
+
+def test_an_adapter_brings_what_it_holds_and_how_it_is_guided(tiny, tmp_path):
+    adapter = make_translator(tiny).adapter
+    adapter.held, adapter.guidance = ("b",), 1.2
+    known = Adapter.load(adapter.save(tmp_path / "adapter"))
+    translator = Translator(load_base(tiny), known)
+    assert (translator.held, translator.guidance) == (("b",), 1.2)
+    chosen = Translator(load_base(tiny), known, 0.7, ())
+    assert (chosen.held, chosen.guidance) == ((), 0.7)
+
+
 def test_source_to_source_moves_nothing(tiny):
     image = plane(np.uint16)
     translator = make_translator(tiny, np.uint16)

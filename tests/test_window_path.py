@@ -154,6 +154,31 @@ def test_the_path_of_another_field_and_back(window, small_screen, tiny, tmp_path
     assert np.array_equal(dock.synthetic.differences[0].data, change)
 
 
+def test_a_channel_is_held_where_it_is_ticked(window, small_screen, tiny, tmp_path):
+    session, dock, panel = window.session, window.dock, window.dock.translate_panel
+    window.open(small_screen)
+    window.find_cells()
+    window.tune(tiny, tmp_path / "adapter", steps=2)
+    assert [tick.isChecked() for tick in panel.held.ticks] == [
+        name in session.adapter.held for name in session.adapter.channel_names
+    ]
+    assert "tells apart" in panel.held.ticks[0].text()
+    for tick in panel.held.ticks:
+        if tick.isChecked():
+            tick.trigger()
+    assert panel.held.text() == "no channel"
+    window.press(panel.click)
+    cell = window.click_cell(0)
+    window.wait(lambda: cell.has(1.5) and not dock.running.busy)
+    assert all(layer.data.any() for layer in dock.synthetic.differences)
+    panel.held.ticks[0].trigger()
+    window.wait(lambda: cell.translation.held == ("DNA",) and cell.has(1.5) and not dock.running.busy)
+    assert panel.held.text() == "DNA"
+    first, *others = dock.synthetic.differences
+    assert not first.data.any()
+    assert all(layer.data.any() for layer in others)
+
+
 def test_the_viewer_closes_while_a_job_runs(window, small_screen, tiny, tmp_path):
     panel = window.dock.finetune_panel
     window.open(small_screen)

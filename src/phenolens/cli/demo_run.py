@@ -121,6 +121,8 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
         "base": adapter.base,
         "conditions": list(adapter.conditions),
         "intensity": adapter.intensity.to_dict(),
+        "guidance": translator.guidance,
+        "held": list(translator.held),
         "device": where,
     }
     written = yield from export_session(out, "exported", [exported], cell_rows(table, cells, 1.0), facts)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, cells_from
+from phenolens.cli.options import AsJson, Hold, cells_from, held_from
 from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --strength 1 --out exported"
@@ -29,6 +29,7 @@ def export(
         typer.Option(help="Labels of the cells; one or several.", metavar="LABEL...", show_default="all of the field"),
     ] = None,
     strength: Annotated[float, typer.Option(help="0 is the image itself, 1 the target condition.", metavar="S")] = 1.0,
+    hold: Hold = None,
     cells: Annotated[
         str | None,
         typer.Option(
@@ -60,8 +61,9 @@ def export(
             from phenolens.translation.adapter import Adapter
 
             job = export_cells(
-                Adapter.load(adapter), open_inputs([screen]), field, cell, out, strength=strength, cells=found
-            )
+                Adapter.load(adapter), open_inputs([screen]), field, cell, out,
+                strength=strength, cells=found, held=held_from(hold),
+            )  # fmt: skip
         folder = console.follow(job)
         files = sorted(path.name for path in folder.iterdir())
         console.done(

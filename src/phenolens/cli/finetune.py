@@ -81,6 +81,8 @@ def finetune(
             channels=list(adapter.channel_names),
             crop=adapter.crop,
             cells=adapter.card["cells"],
+            held=list(adapter.held),
+            guidance=adapter.guidance,
             loss=adapter.card["final_loss"],
         )
 

@@ -15,7 +15,20 @@ Cells = Annotated[
         metavar="auto|whole|FOLDER",
     ),
 ]
+Hold = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Channel that stays as it is; give it once for each, or none for no channel.",
+        metavar="CHANNEL",
+        show_default="those that do not tell the conditions apart",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
+
+
+def held_from(names: list[str] | None) -> list[str] | None:
+    """Read the values of ``--hold``: None leaves it to the adapter, ``none`` holds no channel."""
+    return [] if names is not None and names == ["none"] else names or None
 
 
 def cells_from(text: str) -> str | Path:

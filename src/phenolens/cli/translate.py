@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, cells_from
+from phenolens.cli.options import AsJson, Hold, cells_from, held_from
 
 EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translated"
 
@@ -28,6 +28,7 @@ def translate(
     ] = None,
     solver: Annotated[str, typer.Option(help="difference, or ddim for comparison.", metavar="NAME")] = "difference",
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
+    hold: Hold = None,
     cells: Annotated[
         str | None,
         typer.Option(
@@ -56,7 +57,7 @@ def translate(
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs)
         strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
-        shared: dict[str, Any] = {"strengths": strengths, "solver": solver, "steps": steps}
+        shared: dict[str, Any] = {"strengths": strengths, "solver": solver, "steps": steps, "held": held_from(hold)}
         if workers > 1 and len(screen) > 1:
             job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
         else:

@@ -43,6 +43,10 @@ class Adapter:
         LoRA weights by peft's names.
     lora_config
         peft's configuration of them.
+    held
+        Names of the channels that do not tell the conditions apart, which a translation leaves as they are.
+    guidance
+        Weight of the condition difference at which control cells look as treated as treated cells do.
     card
         What it was trained on and how.
     """
@@ -57,6 +61,8 @@ class Adapter:
     lora_config: dict[str, Any]
     base: str = "compact"
     nucleus_channel: int | None = None
+    held: tuple[str, ...] = ()
+    guidance: float = 1.5
     card: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -114,6 +120,8 @@ class Adapter:
                     "pixel_size": self.pixel_size,
                     "nucleus_channel": self.nucleus_channel,
                     "base": self.base,
+                    "held": list(self.held),
+                    "guidance": self.guidance,
                     **self.card,
                 },
             )
@@ -155,6 +163,8 @@ class Adapter:
                 pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
                 nucleus_channel=card.pop("nucleus_channel"),
                 base=card.pop("base"),
+                held=tuple(card.pop("held", ())),
+                guidance=float(card.pop("guidance", 1.5)),
                 intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
                 tokens=load_file(folder / "conditions.safetensors")["tokens"],
                 lora=load_file(folder / "adapter_model.safetensors"),

@@ -38,6 +38,7 @@ def export_cells(
     strength: float = 1.0,
     solver: str = "difference",
     steps: int = 20,
+    held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -69,7 +70,7 @@ def export_cells(
         cells = yield from find_cells(only, cells, nucleus_channel=adapter.nucleus_channel)
     table = _chosen(cells.table, field.key, labels)
     where = resolve_device(device)
-    translator = Translator((yield from open_base(adapter.base, where)), adapter)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, held=held)
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
@@ -93,6 +94,8 @@ def export_cells(
         "strength": strength,
         "solver": solver,
         "steps": steps,
+        "guidance": translator.guidance,
+        "held": list(translator.held),
         "seed": seed,
         "device": where,
     }
@@ -176,7 +179,7 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
-    kept = ("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "seed", "device")
+    kept = ("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held", "seed", "device")
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     out = Path(out)
     return (

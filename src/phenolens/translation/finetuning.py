@@ -1,6 +1,6 @@
 """Fine-tune a base on the crops of two conditions with LoRA and learned condition tokens."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,6 +89,7 @@ def finetune(
     settings: FinetuneSettings,
     checkpoint: Path,
     resume: bool = False,
+    moving: Sequence[bool] | None = None,
 ) -> Job[Tuned]:
     """Train LoRA layers in the UNet of `base` (changed in place) on crops of two conditions.
 
@@ -100,6 +101,8 @@ def finetune(
         File that is written now and then, and when the job is closed before its end.
     resume
         Go on from `checkpoint` where it exists; the result is that of an uninterrupted run.
+    moving
+        For each channel whether the previews translate it; all where None.
 
     Raises
     ------
@@ -156,7 +159,7 @@ def finetune(
             preview = None
             if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
                 with _averaged(average, parameters):
-                    preview = yield from _preview(base, source[:4], channel_names, tokens, step, settings.steps)
+                    preview = yield from _preview(base, source[:4], channel_names, tokens, step, settings.steps, moving)
             yield Progress(step, settings.steps, "Fine-tuning", {"loss": loss}, preview)
     finally:
         # Reached also when the job is closed or fails: what was learnt is kept.
@@ -243,7 +246,13 @@ def _train_step(
 
 
 def _preview(
-    base: Base, cells: np.ndarray, names: tuple[str, ...], tokens: torch.Tensor, step: int, steps: int
+    base: Base,
+    cells: np.ndarray,
+    names: tuple[str, ...],
+    tokens: torch.Tensor,
+    step: int,
+    steps: int,
+    moving: Sequence[bool] | None,
 ) -> Job[Preview]:
     base.unet.eval()
     fixed = tokens.detach()
@@ -252,7 +261,10 @@ def _preview(
     inverting = invert(base.noise_at, latents, source.expand(len(cells), *source.shape), base.schedule.grid(8))
     # Each evaluation is a step of its own, so that a waiting click or a cancel does not wait for the whole preview.
     trajectory = yield from _as_step(inverting, step, steps)
-    delta = yield from _as_step(difference(base.noise_at, trajectory, source, target, (1.0,)), step, steps)
+    free = torch.ones(cells.shape[1]) if moving is None else torch.tensor([float(moves) for moves in moving])
+    mask = free.repeat_interleave(base.latents_per_channel).to(base.device)
+    job = difference(base.noise_at, trajectory, source, target, (1.0,), moving=mask)
+    delta = yield from _as_step(job, step, steps)
     change = (base.decode(latents + delta[0]) - base.decode(latents)).cpu().numpy()
     return Preview(names, cells, cells + change)
 

@@ -33,7 +33,8 @@ def translate_screen(
     strengths: Sequence[float] = (0.0, 0.5, 1.0),
     solver: str = "difference",
     steps: int = 20,
-    guidance: float = 1.5,
+    guidance: float | None = None,
+    held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -46,6 +47,8 @@ def translate_screen(
 
     Parameters
     ----------
+    guidance, held
+        As `Translator` takes them.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
 
@@ -58,7 +61,7 @@ def translate_screen(
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, guidance)
+    translator = Translator(base, adapter, guidance, held)
     if cells is None:
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     if not isinstance(cells, Cells):
@@ -67,7 +70,8 @@ def translate_screen(
         "strengths": [float(s) for s in strengths],
         "solver": solver,
         "steps": steps,
-        "guidance": guidance,
+        "guidance": translator.guidance,
+        "held": list(translator.held),
         "seed": seed,
         "adapter": sha256_of(adapter.folder) if adapter.folder else None,
     }

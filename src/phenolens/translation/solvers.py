@@ -78,6 +78,7 @@ def difference(
     target: torch.Tensor,
     strengths: Sequence[float],
     guidance: float = 1.5,
+    moving: torch.Tensor | None = None,
 ) -> Job[torch.Tensor]:
     """Integrate what the target condition changes, from noise to clean, along a cached trajectory.
 
@@ -92,6 +93,9 @@ def difference(
         S positions of the slider; they go through the network as one batch.
     guidance
         Weight of the condition difference at strength 1.
+    moving
+        (c,) 1 for the latents that may change and 0 for those that are held, whose difference stays zero; all may
+        change where None.
 
     Returns
     -------
@@ -99,27 +103,31 @@ def difference(
     """
     steps = len(trajectory.grid) - 1
     n = trajectory.states.shape[1]
-    moving = [s for s in strengths if s != 0 and not torch.equal(source, target)]
+    nonzero = [s for s in strengths if s != 0 and not torch.equal(source, target)]
     result = trajectory.latents.new_zeros(len(strengths), *trajectory.latents.shape)
-    if not moving:
+    if not nonzero:
         yield Progress(steps, steps, "Translating")
         return result
-    rows = len(moving) * n
-    scale = guidance * torch.tensor(moving, device=result.device).repeat_interleave(n).view(-1, 1, 1, 1)
+    rows = len(nonzero) * n
+    scale = guidance * torch.tensor(nonzero, device=result.device).repeat_interleave(n).view(-1, 1, 1, 1)
     tokens = torch.cat([source.expand(rows, *source.shape), target.expand(rows, *target.shape)])
     delta = result.new_zeros(rows, *result.shape[2:])
     before = None
     grid = trajectory.grid
     for i in range(steps, 0, -1):
-        y = trajectory.states[i].repeat(len(moving), 1, 1, 1) + delta
+        y = trajectory.states[i].repeat(len(nonzero), 1, 1, 1) + delta
         under_source, under_target = noise(y.repeat(2, 1, 1, 1), grid[i], tokens).chunk(2)
-        slope = under_source + scale * (under_target - under_source) - trajectory.noises[i].repeat(len(moving), 1, 1, 1)
+        slope = (
+            under_source + scale * (under_target - under_source) - trajectory.noises[i].repeat(len(nonzero), 1, 1, 1)
+        )
+        if moving is not None:
+            slope = slope * moving.view(1, -1, 1, 1)
         h_before = grid[i] - grid[i + 1] if i < steps else 0.0
         delta = delta + step_adams_bashforth(grid[i - 1] - grid[i], h_before, slope, before)
         before = slope
         yield Progress(steps - i + 1, steps, "Translating")
     positions = [k for k, s in enumerate(strengths) if s != 0]
-    result[positions] = delta.view(len(moving), n, *result.shape[2:])
+    result[positions] = delta.view(len(nonzero), n, *result.shape[2:])
     return result
 
 

@@ -13,18 +13,22 @@ from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, su
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.table import Screen
+from phenolens.screens.table import Field, Screen
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.finetuning import FinetuneSettings, finetune
+from phenolens.translation.guidance import calibrate_guidance
+from phenolens.translation.telling import TELLING, telling_channels
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Mapped crops of two conditions, (n, C, size, size) float32 each, and how they were cut."""
+    """Mapped crops of two conditions, (n, C, size, size) float32 each, the well of each, and how they were cut."""
 
     source: np.ndarray
     target: np.ndarray
+    source_wells: np.ndarray
+    target_wells: np.ndarray
     intensity: IntensityMap
     crop: int
 
@@ -45,6 +49,7 @@ def gather_crops(
     yield from read()
     intensity = IntensityMap.fit(planes, screen.channel_names, kind=settings.intensity)
     crops: list[np.ndarray] = []
+    wells: list[np.ndarray] = []
     rng = np.random.default_rng(settings.seed)
     done = total // 2
     for part, name in ((source, "source"), (target, "target")):
@@ -56,16 +61,24 @@ def gather_crops(
             )
         if len(table) > settings.max_cells:
             table = table.iloc[np.sort(rng.choice(len(table), settings.max_cells, replace=False))]
-        cut_here = []
+        cut_here, wells_here = [], []
         for field in part:
             mine = table[table["field"] == field.key]
             mapped = intensity.forward(planes[done - total // 2])
             cut_here += [cut(mapped, window_at(c.y, c.x, crop)) for c in mine.itertuples()]
+            wells_here += [_well(field)] * len(mine)
             done += 1
             yield Progress(done, total, f"Cutting cells of {field.key}")
-        stacked = resample(np.stack(cut_here), size)
-        crops.append(stacked[rng.permutation(len(stacked))])
-    return TrainingSet(crops[0], crops[1], intensity, crop)
+        order = rng.permutation(len(cut_here))
+        crops.append(resample(np.stack(cut_here), size)[order])
+        wells.append(np.array(wells_here)[order])
+    return TrainingSet(crops[0], crops[1], wells[0], wells[1], intensity, crop)
+
+
+def _well(field: Field) -> str:
+    """Plate and well of a field; its own key where the screen does not say."""
+    known = [str(field.metadata[name]) for name in ("Metadata_Plate", "Metadata_Well") if name in field.metadata]
+    return "/".join(known) if "Metadata_Well" in field.metadata else field.key
 
 
 def finetune_screen(
@@ -118,9 +131,21 @@ def finetune_screen(
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
     crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop)
+    telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
+    moving = [True] * len(screen.channel_names) if telling is None else [bool(area >= TELLING) for area in telling]
     try:
         tuned = yield from finetune(
-            loaded, crops.source, crops.target, tuple(screen.channel_names), settings, partial / "checkpoint.pt", resume
+            loaded,
+            crops.source,
+            crops.target,
+            tuple(screen.channel_names),
+            settings,
+            partial / "checkpoint.pt",
+            resume,
+            moving,
+        )
+        guidance = yield from _quietly(
+            calibrate_guidance(loaded, crops.source, crops.target, tuned.tokens, moving), settings.steps
         )
     except torch.OutOfMemoryError as error:
         from phenolens.runtime.errors import DeviceError
@@ -137,11 +162,14 @@ def finetune_screen(
         tuned.config,
         base,
         nucleus_channel,
+        tuple(name for name, moves in zip(screen.channel_names, moving, strict=True) if not moves),
+        guidance,
         {
             "cells_found": found,
             "settings": asdict(replace(settings, crop=crops.crop)),
             "cells": {source.text: len(crops.source), target.text: len(crops.target)},
             "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},
+            "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),
             "saturated": [float(share) for share in crops.intensity.saturated],
             "final_loss": tuned.loss,
         },
@@ -150,3 +178,12 @@ def finetune_screen(
     (partial / "checkpoint.pt").unlink(missing_ok=True)
     partial.rmdir()
     return adapter
+
+
+def _quietly(job: Job[float], steps: int) -> Job[float]:
+    while True:
+        try:
+            next(job)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        yield Progress(steps, steps, "Matching strength 1 to the treated cells")

@@ -41,6 +41,8 @@ class CellTranslation:
         The inverted latents, from which `Translator.move` makes further strengths; None for solvers without one.
     crop
         (C, size, size) the raw crop, in the field's dtype.
+    held
+        Names of the channels that were left as they are.
     """
 
     window: Window
@@ -51,6 +53,7 @@ class CellTranslation:
     crop: np.ndarray
     trajectory: Trajectory | None = None
     seed: int = 0
+    held: tuple[str, ...] = ()
 
     def at(self, plane: np.ndarray, index: int = -1) -> np.ndarray:
         """A copy of `plane` (C, H, W) with the cell translated at the strength of `index`; dtype kept."""
@@ -65,18 +68,44 @@ class Translator:
     base
         The base that the adapter was trained on; its UNet takes the adapter's weights and is of no use for another.
     guidance
-        Weight of the condition difference at strength 1 (how far a cell goes).
+        Weight of the condition difference at strength 1 (how far a cell goes); the adapter's own where None.
+    held
+        Names of the channels that stay as they are; the adapter's own where None.
 
     Raises
     ------
     ModelError
-        Where the adapter does not fit the base.
+        Where the adapter does not fit the base, or has no such channel to hold.
     """
 
-    def __init__(self, base: Base, adapter: Adapter, guidance: float = 1.5) -> None:
+    def __init__(
+        self, base: Base, adapter: Adapter, guidance: float | None = None, held: Sequence[str] | None = None
+    ) -> None:
         base.check_channels(len(adapter.channel_names), "The adapter")
         adapter.apply(base)
-        self.base, self.adapter, self.guidance = base, adapter, guidance
+        self.base, self.adapter = base, adapter
+        self.guidance = adapter.guidance if guidance is None else guidance
+        self.hold(adapter.held if held is None else held)
+
+    def hold(self, channels: Sequence[str]) -> None:
+        """Keep `channels`, by name, as they are from now on.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter has no such channel.
+        """
+        unknown = [name for name in channels if name not in self.adapter.channel_names]
+        if unknown:
+            raise ModelError(
+                f"The adapter has no channel '{unknown[0]}' to hold: it has {', '.join(self.adapter.channel_names)}."
+            )
+        self.held = tuple(name for name in self.adapter.channel_names if name in channels)
+
+    def _moving(self) -> torch.Tensor:
+        """(C * k,) 1 for the latents of the channels that may change, 0 for those that are held."""
+        free = torch.tensor([float(name not in self.held) for name in self.adapter.channel_names])
+        return free.repeat_interleave(self.base.latents_per_channel).to(self.base.device)
 
     def translate_cell(
         self,
@@ -100,7 +129,7 @@ class Translator:
         source, target
             Names of conditions; the adapter's own source and target where None.
         solver
-            ``"difference"``, or ``"ddim"`` (stock inversion and generation, for comparison).
+            ``"difference"``, or ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
         """
         result = yield from self.translate_crops(
             plane[None],
@@ -136,6 +165,7 @@ class Translator:
         mapped = resample(np.stack([self.adapter.intensity.forward(crop) for crop in raw]), self.base.crop)
         latents = self.base.encode(torch.from_numpy(mapped))
         total = sum(2 * n + 1 for n in steps)
+        held = () if solver == "ddim" else self.held
         done = 0
         cells: list[CellTranslation] = []
         for number, count in enumerate(steps):
@@ -149,14 +179,14 @@ class Translator:
                 )  # fmt: skip
                 trajectory = yield from _counted(inverting, done, total)
                 done += count + 1
-                job = difference(self.base.noise_at, trajectory, tokens[0], tokens[1], strengths, self.guidance)
+                job = self._difference(trajectory, tokens, strengths)
             delta = yield from _counted(job, done, total)
             done += count
             changes = self._decode(latents, delta, strengths)
             cells = [
                 CellTranslation(
                     window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
-                    (source, target), raw[i], trajectory and _one(trajectory, i), seed,
+                    (source, target), raw[i], trajectory and _one(trajectory, i), seed, held,
                 )
                 for i, window in enumerate(windows)
             ]  # fmt: skip
@@ -169,11 +199,19 @@ class Translator:
         _check(strengths, "difference")
         if cell.trajectory is None:
             raise ModelError("This translation has no cached trajectory: translate the cell with solver 'difference'.")
-        source, target = (self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions)
-        delta = yield from difference(self.base.noise_at, cell.trajectory, source, target, strengths, self.guidance)
+        tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
+        held = self.held
+        delta = yield from self._difference(cell.trajectory, tokens, strengths)
         changes = self._decode(cell.trajectory.latents, delta, strengths)
         shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
-        return replace(cell, strengths=tuple(strengths), difference=shown)
+        return replace(cell, strengths=tuple(strengths), difference=shown, held=held)
+
+    def _difference(
+        self, trajectory: Trajectory, tokens: list[torch.Tensor], strengths: Sequence[float]
+    ) -> Job[torch.Tensor]:
+        return difference(
+            self.base.noise_at, trajectory, tokens[0], tokens[1], strengths, self.guidance, self._moving()
+        )
 
     def _stock(
         self, latents: torch.Tensor, tokens: list[torch.Tensor], strengths: Sequence[float], steps: int
@@ -186,7 +224,9 @@ class Translator:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
         before = self.base.decode(latents)
         after = self.base.decode((latents + delta).flatten(0, 1)).view(len(strengths), *before.shape)
-        return (after - before).cpu().numpy()
+        # A channel whose latents stayed must not change by the rounding of another batch.
+        changed = delta.unflatten(2, (-1, self.base.latents_per_channel)).flatten(3).any(dim=3)
+        return np.asarray(((after - before) * changed[..., None, None]).cpu())
 
     def _intensity_difference(self, raw: np.ndarray, changes: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
         """(S, C, size, size) float32 in intensity units, of mapped changes (S, C, crop, crop)."""

@@ -26,6 +26,8 @@ def export_job(session: Session, folder: Path) -> Job[Path]:
         "strength": session.strength,
         "device": session.translator_device,
         "base": adapter.base if adapter is not None else None,
+        "guidance": session.translator.guidance if session.translator is not None else None,
+        "held": list(session.translator.held) if session.translator is not None else None,
         "conditions": list(adapter.conditions) if adapter is not None else None,
         "intensity": adapter.intensity.to_dict() if adapter is not None else None,
     }

@@ -82,6 +82,7 @@ class Session:
     adapter_changed = Signal()
     cell_changed = Signal(object)
     strength_changed = Signal(float)
+    held_changed = Signal()
 
     def __init__(self) -> None:
         self.screen: Screen | None = None
@@ -170,6 +171,12 @@ class Session:
         self.strength = round(strength, 2)
         self.strength_changed.emit(self.strength)
 
+    def set_held(self, channels: list[str]) -> None:
+        """Leave `channels` as they are; cells keep what they show until they are translated anew."""
+        if self.translator is not None:
+            self.translator.hold(channels)
+            self.held_changed.emit()
+
     def here(self) -> dict[CellId, TranslatedCell]:
         """The clicked cells of the field that is shown."""
         return self.translated.setdefault(self.field.key, {}) if self.field is not None else {}
@@ -198,9 +205,19 @@ class Session:
         self.cell_changed.emit(cell)
 
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
-        """Keep a better or further result of a cell; strengths of the same accuracy are added to those known."""
+        """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.
+
+        A result that holds other channels than are held by now comes too late.
+        """
+        if self.translator is not None and translation.held != self.translator.held:
+            return
         old = cell.translation
-        if old is not None and old.trajectory is translation.trajectory and old.steps == translation.steps:
+        if (
+            old is not None
+            and old.held == translation.held
+            and old.trajectory is translation.trajectory
+            and old.steps == translation.steps
+        ):
             translation = joined(old, translation)
         cell.translation = translation
         self.cell_changed.emit(cell)

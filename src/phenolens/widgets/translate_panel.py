@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QL
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import jobs
+from phenolens.widgets.held_channels import HeldChannels
 from phenolens.widgets.session import Session, TranslatedCell
 from phenolens.widgets.strength import StrengthSlider
 from phenolens.widgets.style import AMBER, SPACE, Form, Note, action
@@ -63,6 +64,8 @@ class TranslatePanel(QWidget):
         self.channel = QComboBox()
         self.channel.setToolTip("Channel whose difference is shown")
         self.channel.activated.connect(self._choose_channel)
+        self.held = HeldChannels()
+        self.held.chosen.connect(session.set_held)
         self.views = QButtonGroup(self)
         self.clear = action("Clear", "Forget the translated cells of this field")
         self.clear.clicked.connect(self._clear)
@@ -71,6 +74,7 @@ class TranslatePanel(QWidget):
         self.state = Note()
         self._lay_out()
         session.devices_changed.connect(self._devices_known)
+        session.adapter_changed.connect(self._offer_held)
         session.adapter_changed.connect(self.refresh)
         session.screen_changed.connect(self.refresh)
         session.field_changed.connect(self.refresh)
@@ -112,6 +116,7 @@ class TranslatePanel(QWidget):
         whole.addLayout(segments)
         form = Form()
         form.row("Difference", self.channel)
+        form.row("Unchanged", self.held)
         whole.addLayout(form)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE)
@@ -162,6 +167,11 @@ class TranslatePanel(QWidget):
             adapter, self._waiting = self._waiting, None
             self.load_adapter(adapter)
 
+    def _offer_held(self) -> None:
+        adapter, translator = self._session.adapter, self._session.translator
+        if adapter is not None and translator is not None:
+            self.held.offer(adapter.channel_names, translator.held, adapter.card.get("telling") or {})
+
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
         session = self._session
@@ -175,6 +185,7 @@ class TranslatePanel(QWidget):
             why = "Open a screen first."
         self.why.say(why)
         self.click.setEnabled(not why)
+        self.held.setEnabled(session.translator is not None)
         if why:
             self.click.setChecked(False)
         some = bool(session.here())

@@ -34,6 +34,7 @@ class Translating(QObject):
         self._settled.timeout.connect(self._move)
         session.strength_changed.connect(self._wait)
         session.field_changed.connect(self._wait)
+        session.held_changed.connect(self._translate_anew)
 
     def translate(self, y: float, x: float) -> TranslatedCell | None:
         """Translate the cell at a pixel of the shown field; a cell that was translated before is only selected."""
@@ -72,6 +73,12 @@ class Translating(QObject):
         wanted = [place for place in POSITIONS if not cell.has(place)]
         self._start_moves([cell], wanted, INTERACTIVE - 1)
         self._settled.start()
+
+    def _translate_anew(self) -> None:
+        """Translate all cells again, from the inversions that are kept: another choice of channels is held."""
+        cells = [cell for field in self._session.translated.values() for cell in field.values()]
+        places = sorted({self._session.strength, *POSITIONS} - {0.0}, key=lambda place: place != self._session.strength)
+        self._start_moves(sorted(cells, key=lambda cell: cell.id not in self._session.here()), places, INTERACTIVE)
 
     def _is_current(self, cell: TranslatedCell) -> bool:
         return self._session.translated.get(cell.field, {}).get(cell.id) is cell

@@ -1,0 +1,63 @@
+"""How strongly to guide, so that strength 1 lands where the treated cells are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from phenolens.runtime.progress import Job
+from phenolens.translation.base import Base
+from phenolens.translation.solvers import difference, invert
+from phenolens.translation.telling import fit_score
+
+USUAL = 1.5
+_TRIED = (0.5, 0.75, 1.0, 1.25, USUAL)
+_CELLS = 16
+_STEPS = 12
+
+
+def calibrate_guidance(
+    base: Base, source: np.ndarray, target: np.ndarray, tokens: torch.Tensor, moving: Sequence[bool]
+) -> Job[float]:
+    """Weight of the condition difference at which translated control cells look as treated as treated cells do.
+
+    A linear score of the channels that are translated is fitted between the real cells of both conditions. A few
+    control cells are translated with several weights, and the weight whose median score equals that of the real
+    treated cells is taken, between those tried; where none reaches them, the usual one. A weak model needs more, a
+    strong one about 1.
+
+    Parameters
+    ----------
+    base
+        The base with its fine-tuned weights.
+    source, target
+        (n, C, crop, crop) float32 mapped crops.
+    tokens
+        (3, d) float32: the token of the data set, of the source and of the target.
+    moving
+        For each channel whether it is translated.
+    """
+    free = np.flatnonzero(moving)
+    if not len(free):
+        return USUAL
+    score = fit_score(source[:, free], target[:, free])
+    goal = float(np.median(score(target[:, free])))
+    cells = source[:_CELLS]
+    latents = base.encode(torch.from_numpy(cells))
+    one, other = tokens[[0, 1]].to(base.device), tokens[[0, 2]].to(base.device)
+    trajectory = yield from invert(
+        base.noise_at, latents, one.expand(len(cells), *one.shape), base.schedule.grid(_STEPS)
+    )
+    mask = torch.tensor([float(m) for m in moving], device=base.device).repeat_interleave(base.latents_per_channel)
+    delta = yield from difference(base.noise_at, trajectory, one, other, _TRIED, 1.0, mask)
+    before = base.decode(latents)
+    reached = [
+        float(np.median(score((cells + (base.decode(latents + change) - before).cpu().numpy())[:, free])))
+        for change in delta
+    ]
+    first = next((i for i, value in enumerate(reached) if value > goal), None)
+    if first is None:
+        return USUAL
+    if first == 0:
+        return _TRIED[0]
+    return float(np.interp(goal, reached[first - 1 : first + 1], _TRIED[first - 1 : first + 1]))

@@ -1,0 +1,59 @@
+"""Which channels tell two conditions apart: against crops whose answer is known."""
+
+import numpy as np
+import pytest
+
+from phenolens.translation.telling import TELLING, fit_score, telling_channels
+
+
+def crops(rng, wells, change=0.0, per_well=20, of_wells=0.0):
+    """(n, 2, 24, 24): noise in both channels, a spot brighter by `change` in the second, and wells that differ."""
+    images, names = [], []
+    for well in wells:
+        made = rng.normal(0, 1, (per_well, 2, 24, 24)).astype(np.float32)
+        made += of_wells * rng.normal(0, 1, (1, 2, 1, 1)).astype(np.float32)
+        made[:, 1, 8:16, 8:16] += change
+        images.append(made)
+        names += [well] * per_well
+    return np.concatenate(images), np.array(names)
+
+
+def areas(change, of_wells=0.0, seed=0, wells=3):
+    rng = np.random.default_rng(seed)
+    source, source_wells = crops(rng, [f"A{i}" for i in range(wells)], of_wells=of_wells)
+    target, target_wells = crops(rng, [f"B{i}" for i in range(wells)], change, of_wells=of_wells)
+    return telling_channels(source, target, source_wells, target_wells)
+
+
+def test_the_changed_channel_tells_and_the_other_does_not():
+    untouched, changed = areas(0.8)
+    assert changed > 0.95
+    assert untouched < TELLING
+
+
+def test_without_a_change_no_channel_tells():
+    found = np.array([areas(0.0, seed=seed) for seed in range(10)])
+    assert abs(found.mean() - 0.5) < 0.05
+    assert (found < TELLING).mean() >= 0.9
+
+
+def test_what_only_wells_differ_in_tells_nothing():
+    """Cells of different wells are easily told apart, but not in wells that were left out."""
+    found = np.array([areas(0.0, of_wells=2.0, seed=seed) for seed in range(10)])
+    assert found.mean() < 0.55
+
+
+def test_one_well_gives_no_answer():
+    assert areas(0.8, wells=1) is None
+
+
+def test_the_score_rises_from_source_to_target():
+    rng = np.random.default_rng(2)
+    source, _ = crops(rng, ["A"], 0.0, 60)
+    target, _ = crops(rng, ["B"], 0.8, 60)
+    middle, _ = crops(rng, ["C"], 0.4, 60)
+    score = fit_score(source, target)
+    low, between, high = (float(np.median(score(some))) for some in (source, middle, target))
+    assert low < between < high
+    assert low == pytest.approx(-1, abs=0.4)
+    assert high == pytest.approx(1, abs=0.4)
