@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenolens.translation.telling import TELLING, fit_score, telling_channels
+from phenolens.translation.telling import TELLING, fit_progress, telling_channels
 
 
 def crops(rng, wells, change=0.0, per_well=20, of_wells=0.0):
@@ -47,13 +47,12 @@ def test_one_well_gives_no_answer():
     assert areas(0.8, wells=1) is None
 
 
-def test_the_score_rises_from_source_to_target():
+def test_progress_is_zero_at_the_source_and_one_at_the_target():
     rng = np.random.default_rng(2)
-    source, _ = crops(rng, ["A"], 0.0, 60)
-    target, _ = crops(rng, ["B"], 0.8, 60)
-    middle, _ = crops(rng, ["C"], 0.4, 60)
-    score = fit_score(source, target)
-    low, between, high = (float(np.median(score(some))) for some in (source, middle, target))
-    assert low < between < high
-    assert low == pytest.approx(-1, abs=0.4)
-    assert high == pytest.approx(1, abs=0.4)
+    (source, _), (target, _) = crops(rng, ["A"], 0.0, 60), crops(rng, ["B"], 0.8, 60)
+    progress = fit_progress(source, target)
+    assert progress(source) == pytest.approx(0, abs=1e-6)
+    assert progress(target) == pytest.approx(1, abs=1e-6)
+    halves = [progress(crops(rng, ["C"], change, 60)[0]) for change in (0.2, 0.4, 0.6, 1.0)]
+    assert halves == sorted(halves)
+    assert 0 < halves[0] < halves[2] < 1 < halves[3]

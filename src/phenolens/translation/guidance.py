@@ -8,10 +8,10 @@ import torch
 from phenolens.runtime.progress import Job
 from phenolens.translation.base import Base
 from phenolens.translation.solvers import difference, invert
-from phenolens.translation.telling import fit_score
+from phenolens.translation.telling import fit_progress
 
 USUAL = 1.5
-_TRIED = (0.5, 0.75, 1.0, 1.25, USUAL)
+_TRIED = (0.75, 1.0, 1.25, USUAL)
 _CELLS = 16
 _STEPS = 12
 
@@ -21,10 +21,9 @@ def calibrate_guidance(
 ) -> Job[float]:
     """Weight of the condition difference at which translated control cells look as treated as treated cells do.
 
-    A linear score of the channels that are translated is fitted between the real cells of both conditions. A few
-    control cells are translated with several weights, and the weight whose median score equals that of the real
-    treated cells is taken, between those tried; where none reaches them, the usual one. A weak model needs more, a
-    strong one about 1.
+    A few control cells are translated with several weights. Taken is the weight, between those tried, at which the
+    mean features of the channels that are translated have come all the way to the real treated cells; where none does,
+    the largest. A weak model needs more, a strong one about 1.
 
     Parameters
     ----------
@@ -40,9 +39,8 @@ def calibrate_guidance(
     free = np.flatnonzero(moving)
     if not len(free):
         return USUAL
-    score = fit_score(source[:, free], target[:, free])
-    goal = float(np.median(score(target[:, free])))
     cells = source[:_CELLS]
+    progress = fit_progress(cells[:, free], target[:, free])
     latents = base.encode(torch.from_numpy(cells))
     one, other = tokens[[0, 1]].to(base.device), tokens[[0, 2]].to(base.device)
     trajectory = yield from invert(
@@ -51,13 +49,10 @@ def calibrate_guidance(
     mask = torch.tensor([float(m) for m in moving], device=base.device).repeat_interleave(base.latents_per_channel)
     delta = yield from difference(base.noise_at, trajectory, one, other, _TRIED, 1.0, mask)
     before = base.decode(latents)
-    reached = [
-        float(np.median(score((cells + (base.decode(latents + change) - before).cpu().numpy())[:, free])))
-        for change in delta
-    ]
-    first = next((i for i, value in enumerate(reached) if value > goal), None)
+    reached = [progress((cells + (base.decode(latents + change) - before).cpu().numpy())[:, free]) for change in delta]
+    first = next((i for i, value in enumerate(reached) if value > 1), None)
     if first is None:
-        return USUAL
+        return _TRIED[-1]
     if first == 0:
         return _TRIED[0]
-    return float(np.interp(goal, reached[first - 1 : first + 1], _TRIED[first - 1 : first + 1]))
+    return float(np.interp(1.0, reached[first - 1 : first + 1], _TRIED[first - 1 : first + 1]))

@@ -1,0 +1,52 @@
+"""The guidance at which strength 1 looks as treated as the treated: against a model whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from phenolens.runtime.progress import finish
+from phenolens.translation.guidance import USUAL, calibrate_guidance
+from phenolens.translation.pretraining import SCHEDULER
+from phenolens.translation.schedule import NoiseSchedule
+
+SHIFT = 2.0
+
+
+class Gaussian:
+    """Pixels are N(0, 1) untreated; the model knows of the treatment's shift in the second channel only a share."""
+
+    latents_per_channel, device = 1, "cpu"
+    schedule = NoiseSchedule.from_config(SCHEDULER)
+
+    def __init__(self, share):
+        self.shift = torch.tensor([0.0, SHIFT * share]).view(1, 2, 1, 1)
+
+    def encode(self, crops):
+        return crops
+
+    def decode(self, latents):
+        return latents
+
+    def noise_at(self, y, s, tokens):
+        return s * (y - self.shift * tokens[:, 1, 0].view(-1, 1, 1, 1)) / (1 + s * s)
+
+
+def calibrated(share, moving=(False, True)):
+    rng = np.random.default_rng(0)
+    source, target = rng.normal(0, 1, (2, 40, 2, 16, 16)).astype(np.float32)
+    target[:, 1] += SHIFT
+    tokens = torch.tensor([[0.0], [0.0], [1.0]])
+    return finish(calibrate_guidance(Gaussian(share), source, target, tokens, moving))
+
+
+@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.8, 1.25), (1.25, 0.8)])
+def test_a_model_that_knows_a_share_is_guided_by_its_inverse(share, weight):
+    assert calibrated(share) == pytest.approx(weight, abs=0.06)
+
+
+def test_a_weak_model_gets_the_usual_weight_and_no_more():
+    assert calibrated(0.3) == USUAL
+
+
+def test_nothing_to_translate_asks_for_nothing():
+    assert calibrated(1.0, (False, False)) == USUAL
