@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QMenu, QSizePolicy, QToolButton
+from qtpy.QtWidgets import QMenu, QPushButton
 
 
-class HeldChannels(QToolButton):
+class HeldChannels(QPushButton):
     """A button that names the held channels, with a menu to tick them; ``chosen`` is emitted with their names."""
 
     chosen = Signal(list)
@@ -18,11 +18,11 @@ class HeldChannels(QToolButton):
             "Channels that stay as they are. Ticked at first are those that by themselves do not tell the conditions "
             "apart in wells left out"
         )
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setStyleSheet(
+            "QPushButton { text-align: left; padding: 4px 8px; }"
+            "QPushButton::menu-indicator { subcontrol-origin: padding; subcontrol-position: right center; right: 6px; }"
+        )
         self._menu = QMenu(self)
-        self._menu.setToolTipsVisible(True)
         self.setMenu(self._menu)
         self.ticks: list[QAction] = []
 
