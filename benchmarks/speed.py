@@ -37,7 +37,7 @@ def main() -> None:
     for repeat in range(options.repeats + 1):
         start = time.perf_counter()
         arrived: list[float] = []
-        job = translator.translate_cell(plane, 250, 250, steps=(10, 20))
+        job = translator.translate_cell(plane, 250, 250, steps=(8, 20))
         while True:
             try:
                 progress = next(job)

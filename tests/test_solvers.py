@@ -83,8 +83,8 @@ def test_evaluations_are_counted(latents):
     assert calls == [5] * 11
     calls.clear()
     finish(difference(counting, trajectory, token("source"), token("target"), (0.0, 0.5, 1.0)))
-    # Two strengths that are not zero, under two conditions, in one batch a step.
-    assert calls == [20] * 10
+    # Two strengths that are not zero, under two conditions, in one batch a step; at first only the target is unknown.
+    assert calls == [10] + [20] * 9
 
 
 def test_inverted_noise_of_a_sound_model_is_standard():

@@ -116,7 +116,12 @@ def difference(
     grid = trajectory.grid
     for i in range(steps, 0, -1):
         y = trajectory.states[i].repeat(len(nonzero), 1, 1, 1) + delta
-        under_source, under_target = noise(y.repeat(2, 1, 1, 1), grid[i], tokens).chunk(2)
+        if i == steps:
+            # Nothing has moved yet, so what the source condition predicts is known.
+            under_source = trajectory.noises[i].repeat(len(nonzero), 1, 1, 1)
+            under_target = noise(y, grid[i], tokens[rows:])
+        else:
+            under_source, under_target = noise(y.repeat(2, 1, 1, 1), grid[i], tokens).chunk(2)
         slope = (
             under_source + scale * (under_target - under_source) - trajectory.noises[i].repeat(len(nonzero), 1, 1, 1)
         )

@@ -114,7 +114,7 @@ class Translator:
         x: float,
         *,
         strengths: Sequence[float] = (1.0,),
-        steps: Sequence[int] = (10, 20),
+        steps: Sequence[int] = (8, 20),
         source: str | None = None,
         target: str | None = None,
         solver: str = "difference",

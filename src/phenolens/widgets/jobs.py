@@ -110,7 +110,7 @@ def translate(
     """Translate a clicked cell, coarse to fine."""
     source, target = cell.conditions
     return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=(10, 20), source=source, target=target
+        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
     )
 
 
