@@ -476,3 +476,20 @@ def test_a_storm_of_jobs_closed_dropped_and_failing_leaves_nothing_behind() -> N
     until(lambda: sorted(started) == sorted(ended))
     assert len(started) > 1000
     assert queue.close(timeout=5)
+
+
+def test_background_jobs_leave_a_core_to_the_viewer():
+    torch = pytest.importorskip("torch")
+    used = {}
+
+    def counting(name):
+        used[name] = torch.get_num_threads()
+        yield Progress(0, 0)
+
+    here = torch.get_num_threads()
+    queue = DeviceQueue("cores")
+    for name, priority in (("background", BACKGROUND), ("click", INTERACTIVE), ("background again", BACKGROUND)):
+        finish(queue.run(counting(name), priority))
+    queue.close()
+    assert used == {"background": max(1, here - 1), "click": here, "background again": max(1, here - 1)}
+    assert torch.get_num_threads() == here, "this thread keeps its own"

@@ -36,7 +36,7 @@ class DeviceQueue:
     """The jobs of one device.
 
     Jobs of equal priority are stepped in turn; one of lower priority is not stepped while there is one of a
-    higher. A job runs wholly on the queue's thread, its ``finally`` blocks too, and keeps its own torch
+    higher. Background jobs leave one core free for the viewer. A job runs wholly on the queue's thread, its ``finally`` blocks too, and keeps its own torch
     gradient mode between its steps.
 
     Parameters
@@ -177,6 +177,7 @@ class _Entry(Generic[T]):
             return False
         try:
             self._swap_grad_mode()
+            _share_cores(self.priority)
             progress = next(self.job)
         except StopIteration as stop:
             self._end(_End(stop.value))
@@ -305,6 +306,23 @@ class _StandIn(Generator[Progress, None, T]):
             raise error
         finally:
             del error  # else its traceback would hold this frame, and this frame the traceback
+
+
+def _share_cores(priority: int) -> None:
+    """Leave a core to the viewer while the job is one that nobody waits for.
+
+    Threads of torch wait for one another by spinning: with one on every core, each redraw holds up all of them.
+    """
+    torch: Any = sys.modules.get("torch")
+    if not hasattr(torch, "set_num_threads"):
+        return
+    if not hasattr(_threads, "all"):
+        _threads.all = torch.get_num_threads()
+    # of this thread alone, as OpenMP has it
+    torch.set_num_threads(_threads.all if priority > BACKGROUND else max(1, _threads.all - 1))
+
+
+_threads = threading.local()
 
 
 class _QuickSwitching:
