@@ -36,8 +36,8 @@ class DeviceQueue:
     """The jobs of one device.
 
     Jobs of equal priority are stepped in turn; one of lower priority is not stepped while there is one of a
-    higher. Background jobs leave one core free for the viewer. A job runs wholly on the queue's thread, its ``finally`` blocks too, and keeps its own torch
-    gradient mode between its steps.
+    higher. Background jobs leave one core free for the viewer. A job runs wholly on the queue's thread, its
+    ``finally`` blocks too, and keeps its own torch gradient mode between its steps.
 
     Parameters
     ----------
