@@ -316,13 +316,14 @@ def _share_cores(priority: int) -> None:
     torch: Any = sys.modules.get("torch")
     if not hasattr(torch, "set_num_threads"):
         return
-    if not hasattr(_threads, "all"):
-        _threads.all = torch.get_num_threads()
-    # of this thread alone, as OpenMP has it
-    torch.set_num_threads(_threads.all if priority > BACKGROUND else max(1, _threads.all - 1))
+    global _cores
+    if _cores is None:
+        _cores = int(torch.get_num_threads())
+    # counts for this thread, and for those that torch has not met yet: all that computes goes through a queue
+    torch.set_num_threads(_cores if priority > BACKGROUND else max(1, _cores - 1))
 
 
-_threads = threading.local()
+_cores: int | None = None
 
 
 class _QuickSwitching:
