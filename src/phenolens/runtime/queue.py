@@ -13,8 +13,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -177,8 +178,8 @@ class _Entry(Generic[T]):
             return False
         try:
             self._swap_grad_mode()
-            _share_cores(self.priority)
-            progress = next(self.job)
+            with _sharing_cores(self.priority):
+                progress = next(self.job)
         except StopIteration as stop:
             self._end(_End(stop.value))
             return False
@@ -308,22 +309,22 @@ class _StandIn(Generator[Progress, None, T]):
             del error  # else its traceback would hold this frame, and this frame the traceback
 
 
-def _share_cores(priority: int) -> None:
+@contextmanager
+def _sharing_cores(priority: int) -> Iterator[None]:
     """Leave a core to the viewer while the job is one that nobody waits for.
 
     Threads of torch wait for one another by spinning: with one on every core, each redraw holds up all of them.
     """
     torch: Any = sys.modules.get("torch")
-    if not hasattr(torch, "set_num_threads"):
+    if priority > BACKGROUND or not hasattr(torch, "set_num_threads"):
+        yield
         return
-    global _cores
-    if _cores is None:
-        _cores = int(torch.get_num_threads())
-    # counts for this thread, and for those that torch has not met yet: all that computes goes through a queue
-    torch.set_num_threads(_cores if priority > BACKGROUND else max(1, _cores - 1))
-
-
-_cores: int | None = None
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(cores)
 
 
 class _QuickSwitching:
