@@ -21,7 +21,7 @@ from phenolens.screens.intensity import IntensityMap
 from phenolens.simulation import simulate_field, style_for
 from phenolens.translation.base import Base, load_base
 from phenolens.translation.pretraining import PretrainSettings, pretrain, psnr
-from phenolens.translation.pretraining_sets import JUDGING_STYLES
+from phenolens.screens.pretraining_sets import JUDGING_STYLES
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "bases" / "compact"
 SETTINGS = PretrainSettings()

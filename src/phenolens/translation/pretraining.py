@@ -14,7 +14,7 @@ from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.base import Base, half_precision
-from phenolens.translation.pretraining_sets import CROP, CropSet, image_sets, sample_batch, simulated_sets
+from phenolens.screens.pretraining_sets import CROP, CropSet, image_sets, sample_batch, simulated_sets
 from phenolens.translation.schedule import NoiseSchedule
 
 SCHEDULER = {
