@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.files import writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
@@ -36,6 +37,21 @@ class CropSet:
     condition: str
     crops: np.ndarray
     attribution: str = ""
+
+
+def gather_sets(cache: Path, images: Path | None, styles: int, seed: int) -> Job[list[CropSet]]:
+    """Simulated crops and those of a folder of images; kept in the file `cache`, from which a later call takes them."""
+    import torch
+
+    if cache.is_file():
+        stored = torch.load(cache, weights_only=True)
+        return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored]
+    sets = yield from simulated_sets(styles, seed)
+    if images is not None:
+        sets += yield from image_sets(Path(images), seed)
+    with writing(cache) as temporary:
+        torch.save([{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets], temporary)
+    return sets
 
 
 def simulated_sets(styles: int, seed: int, fields: int = 2, crops_per_field: int = 24) -> Job[list[CropSet]]:

@@ -14,7 +14,7 @@ from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.base import Base, half_precision
-from phenolens.screens.pretraining_sets import CROP, CropSet, image_sets, sample_batch, simulated_sets
+from phenolens.screens.pretraining_sets import CROP, CropSet, gather_sets, sample_batch
 from phenolens.translation.schedule import NoiseSchedule
 
 SCHEDULER = {
@@ -65,7 +65,7 @@ def pretrain(
     settings = settings or PretrainSettings()
     device = resolve_device(device)
     checkpoints = writable_folder(Path(out) / "checkpoint")
-    sets = yield from _gather(checkpoints / "crops.pt", images, settings)
+    sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed)
     autoencoder = yield from _train_autoencoder(sets, settings, device, checkpoints / "autoencoder.pt")
     unet = yield from _train_unet(sets, autoencoder, settings, device, checkpoints / "unet.pt")
     card = {
@@ -79,17 +79,6 @@ def pretrain(
     folder = base.save(Path(out) / "base")
     write_provenance(folder, seed=settings.seed, device=device, recipe=asdict(settings))
     return folder
-
-
-def _gather(cache: Path, images: Path | None, settings: PretrainSettings) -> Job[list[CropSet]]:
-    if cache.is_file():
-        stored = torch.load(cache, weights_only=True)
-        return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored]
-    sets = yield from simulated_sets(settings.styles, settings.seed)
-    if images is not None:
-        sets += yield from image_sets(Path(images), settings.seed)
-    _save(cache, [{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets])
-    return sets
 
 
 def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:

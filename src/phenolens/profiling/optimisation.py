@@ -1,0 +1,109 @@
+"""Training that can be stopped at any step and goes on from its checkpoint as if it had not been."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import writing
+from phenolens.runtime.progress import Job, Progress
+
+LossAt = Callable[[np.random.Generator, torch.Generator], Tensor]
+
+
+def optimise(
+    modules: nn.Module,
+    loss_at: LossAt,
+    *,
+    steps: int,
+    seed: int,
+    learning_rate: float,
+    weight_decay: float,
+    what: str,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 100,
+    fingerprint: str = "",
+    device: str = "cpu",
+) -> Job[None]:
+    """Minimise a loss with AdamW, a short warm-up and a cosine decay; the weights change in place.
+
+    Parameters
+    ----------
+    modules
+        Whose parameters are trained, those that require a gradient.
+    loss_at
+        Gives the loss of one step from that step's own random generators, so that a resumed run is the run itself.
+    steps
+        Number of steps in all.
+    seed
+        Seeds the generators of every step.
+    checkpoint
+        File for the state; where there is one of this run, it goes on from there.
+    fingerprint
+        What tells this run from another; a checkpoint with another one is refused.
+
+    Raises
+    ------
+    ModelError
+        The checkpoint is of another run, or the loss is not a number.
+    """
+    parameters = [p for p in modules.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    start = 0
+    if checkpoint is not None and checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if state["fingerprint"] != fingerprint:
+            raise ModelError(
+                f"{checkpoint} is the checkpoint of another training (other settings or another screen): choose "
+                "another output folder, or delete it."
+            )
+        modules.load_state_dict(state["modules"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = int(state["step"])
+    modules.train()
+    for step in range(start, steps):
+        rng = np.random.default_rng([seed, step])
+        noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        rate = learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with half_precision(device):
+            loss = loss_at(rng, noise)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise ModelError(f"{what}: the loss is no longer a number at step {step + 1}; lower the learning rate.")
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        done = step + 1
+        if checkpoint is not None and (done % checkpoint_every == 0 or done == steps):
+            with writing(checkpoint) as temporary:
+                torch.save(
+                    {
+                        "fingerprint": fingerprint,
+                        "step": done,
+                        "modules": modules.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                    },
+                    temporary,
+                )
+        yield Progress(done, steps, what, {"loss": value})
+    modules.eval()
+
+
+def half_precision(device: str) -> AbstractContextManager[object]:
+    """bfloat16 where a GPU computes it, nothing elsewhere."""
+    if device.startswith("cuda"):
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def freeze(parameters: Iterable[nn.Parameter]) -> None:
+    """Leave parameters out of training."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)

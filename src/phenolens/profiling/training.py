@@ -1,0 +1,229 @@
+"""Adapt an encoder to a screen: MICON's training, resumable."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from phenolens.profiling.cell_crops import fit_intensity
+from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, Mode
+from phenolens.profiling.encoder import CellEncoder, load_encoder
+from phenolens.profiling.network import EncoderNetwork, NetworkSettings
+from phenolens.profiling.objectives import Objective, Views, loss_of
+from phenolens.profiling.optimisation import freeze, optimise
+from phenolens.profiling.sampler import CompoundSampler
+from phenolens.profiling.training_cells import TrainingCells, column_or, gather_training_cells, number_compounds
+from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.errors import OutputError, ScreenError
+from phenolens.runtime.files import writable_folder
+from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import write_provenance
+from phenolens.screens.cells import Cells, suggest_crop
+from phenolens.screens.table import Screen
+
+_NEEDS_STRUCTURES = ("faithful", "improved", "clip")
+
+
+@dataclass(frozen=True)
+class MiconSettings:
+    """How an encoder is adapted to a screen.
+
+    Parameters
+    ----------
+    mode
+        ``"improved"`` or ``"faithful"`` MICON; or a baseline, ``"paclr"``, ``"clip"`` or ``"simclr"``.
+    steps
+        Training steps.
+    items
+        Pairs compared in a step.
+    bag
+        Cells that are averaged to what is compared: a field is the mean of its cells.
+    views
+        Looks that the trunk takes at each cell; ignored where it is trained.
+    trunk
+        Train the trunk too, not the layers above it alone. Slow without a GPU.
+    by
+        ``"compound"``, or ``"treatment"`` where each dose is to be told apart.
+    most
+        Cells used of a field.
+    crop
+        Side of the window around a cell in pixels; four median nuclei where None.
+    """
+
+    mode: Objective = "improved"
+    steps: int = 400
+    items: int = 48
+    bag: int = 6
+    views: int = 4
+    trunk: bool = False
+    by: str = "compound"
+    most: int = 60
+    crop: int | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    seed: int = 0
+
+
+def train_encoder(
+    screen: Screen,
+    cells: Cells,
+    out: Path,
+    *,
+    start: str | Path = "default",
+    settings: MiconSettings | None = None,
+    device: str = "auto",
+    resume: bool = False,
+) -> Job[CellEncoder]:
+    """Train an encoder on a screen and write it to the folder `out`.
+
+    Until it is whole, the checkpoint is kept in ``<out>.partial``; with `resume` it goes on from there.
+
+    Raises
+    ------
+    ScreenError, CellError, ModelError, OutputError, DeviceError
+        The screen names no compounds or has a structure that cannot be read, there are no cells, or the encoder to
+        start from, the output folder or the device is not usable.
+    """
+    settings = settings or MiconSettings()
+    out = Path(out)
+    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is not an encoder: choose another folder, so that nothing is overwritten.")
+    partial = writable_folder(out.with_name(out.name + ".partial"))
+    device = resolve_device(device)
+    checkpoint = partial / "training.pt"
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    encoder = load_encoder(start, device)
+    # Read before any image is, so that a structure that cannot be read is told at once and by its row of the table.
+    _check_compounds(screen, settings)
+    intensity = yield from fit_intensity(screen)
+    crop = settings.crop or suggest_crop(cells, screen)
+    data = yield from gather_training_cells(
+        screen,
+        cells,
+        encoder,
+        crop=crop,
+        intensity=intensity,
+        views=settings.views,
+        most=settings.most,
+        trunk=settings.trunk,
+        by=settings.by,
+        seed=settings.seed,
+    )
+    network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
+    knows = settings.mode in ("faithful", "improved")
+    trained = CellEncoder(
+        network,
+        {
+            "name": out.name,
+            "start": str(start),
+            "recipe": asdict(settings),
+            "crop": crop,
+            "cells": len(data),
+            "notes": notes,
+            "folder": str(out.resolve()),
+            "attribution": encoder.card.get("attribution", []),
+        },
+        intensity=intensity,
+        counterfactuals=parts if knows else None,
+        compounds=data.compounds.table if knows else None,
+        device=device,
+    )
+    trained.save(out)
+    write_provenance(out, seed=settings.seed, device=device, recipe=asdict(settings), screen=len(screen))
+    checkpoint.unlink(missing_ok=True)
+    if not any(partial.iterdir()):
+        partial.rmdir()
+    yield Progress(settings.steps, settings.steps, "Trained the encoder")
+    return trained
+
+
+def fit(
+    start: EncoderNetwork,
+    data: TrainingCells,
+    settings: MiconSettings,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    name: str = "",
+) -> Job[tuple[EncoderNetwork, Counterfactuals, list[str]]]:
+    """Train a copy of a network on cells.
+
+    Returns
+    -------
+    tuple
+        The network, the counterfactual half, and notes on what the data did not allow.
+
+    Raises
+    ------
+    ScreenError
+        There is no compound, or the objective needs structures and some are missing.
+    """
+    if settings.mode in _NEEDS_STRUCTURES and not data.compounds.has_structures:
+        raise _no_structures(settings.mode)
+    metadata = data.metadata
+    plates = column_or(metadata, ("Metadata_Plate", "Metadata_Batch"), "")
+    sampler = CompoundSampler(
+        data.compounds.numbers,
+        plates,
+        column_or(metadata, ("Metadata_Batch", "Metadata_Plate"), ""),
+        column_or(metadata, ("Metadata_Well", "Metadata_Field"), ""),
+    )
+    torch.manual_seed(settings.seed)
+    network = with_channels(start, data.channels).to(device)
+    if not settings.trunk:
+        freeze(network.trunk.parameters())
+    kind: Mode = "faithful" if settings.mode == "faithful" else "improved"
+    parts = Counterfactuals(CounterfactualSettings(kind, network.settings.dimension)).to(device)
+    known = torch.from_numpy(data.compounds.fingerprints).to(device)
+
+    def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
+        draw = sampler.draw(settings.items, settings.bag, rng, distinct=settings.mode == "clip")
+        rows = draw.treated if settings.mode != "simclr" else np.stack([draw.treated[0]] * 2)
+        treated = data.bags(network, rows, rng, noise)
+        controls = data.bags(network, draw.controls, rng, noise)
+        numbers = torch.from_numpy(draw.compounds).to(device)
+        doses = torch.from_numpy(data.compounds.doses[draw.treated[0, :, 0]]).to(device)
+        views = Views((treated[0], treated[1]), (controls[0], controls[1]), numbers, known[numbers], doses)
+        return loss_of(settings.mode, views, parts)
+
+    yield from optimise(
+        nn.ModuleDict({"network": network, "parts": parts}),
+        loss_at,
+        steps=settings.steps,
+        seed=settings.seed,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        what="Training the encoder",
+        checkpoint=checkpoint,
+        fingerprint=repr((settings, name, len(data), list(data.compounds.table["Metadata_Compound"]))),
+        device=device,
+    )
+    return network, parts, sampler.notes
+
+
+def _check_compounds(screen: Screen, settings: MiconSettings) -> None:
+    import pandas as pd
+
+    compounds = number_compounds(pd.DataFrame([dict(field.metadata) for field in screen]), settings.by)
+    if settings.mode in _NEEDS_STRUCTURES and not compounds.has_structures:
+        raise _no_structures(settings.mode)
+
+
+def _no_structures(mode: str) -> ScreenError:
+    return ScreenError(
+        f"Training with mode {mode!r} needs the structure of every compound: add a column Metadata_SMILES, or choose "
+        "mode 'paclr', which needs none."
+    )
+
+
+def with_channels(network: EncoderNetwork, channels: int) -> EncoderNetwork:
+    """A copy of a network that tells `channels` channels apart, by vectors that start at zero."""
+    settings = NetworkSettings(**{**network.settings.to_dict(), "channels": channels})
+    copy = EncoderNetwork(settings)
+    weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+    if network.settings.channels != channels:
+        weights["names"] = torch.zeros_like(copy.names)
+    copy.load_state_dict(weights)
+    return copy

@@ -1,0 +1,207 @@
+"""Cells to train an encoder on: what the trunk sees of each, and the number and structure of its compound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from phenolens.profiling.augmentation import augment
+from phenolens.profiling.cell_crops import crops_of
+from phenolens.profiling.counterfactual import dose_features
+from phenolens.profiling.encoder import CellEncoder
+from phenolens.profiling.molecules import BITS, fingerprints, read_molecules
+from phenolens.profiling.network import EncoderNetwork
+from phenolens.profiling.profiles import is_control, treatment_names
+from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.cells import Cells
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import Screen
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_AUGMENT = 0.6
+
+
+@dataclass(frozen=True)
+class Compounds:
+    """The compounds of a table of cells.
+
+    Parameters
+    ----------
+    numbers
+        (n,) of each row: 0 for controls, from 1 for compounds.
+    table
+        A row a compound, in the order of the numbers: ``Metadata_Compound`` and ``SMILES`` (standard form, or empty).
+    fingerprints
+        (k + 1, bits) counts by number; zero for controls and where there is no structure.
+    doses
+        (n, 2) by row; see `dose_features`.
+    """
+
+    numbers: NDArray[np.int64]
+    table: "DataFrame"
+    fingerprints: NDArray[np.float32]
+    doses: NDArray[np.float32]
+
+    @property
+    def has_structures(self) -> bool:
+        """Whether every compound has one."""
+        return bool((self.table["SMILES"] != "").all())
+
+
+@dataclass(frozen=True)
+class TrainingCells:
+    """Cells with their compounds.
+
+    Parameters
+    ----------
+    metadata
+        n rows of ``Metadata_`` columns.
+    compounds
+        Which compound each has.
+    looks
+        (views, n, C, length) float16: the trunk's features of each cell, turned and changed as plates differ; None
+        where the trunk is trained too.
+    crops
+        (n, C, size, size) float16, where the trunk is trained too.
+    """
+
+    metadata: "DataFrame"
+    compounds: Compounds
+    looks: NDArray[np.float16] | None
+    crops: NDArray[np.float16] | None = None
+
+    def __len__(self) -> int:
+        return len(self.metadata)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        if self.looks is not None:
+            return int(self.looks.shape[2])
+        assert self.crops is not None
+        return int(self.crops.shape[1])
+
+    def select(self, mask: NDArray[np.bool_]) -> "TrainingCells":
+        """The cells that a boolean mask (n,) marks; compounds keep their numbers."""
+        compounds = replace(self.compounds, numbers=self.compounds.numbers[mask], doses=self.compounds.doses[mask])
+        return TrainingCells(
+            self.metadata[mask].reset_index(drop=True),
+            compounds,
+            None if self.looks is None else self.looks[:, mask],
+            None if self.crops is None else self.crops[mask],
+        )
+
+    def bags(
+        self, network: EncoderNetwork, rows: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
+    ) -> Tensor:
+        """Embeddings (..., d) of bags of cells, rows (..., bag): the mean over each bag."""
+        device = next(network.parameters()).device
+        flat = rows.reshape(-1)
+        if self.looks is not None:
+            seen = self.looks[rng.integers(len(self.looks), size=len(flat)), flat]
+            features = torch.from_numpy(seen.astype(np.float32)).to(device)
+        else:
+            assert self.crops is not None
+            crops = torch.from_numpy(self.crops[flat].astype(np.float32))
+            features = network.features(augment(crops, torch.ones(crops.shape[:2]), noise, _AUGMENT).to(device))
+        embedded: Tensor = network.pool(features)
+        return embedded.reshape(*rows.shape, -1).mean(dim=-2)
+
+
+def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
+    """Number the compounds of a table and read their structures.
+
+    Compounds are the same where their structures have one InChIKey, however they are written; where there is no column
+    of SMILES, where their names are. With `by` "treatment" each dose counts as a compound of its own.
+
+    Raises
+    ------
+    ScreenError
+        No compound is named, or a structure cannot be read; the message names the row.
+    """
+    import pandas as pd
+
+    controls = is_control(metadata)
+    if "Metadata_Compound" not in metadata.columns:
+        raise ScreenError(
+            f"Training needs a column Metadata_Compound; the columns are {', '.join(map(str, metadata.columns))}."
+        )
+    named = metadata["Metadata_Compound"].astype(str)
+    texts = metadata["Metadata_SMILES"] if "Metadata_SMILES" in metadata.columns else None
+    keys = named.to_numpy(object).copy()
+    standard = np.full(len(metadata), "", object)
+    if texts is not None:
+        treated = np.flatnonzero(~controls)
+        for row, one in zip(treated, read_molecules(texts.iloc[treated], rows=list(treated + 1)), strict=True):
+            keys[row], standard[row] = one.key, one.smiles
+    told = treatment_names(metadata).to_numpy(object) if by == "treatment" else named.to_numpy(object)
+    if by == "treatment":
+        keys = np.array([f"{key} {name}" for key, name in zip(keys, told, strict=True)], object)
+    numbers = np.zeros(len(metadata), np.int64)
+    codes, _ = pd.factorize(keys[~controls])
+    numbers[~controls] = codes + 1
+    first = np.array([np.flatnonzero(numbers == number)[0] for number in np.unique(codes) + 1], np.int64)
+    table = pd.DataFrame({"Metadata_Compound": told[first], "SMILES": standard[first]})
+    counts = np.zeros((len(table) + 1, BITS), np.float32)
+    known = np.flatnonzero((table["SMILES"] != "").to_numpy())
+    if len(known):
+        counts[known + 1] = fingerprints(list(table["SMILES"].iloc[known]))
+    column = next((c for c in ("Concentration", "Dose", "DoseRank") if f"Metadata_{c}" in metadata.columns), None)
+    doses = [None] * len(metadata) if column is None else pd.to_numeric(metadata[f"Metadata_{column}"], errors="coerce")
+    return Compounds(numbers, table, counts, dose_features(list(doses)))
+
+
+def gather_training_cells(
+    screen: Screen,
+    cells: Cells,
+    encoder: CellEncoder,
+    *,
+    crop: int,
+    intensity: IntensityMap,
+    views: int = 4,
+    most: int | None = 60,
+    trunk: bool = False,
+    by: str = "compound",
+    seed: int = 0,
+) -> Job[TrainingCells]:
+    """Look at every cell `views` times through the trunk, or keep its crop where the trunk itself is to be trained."""
+    from pandas import concat
+
+    rows, kept = [], []
+    noise = torch.Generator().manual_seed(seed)
+    for number, found in enumerate(crops_of(screen, cells, crop, intensity, most, seed), start=1):
+        rows.append(found.metadata)
+        if trunk:
+            kept.append(found.crops.astype(np.float16))
+        else:
+            kept.append(_looks(encoder, found.crops, views, noise))
+        yield Progress(number, len(screen), f"Looking at {found.field.key}")
+    metadata = concat(rows, ignore_index=True)
+    compounds = number_compounds(metadata, by)
+    if trunk:
+        return TrainingCells(metadata, compounds, None, np.concatenate(kept))
+    return TrainingCells(metadata, compounds, np.concatenate(kept, axis=1))
+
+
+def _looks(encoder: CellEncoder, crops: NDArray[np.float32], views: int, noise: torch.Generator) -> NDArray[np.float16]:
+    """(views, n, C, length): the first look is of the cell as it is."""
+    seen = torch.from_numpy(crops)
+    used = torch.ones(seen.shape[:2])
+    looks = [encoder.features(crops, size=None)]
+    looks += [encoder.features(augment(seen, used, noise, _AUGMENT).numpy(), size=None) for _ in range(views - 1)]
+    return np.stack(looks).astype(np.float16)
+
+
+def column_or(metadata: "DataFrame", names: Sequence[str], otherwise: Any) -> list[Any]:
+    """The first of `names` that is a column, as a list; else `otherwise` for every row."""
+    for name in names:
+        if name in metadata.columns:
+            return list(metadata[name])
+    return [otherwise] * len(metadata)
