@@ -1,0 +1,353 @@
+"""Take out of embeddings what comes from the batch and is not the same for all cells, after the paper on Harmony.
+
+Cells are clustered softly, with a penalty on clusters that hold one batch more than others; within each cluster a
+ridge regression says how far each batch lies from the rest, and that is taken off. Both are repeated.
+
+Korsunsky et al., Fast, sensitive and accurate integration of single-cell data with Harmony, Nature Methods 16,
+1289-1296 (2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.search import checked_table
+from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.progress import Job, Progress
+
+_BLOCKS = 20  # the clustering is updated a twentieth of the cells at a time, as in the paper
+_CLUSTERINGS = 20  # at most, in each round
+_SETTLED = 1e-4  # relative change of the objective that ends the rounds; a tenth of it ends a clustering
+_ROWS = 1 << 14  # rows corrected at a time
+_NOBODY = 1e-12  # a cluster with less in it is empty
+
+
+@dataclass(frozen=True, eq=False)
+class HarmonyCorrection:
+    """What is taken off the embeddings of each batch, by where they lie.
+
+    A row is corrected by itself, so that cells that were not there when it was fitted can be, if of a known batch.
+
+    Parameters
+    ----------
+    batches
+        Names of the b batches.
+    mean
+        (d,) float64, the origin from which directions are seen.
+    axes
+        (d, p) float64, the p leading directions, in which the k clusters lie.
+    centroids
+        (t, k, p) float64 of length 1, in each of t rounds.
+    favour
+        (t, b, k) float64: log of the factor by which a batch is drawn to a cluster that holds too little of it.
+    steps
+        (t, b, k, p) float64: how far each batch lies off in each cluster, in the leading directions.
+    offsets
+        (b, k, d) float64: the last of these, in all dimensions; zeros where there is one batch.
+    softness
+        Width of the soft clustering; see `fit_harmony`.
+    """
+
+    batches: tuple[str, ...]
+    mean: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    centroids: NDArray[np.float64]
+    favour: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    softness: float
+
+    def apply(self, embeddings: ArrayLike, batches: Sequence[Any]) -> NDArray[np.float32]:
+        """Return `embeddings` (n, d) of rows of the n `batches` as if all were of one batch.
+
+        Raises
+        ------
+        ScreenError
+            A batch was not among those fitted, the dimension is another, or an embedding is not finite.
+        """
+        table = _finite(embeddings)
+        if table.shape[1] != len(self.mean):
+            raise ScreenError(
+                f"The embeddings have {table.shape[1]} dimensions where {len(self.mean)} were fitted: embed all with "
+                "the same encoder."
+            )
+        numbers = {name: number for number, name in enumerate(self.batches)}
+        names = _names(batches, len(table))
+        unknown = sorted(set(names) - set(numbers))
+        if unknown:
+            raise ScreenError(
+                f"Batch {unknown[0]!r} was not among the {len(self.batches)} batches that were fitted: "
+                "fit it with that batch."
+            )
+        which = np.array([numbers[name] for name in names], np.intp)
+        corrected = np.empty(table.shape, np.float32)
+        for start in range(0, len(table), _ROWS):
+            part = slice(start, start + _ROWS)
+            corrected[part] = table[part] - self._off(table[part], which[part])
+        return corrected
+
+    def _off(self, table: NDArray[np.float64], which: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(n, d) what is to be taken off."""
+        leading = (table - self.mean) @ self.axes
+        off = np.zeros_like(leading)
+        shares = np.zeros((len(table), self.offsets.shape[1]))
+        for centroids, favour, step in zip(self.centroids, self.favour, self.steps, strict=True):
+            shares = _shares(_directions(leading - off) @ centroids.T, favour[which], self.softness)
+            off = _expected(shares, which, step)
+        return _expected(shares, which, self.offsets)
+
+
+def fit_harmony(
+    embeddings: ArrayLike,
+    batches: Sequence[Any],
+    *,
+    clusters: int | None = None,
+    diversity: float = 2.0,
+    softness: float = 0.1,
+    ridge: float = 1.0,
+    components: int = 50,
+    rounds: int = 10,
+    seed: int = 0,
+) -> Job[HarmonyCorrection]:
+    """Find what sets the batches apart in each neighbourhood.
+
+    Parameters
+    ----------
+    embeddings
+        (n, d), best scaled plate by plate first: clusters are told apart by direction from the mean.
+    batches
+        n names.
+    clusters
+        Number of clusters; a thirtieth of the rows and at most 100 where None.
+    diversity
+        Theta of the paper: how strongly a cluster is kept from holding one batch more than others; 0 not at all.
+    softness
+        Sigma of the paper: towards 0 each cell belongs to one cluster only.
+    ridge
+        Lambda of the paper: as if so many more cells of each batch in each cluster lay where all do.
+    components
+        Clusters lie in this many leading directions of the embeddings; the correction is of all dimensions.
+    rounds
+        Of clustering and correcting, at most; they end when the clusters have settled.
+    seed
+        Of the first centroids and of the order in which cells are looked at.
+
+    Yields
+    ------
+    Progress
+        One for each round, with the ``objective``.
+
+    Raises
+    ------
+    ScreenError
+        Rows and names do not match, or an embedding is not finite.
+    """
+    table = _finite(embeddings)
+    names = _names(batches, len(table))
+    if min(ridge, softness) <= 0 or diversity < 0:
+        raise ValueError(f"ridge {ridge} and softness {softness} must be above 0, diversity {diversity} not below")
+    found = tuple(dict.fromkeys(names))
+    numbers = {name: number for number, name in enumerate(found)}
+    which = np.array([numbers[name] for name in names], np.intp)
+    count = clusters if clusters is not None else min(100, max(1, round(len(table) / 30)))
+    if not 1 <= count <= len(table):
+        raise ScreenError(f"{count} clusters were asked for among {len(table)} embeddings: ask for 1 to {len(table)}.")
+    mean = table.mean(axis=0)
+    axes = _leading(table - mean, components)
+    leading = (table - mean) @ axes
+    shares = np.zeros((len(table), count))
+    off = np.zeros_like(leading)
+    random = np.random.default_rng(seed)
+    kept: list[tuple[NDArray[np.float64], ...]] = []
+    centroids = np.empty((count, axes.shape[1]))
+    objective = np.inf
+    for number in range(rounds if len(found) > 1 else 0):
+        yield Progress(number, rounds, "Mixing the batches", {"objective": objective} if number else {})
+        directions = _directions(leading - off)
+        if number == 0:
+            centroids = _first_centroids(directions, count, random)
+        clustering = _Clustering(directions, which, len(found), centroids, diversity, softness)
+        before, objective = objective, clustering.settle(random)
+        centroids, favour = clustering.centroids, clustering.favour()
+        # as `apply` will see each row, by itself
+        shares = _shares(directions @ centroids.T, favour[which], softness)
+        step = _offsets(leading, shares, which, len(found), ridge)
+        off = _expected(shares, which, step)
+        kept.append((centroids, favour, step))
+        if abs(before - objective) <= _SETTLED * abs(objective):
+            break
+    shapes = ((count, axes.shape[1]), (len(found), count), (len(found), count, axes.shape[1]))
+    stacked = [np.array([of_round[part] for of_round in kept]).reshape(-1, *shape) for part, shape in enumerate(shapes)]
+    offsets = _offsets(table - mean, shares, which, len(found), ridge)
+    yield Progress(rounds, rounds, f"Mixed the batches in {len(kept)} rounds")
+    return HarmonyCorrection(found, mean, axes, stacked[0], stacked[1], stacked[2], offsets, softness)
+
+
+def harmonise(profiles: Profiles, column: str = "Metadata_Batch", **options: Any) -> Job[Profiles]:
+    """Correct `profiles` for the batches that a metadata `column` names; the options are those of `fit_harmony`.
+
+    The card's list ``corrections`` grows by one entry.
+
+    Raises
+    ------
+    ScreenError
+        There is no such column, or as `fit_harmony`.
+    """
+    batches = profiles.column(column).astype(str).tolist()
+    correction = yield from fit_harmony(profiles.vectors, batches, **options)
+    entry = {"name": "harmony", "column": column, "rounds": len(correction.centroids), **options}
+    return profiles.with_vectors(
+        correction.apply(profiles.vectors, batches), corrections=[*profiles.card.get("corrections", []), entry]
+    )
+
+
+class _Clustering:
+    """Soft k-means on directions, with a penalty on clusters in which batches are not mixed as they are in all."""
+
+    def __init__(
+        self,
+        directions: NDArray[np.float64],
+        which: NDArray[np.intp],
+        batches: int,
+        centroids: NDArray[np.float64],
+        diversity: float,
+        softness: float,
+    ) -> None:
+        self._directions = directions
+        self._which = which
+        self._shares_of_batches = np.bincount(which, minlength=batches) / len(which)
+        self._diversity = diversity
+        self._softness = softness
+        self.centroids = centroids
+        none = np.zeros((1, len(centroids)))
+        self._shares = _shares(directions @ centroids.T, none, softness)
+        self._held = _held(self._shares, which, batches)
+
+    def favour(self) -> NDArray[np.float64]:
+        """(b, k) log of (E / O)^theta; one cell more in each keeps it finite."""
+        expected = np.outer(self._shares_of_batches, self._held.sum(axis=0))
+        return np.asarray(self._diversity * (np.log1p(expected) - np.log1p(self._held)))
+
+    def settle(self, random: np.random.Generator) -> float:
+        """Alternate centroids and shares until the objective stays; return it."""
+        objective = np.inf
+        for _ in range(_CLUSTERINGS):
+            self.centroids = _directions(self._shares.T @ self._directions)
+            similarity = self._directions @ self.centroids.T
+            for block in np.array_split(random.permutation(len(similarity)), min(_BLOCKS, len(similarity))):
+                which = self._which[block]
+                self._held -= _held(self._shares[block], which, len(self._held))
+                self._shares[block] = _shares(similarity[block], self.favour()[which], self._softness)
+                self._held += _held(self._shares[block], which, len(self._held))
+            before, objective = objective, self._objective(similarity)
+            if abs(before - objective) <= 0.1 * _SETTLED * abs(objective):
+                break
+        return objective
+
+    def _objective(self, similarity: NDArray[np.float64]) -> float:
+        """Sum of R |z - y|^2 + sigma R log R + sigma theta R log(O / E)."""
+        shares = self._shares
+        distance = 2 * np.sum(shares * (1 - similarity))
+        entropy = np.sum(shares * np.log(np.maximum(shares, 1e-300)))
+        return float(distance + self._softness * (entropy - np.sum(self._held * self.favour())))
+
+
+def _shares(similarity: NDArray[np.float64], favour: NDArray[np.float64], softness: float) -> NDArray[np.float64]:
+    """(n, k) shares of each row in the clusters: R ~ exp(-2 (1 - cos) / sigma) (E / O)^theta, summing to 1."""
+    logs = 2 * (similarity - 1) / softness + favour
+    logs -= logs.max(axis=1, keepdims=True)
+    np.exp(logs, out=logs)
+    logs /= logs.sum(axis=1, keepdims=True)
+    return logs
+
+
+def _held(shares: NDArray[np.float64], which: NDArray[np.intp], batches: int) -> NDArray[np.float64]:
+    """(b, k) how much of each batch the clusters hold."""
+    return np.stack([shares[which == batch].sum(axis=0) for batch in range(batches)])
+
+
+def _offsets(
+    table: NDArray[np.float64], shares: NDArray[np.float64], which: NDArray[np.intp], batches: int, ridge: float
+) -> NDArray[np.float64]:
+    """(b, k, d) coefficients of the batches in each cluster's weighted ridge regression on intercept and batch.
+
+    The intercept is not penalised. Batches exclude one another, so that given the intercept w0 each coefficient is
+    (S - O w0) / (O + lambda), with O the cells and S their sum; put into the intercept's equation that gives w0.
+    """
+    held = _held(shares, which, batches)
+    sums = np.stack([shares[which == batch].T @ table[which == batch] for batch in range(batches)])
+    weight = (held * ridge / (held + ridge)).sum(axis=0)
+    weighted = (sums * (ridge / (held + ridge))[:, :, None]).sum(axis=0)
+    intercept = weighted / np.maximum(weight, _NOBODY)[:, None]
+    return np.asarray((sums - held[:, :, None] * intercept) / (held + ridge)[:, :, None])
+
+
+def _expected(
+    shares: NDArray[np.float64], which: NDArray[np.intp], offsets: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n, d) the offsets of each row's batch, by the row's shares in the clusters."""
+    off = np.empty((len(shares), offsets.shape[2]))
+    for batch in np.unique(which):
+        rows = which == batch
+        off[rows] = shares[rows] @ offsets[batch]
+    return off
+
+
+def _first_centroids(directions: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """(k, p) rows far from one another (k-means++), moved by a few steps of k-means on the cosine."""
+    chosen = [int(random.integers(len(directions)))]
+    nearest = directions @ directions[chosen[0]]
+    for _ in range(count - 1):
+        gap = np.clip(1 - nearest, 0, None)
+        total = gap.sum()
+        weights = gap / total if total > 0 else np.full(len(gap), 1 / len(gap))
+        chosen.append(int(random.choice(len(gap), p=weights)))
+        nearest = np.maximum(nearest, directions @ directions[chosen[-1]])
+    centroids = directions[chosen]
+    for _ in range(10):
+        own = (directions @ centroids.T).argmax(axis=1)
+        sums = np.zeros_like(centroids)
+        np.add.at(sums, own, directions)
+        empty = np.bincount(own, minlength=count) == 0
+        centroids = np.where(empty[:, None], centroids, _directions(sums))
+    return centroids
+
+
+def _leading(centred: NDArray[np.float64], components: int) -> NDArray[np.float64]:
+    """(d, p) directions of most variance; all, unturned, where there are no more than `components`."""
+    dimension = centred.shape[1]
+    if dimension <= components:
+        return np.eye(dimension)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    return np.ascontiguousarray(vectors[:, ::-1][:, :components])
+
+
+def _directions(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of `table` at length 1; zeros stay."""
+    lengths = np.linalg.norm(table, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(table, lengths, out=np.zeros_like(table), where=lengths > 0)
+    return unit
+
+
+def _finite(embeddings: ArrayLike) -> NDArray[np.float64]:
+    table = checked_table(embeddings).astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if len(wrong):
+        raise ScreenError(
+            f"{len(wrong)} embeddings, the first in row {wrong[0]} (counted from 0), are not finite: leave them out, "
+            "or embed their images again."
+        )
+    return table
+
+
+def _names(batches: Sequence[Any], rows: int) -> list[str]:
+    names = [str(batch) for batch in batches]
+    if len(names) != rows:
+        raise ScreenError(f"{len(names)} batch names were given for {rows} embeddings: give one a row.")
+    return names
