@@ -14,6 +14,7 @@ from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 
 Level = Literal["cell", "field", "well"]
+LEVELS: tuple[Level, ...] = ("cell", "field", "well")
 
 
 def embed_screen(
