@@ -1,46 +1,115 @@
-"""``phenolens simulate``: a screen with known counterfactuals."""
+"""``phenolens simulate``: a screen with known counterfactuals, or one of compounds with known mechanisms."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import Console, reporting
 from phenolens.cli.options import AsJson
+from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens simulate --treatment translocation --wells 8 --cells 25 --out screen"
 
 
 def simulate(
-    treatment: Annotated[
-        str, typer.Option(help="latrunculin, translocation, lrrk2, nocodazole or null.", metavar="NAME")
-    ],
     out: Annotated[Path, typer.Option(help="Folder for the screen.", metavar="DIR")],
-    wells: Annotated[int, typer.Option(help="Number of wells; half of them are controls.", metavar="N")] = 8,
+    treatment: Annotated[
+        str | None,
+        typer.Option(
+            help="One treatment, with its counterfactuals: latrunculin, translocation, lrrk2, nocodazole or null.",
+            metavar="NAME",
+        ),
+    ] = None,
+    compounds: Annotated[
+        int | None, typer.Option(help="Instead: so many compounds, of six mechanisms, and DMSO.", metavar="N")
+    ] = None,
+    wells: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of wells, half of them controls; with --compounds, of each compound on a plate.",
+            metavar="N",
+            show_default="8; 2 with --compounds",
+        ),
+    ] = None,
     cells: Annotated[int, typer.Option(help="Number of cells in a field.", metavar="N")] = 25,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pixels.", metavar="S")] = 0,
+    batches: Annotated[
+        int | None,
+        typer.Option(help="With --compounds: number of batches, a plate each.", metavar="N", show_default="4"),
+    ] = None,
+    control_wells: Annotated[
+        int | None,
+        typer.Option(help="With --compounds: number of DMSO wells on a plate.", metavar="N", show_default="8"),
+    ] = None,
+    batch_strength: Annotated[
+        float | None,
+        typer.Option(
+            help="With --compounds: strength of the batch effects, from 0 for none.", metavar="X", show_default="1"
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="With --compounds: number of processes.", metavar="N", show_default="1")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a screen whose counterfactuals are known.
+    """Simulate a screen whose truth is known.
 
-    The folder gets screen.csv, the images, a label image of each field, and in truth/ each field as it would
-    be under the other condition.
+    With --treatment the folder gets screen.csv, the images, a label image of each field, and in truth/ each field as
+    it would be under the other condition. With --compounds it gets compounds of known mechanism in several batches,
+    and compounds.csv says what each does.
     """
     with reporting("simulate", as_json) as console:
         from phenolens.cli.outputs import check_replaceable
-        from phenolens.simulation import simulate_screen
 
+        of_compounds = {
+            "batches": batches,
+            "control_wells": control_wells,
+            "batch_strength": batch_strength,
+            "workers": workers,
+        }
+        given = {name: value for name, value in of_compounds.items() if value is not None}
+        if treatment is not None and compounds is not None:
+            raise ScreenError("--treatment and --compounds make two kinds of screen: give one of them.")
+        if treatment is None and compounds is None:
+            raise ScreenError("Nothing says what to simulate: give --treatment NAME or --compounds N.")
+        if treatment is not None and given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ScreenError(f"{flags} can only be given with --compounds: leave it out, or simulate compounds.")
         check_replaceable(out, "screen.csv", "a simulated screen")
-        job = simulate_screen(out, treatment, wells=wells, cells=cells, seed=seed)
-        folder = console.follow(job)
-        console.done(
-            f"Simulated {wells} wells of {treatment} in {folder}",
-            out=str(folder.resolve()),
-            screen=str((folder / "screen.csv").resolve()),
-            treatment=treatment,
-            wells=wells,
-            seed=seed,
-        )
+        if treatment is not None:
+            _treatment(console, out, treatment, 8 if wells is None else wells, cells, seed)
+        elif compounds is not None:
+            _compounds(
+                console, out, compounds, {"cells": cells, "seed": seed, "wells": 2 if wells is None else wells, **given}
+            )
+
+
+def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: int, seed: int) -> None:
+    from phenolens.simulation import simulate_screen
+
+    folder = console.follow(simulate_screen(out, treatment, wells=wells, cells=cells, seed=seed))
+    console.done(
+        f"Simulated {wells} wells of {treatment} in {folder}",
+        out=str(folder.resolve()),
+        screen=str((folder / "screen.csv").resolve()),
+        treatment=treatment,
+        wells=wells,
+        seed=seed,
+    )
+
+
+def _compounds(console: Console, out: Path, compounds: int, settings: dict[str, Any]) -> None:
+    from phenolens.simulation import simulate_compound_screen
+
+    folder = console.follow(simulate_compound_screen(out, compounds=compounds, **settings))
+    console.done(
+        f"Simulated {compounds} compounds in {folder}",
+        out=str(folder.resolve()),
+        screen=str((folder / "screen.csv").resolve()),
+        compounds=compounds,
+        **settings,
+    )
 
 
 command = simulate

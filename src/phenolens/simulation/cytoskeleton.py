@@ -41,14 +41,16 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
             light += np.float32(0.7 * style.rim_strength * left**1.5) * rim * ruffle.astype(np.float32)[patch.direction]
         canvas.add(patch, brightness * inside * np.maximum(light, 0))
     if style.second == "tubulin":
-        y, x, light = _microtubules(rng, cell, outline, style)
+        y, x, light = _microtubules(rng, cell, outline, style, state.bundling)
     else:
-        y, x, light = _stress_fibres(rng, cell, outline, style)
+        y, x, light = _stress_fibres(rng, cell, outline, style, state.bundling)
     # Fibres go one after the other, each along its whole length.
     order = rng.random((len(y), 1))
     keep = np.clip((left - 0.9 * order) / 0.1, 0, 1) * np.sqrt(left)
     light = light * keep * style.filament_strength
-    canvas.points(cell.y + y, cell.x + x, brightness * light)
+    canvas.points(cell.y + y, cell.x + x, brightness * light * (1 - 0.5 * state.bundling))
+    if state.bundling:
+        canvas.points(cell.y + y, cell.x + x, brightness * light * 0.5 * state.bundling, width=1)
     spots = spots_inside(rng, outline, AGGREGATES, 0.9)
     glow = state.filament_loss * rng.uniform(2, 14, AGGREGATES) * style.filament_strength
     if state.filament_loss:
@@ -57,7 +59,7 @@ def draw_cytoskeleton(canvas: Canvas, cell: Cell, style: Style, seed: int, state
 
 
 def _microtubules(
-    rng: np.random.Generator, cell: Cell, outline: NDArray[Any], style: Style
+    rng: np.random.Generator, cell: Cell, outline: NDArray[Any], style: Style, bundling: float
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     count = max(int(85 * style.filament_density * np.sqrt(area(cell.outline)) / 60), 10)
     size = np.sqrt(np.mean(cell.outline**2))
@@ -69,10 +71,15 @@ def _microtubules(
     end = (start + np.rint(rng.normal(0, 110, count)).astype(int)) % ANGLES
     spread = rng.random(count) < 0.5
     end = np.where(spread, rng.integers(0, ANGLES, count), end)
-    end_way = outline[end] * rng.uniform(0.65, 0.99, count)
+    end_share = rng.uniform(0.65, 0.99, count)
+    bend = 0.14 * size * rng.standard_normal((2, count))
+    if bundling:
+        start, end = (_gathered(turn, cell.axis, bundling) for turn in (start, end))
+        bend = bend * (1 - 0.8 * bundling)
+    end_way = outline[end] * end_share
     first = np.stack([start_way * np.sin(PHI[start]), start_way * np.cos(PHI[start])])
     last = np.stack([end_way * np.sin(PHI[end]), end_way * np.cos(PHI[end])])
-    middle = 0.5 * (first + last) + 0.14 * size * rng.standard_normal((2, count))
+    middle = 0.5 * (first + last) + bend
     t = np.linspace(0, 1, steps)
     curve = first[..., None] * (1 - t) ** 2 + 2 * middle[..., None] * t * (1 - t) + last[..., None] * t**2
     wave = rng.uniform(0, 2 * np.pi, (2, count, 1)) + t * rng.uniform(4, 11, (2, count, 1))
@@ -83,8 +90,17 @@ def _microtubules(
     return y, x, light
 
 
+def _gathered(turn: NDArray[Any], axis: float, bundling: float) -> NDArray[Any]:
+    """Directions (index into an outline) drawn towards the nearest of five bundles."""
+    apart = ANGLES / 5
+    first = axis * (ANGLES / (2 * np.pi))
+    bundle = first + apart * np.rint((turn - first) / apart)
+    gathered: NDArray[Any] = np.rint(turn + 0.9 * bundling * (bundle - turn)).astype(int) % ANGLES
+    return gathered
+
+
 def _stress_fibres(
-    rng: np.random.Generator, cell: Cell, outline: NDArray[Any], style: Style
+    rng: np.random.Generator, cell: Cell, outline: NDArray[Any], style: Style, bundling: float
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     count = max(int(26 * style.filament_density * np.sqrt(area(cell.outline)) / 60), 6)
     size = np.sqrt(np.mean(cell.outline**2))
@@ -96,8 +112,14 @@ def _stress_fibres(
     length = rng.uniform(0.25, 1.15, (count, 1)) * size
     shift = rng.uniform(-0.4, 0.4, (count, 1)) * size
     t = np.linspace(-1, 1, steps)
+    bow = 0.05 * size * rng.normal(0, 1, (count, 1))
+    if bundling:
+        apart = 0.42 * size
+        offset = offset + 0.94 * bundling * (apart * np.rint(offset / apart) - offset)
+        turn = turn + 0.9 * bundling * (cell.axis - turn)
+        bow = bow * (1 - 0.7 * bundling)
     along = shift + length * t
-    across = offset + 0.05 * size * rng.normal(0, 1, (count, 1)) * (1 - t**2)
+    across = offset + bow * (1 - t**2)
     y = along * np.sin(turn) + across * np.cos(turn)
     x = along * np.cos(turn) - across * np.sin(turn)
     light = rng.gamma(2.0, 0.45, (count, 1)) * (1 - t**4) * (1 + 0.25 * np.sin(along * 0.9))

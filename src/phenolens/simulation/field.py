@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 
 from phenolens.simulation.canvas import Canvas, scatter_debris
 from phenolens.simulation.cytoskeleton import draw_cytoskeleton
-from phenolens.simulation.geometry import Cell, area, make_cells, outline_of, patch_around, roundness
+from phenolens.simulation.geometry import (
+    Cell,
+    area,
+    make_cells,
+    outline_of,
+    patch_around,
+    roundness,
+    with_nucleus_in,
+)
+from phenolens.simulation.mechanisms import Effect
 from phenolens.simulation.neurites import Neurites, draw_neurites
 from phenolens.simulation.nucleus import draw_nucleus, nucleoli_of
 from phenolens.simulation.optics import photograph, shading_field
@@ -45,6 +54,8 @@ class SimulatedField:
         Names of the three channels.
     pixel_size
         µm per pixel.
+    states
+        State of each cell of `cells`, in their order.
     """
 
     image: NDArray[Any]
@@ -52,6 +63,7 @@ class SimulatedField:
     cells: "pd.DataFrame"
     channel_names: tuple[str, str, str]
     pixel_size: float
+    states: tuple[CellState, ...]
 
 
 def simulate_field(
@@ -63,6 +75,7 @@ def simulate_field(
     shape: tuple[int, int] = (512, 512),
     n_cells: int | None = None,
     plate: PlateEffect | None = None,
+    effect: Effect | None = None,
 ) -> SimulatedField:
     """Draw a field of cells: the same ones, with the same noise, under every treatment.
 
@@ -83,6 +96,8 @@ def simulate_field(
         style's confluence gives.
     plate
         Plate effect; none by default.
+    effect
+        What acts on the cells instead of a treatment, such as that of a simulated compound.
 
     Raises
     ------
@@ -91,16 +106,24 @@ def simulate_field(
         treatment changes.
     """
     check_treatment(style, treatment, dose)
+    if effect is not None and treatment is not None:
+        raise ValueError("a field is under a treatment or under an effect, not both")
     shape = (int(shape[0]), int(shape[1]))
     sheets = [Canvas(shape) for _ in range(3)]
     nuclei = np.zeros(shape, np.int32)
     rows = []
+    states = []
     for cell in make_cells(style, seed, shape, n_cells):
-        state = treat(treatment, dose, cell.response, cell.survival)
+        if effect is None:
+            state = treat(treatment, dose, cell.response, cell.survival)
+        else:
+            state = effect.state(cell.response, cell.survival)
         truth = _draw_cell(sheets, cell, style, seed, state) if state.survives else {}
+        cell = with_nucleus_in(cell, state)
         size = _label(nuclei, cell, state)
         if size >= VISIBLE:
             rows.append(_row(cell, state, truth, shape, size))
+            states.append(state)
     scatter_debris(sheets, style.debris, seed)
     light = [sheet.render() for sheet in sheets]
     if style.bleed:
@@ -108,12 +131,15 @@ def simulate_field(
     plate = PlateEffect() if plate is None else plate
     shading = shading_field(style, seed, shape)
     image = np.stack([photograph(light[c], c, style, seed, plate, shading) for c in range(3)])
-    return SimulatedField(image, nuclei, _table(rows), style.channel_names, style.pixel_size)
+    return SimulatedField(image, nuclei, _table(rows), style.channel_names, style.pixel_size, tuple(states))
 
 
 def _draw_cell(sheets: list[Canvas], cell: Cell, style: Style, seed: int, state: CellState) -> dict[str, float]:
+    born = cell
+    cell = with_nucleus_in(cell, state)
+    spread = 1.0 if cell is born else area(cell.nucleus) / area(born.nucleus)
     nucleoli = nucleoli_of(cell, style, seed)
-    draw_nucleus(sheets[0], cell, style, seed, nucleoli)
+    draw_nucleus(sheets[0], cell, style, seed, nucleoli, state, spread)
     outline = outline_of(cell, state)
     truth = {"cell_area": area(outline), "roundness": roundness(outline)}
     neurites: Neurites | None = None
@@ -136,7 +162,10 @@ def _label(nuclei: NDArray[Any], cell: Cell, state: CellState) -> int:
         return 0
     inside = patch.inside(cell.nucleus) >= 0.5
     if state.survives:
-        nuclei[patch.rows, patch.columns][inside] = cell.index + 1
+        # Swollen nuclei may touch: a pixel stays with the first.
+        part = nuclei[patch.rows, patch.columns]
+        inside &= part == 0
+        part[inside] = cell.index + 1
     return int(inside.sum())
 
 

@@ -1,6 +1,6 @@
 """Places and outlines of cells; an outline is a radius in each of `ANGLES` directions from the centre."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -216,8 +216,25 @@ def _bounded(
     return bounded
 
 
+def _stretch(axis: float, elongation: float) -> NDArray[Any]:
+    """Radii of an ellipse of the unit circle's area, long along `axis`."""
+    ratio = np.sqrt(1 + elongation)
+    stretched: NDArray[Any] = 1 / np.hypot(np.cos(PHI - axis) / ratio, np.sin(PHI - axis) * ratio)
+    return stretched
+
+
+def with_nucleus_in(cell: Cell, state: CellState) -> Cell:
+    """Cell whose nucleus has the size and shape of a state; the same object where the state leaves it alone."""
+    nucleus = cell.nucleus
+    if state.nuclear_swelling:
+        nucleus = nucleus * (1 + 0.22 * state.nuclear_swelling)
+    if state.elongation:
+        nucleus = nucleus * _stretch(cell.axis, 0.3 * state.elongation)
+    return cell if nucleus is cell.nucleus else replace(cell, nucleus=nucleus)
+
+
 def outline_of(cell: Cell, state: CellState) -> NDArray[Any]:
-    """Outline of a cell in its state: rounded, shrunken or retracted cells keep their nucleus inside."""
+    """Outline of a cell in its state: rounded, shrunken, retracted or stretched cells keep their nucleus inside."""
     outline = cell.outline
     if state.rounding:
         disc = max(0.62 * np.sqrt(area(outline) / np.pi), 1.2 * np.sqrt(area(cell.nucleus) / np.pi))
@@ -227,7 +244,9 @@ def outline_of(cell: Cell, state: CellState) -> NDArray[Any]:
         outline = outline + state.rounding * (rest - outline)
     if state.retraction:
         outline = outline * (1 - 0.04 * state.retraction)
-    if outline is not cell.outline:
+    if state.elongation:
+        outline = np.minimum(outline * _stretch(cell.axis, 1.3 * state.elongation), REACH - 4)
+    if outline is not cell.outline or state.nuclear_swelling:
         outline = np.maximum(outline, 1.12 * cell.nucleus + 1.0)
     return outline
 

@@ -10,6 +10,7 @@ from phenolens.simulation.canvas import Canvas
 from phenolens.simulation.geometry import ANGLES, Cell, Patch, cell_rng, patch_around
 from phenolens.simulation.styles import Style
 from phenolens.simulation.textures import PERIOD, grain
+from phenolens.simulation.treatments import CellState
 
 
 def spots_inside(rng: np.random.Generator, radii: NDArray[Any], count: int, limit: float) -> NDArray[Any]:
@@ -43,8 +44,10 @@ def nucleoli_of(cell: Cell, style: Style, seed: int) -> Nucleoli:
     return Nucleoli(spots_inside(rng, cell.nucleus, count, 0.65), scale * rng.uniform(0.09, 0.2, count))
 
 
-def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: Nucleoli) -> None:
-    """Draw the DNA of a cell."""
+def draw_nucleus(
+    canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: Nucleoli, state: CellState, spread: float
+) -> None:
+    """Draw the DNA of a cell in its state, whose nucleus is `spread` times as large as it was born."""
     rng = cell_rng(seed, cell.index, 2)
     origin = (int(rng.integers(PERIOD)), int(rng.integers(PERIOD)))
     centres = spots_inside(rng, cell.nucleus, int(min(rng.poisson(style.chromocentres), 20)), 0.85)
@@ -68,4 +71,29 @@ def draw_nucleus(canvas: Canvas, cell: Cell, style: Style, seed: int, nucleoli: 
     light *= 1 - 0.55 * nucleoli.shade(patch)
     for (y, x), spot in zip(centres, sizes, strict=True):
         light += 0.9 * patch.blob(float(y), float(x), max(float(spot), 0.7))
+    if state.chromatin_clumping:
+        light = _clumped(light, inside, out, patch, origin, style, state.chromatin_clumping)
+    if spread != 1:
+        # A larger nucleus is also a flatter one: its DNA fills more pixels, each of them with less.
+        light = light * np.float32(spread**-0.8)
     canvas.add(patch, 0.75 * cell.brightness[0] * inside * light)
+
+
+def _clumped(
+    light: NDArray[Any],
+    inside: NDArray[Any],
+    out: NDArray[Any],
+    patch: Patch,
+    origin: tuple[int, int],
+    style: Style,
+    amount: float,
+) -> NDArray[Any]:
+    """Gather the light of the DNA in clumps and at the rim, as much of it as there was."""
+    scale = 0.19 * style.nucleus_radius
+    # Cut from another place than the chromatin's own texture, or clumps would sit where that is bright.
+    elsewhere = ((origin[0] + PERIOD // 2) % PERIOD, (origin[1] + PERIOD // 3) % PERIOD)
+    clumps = grain(scale, elsewhere, patch.top, patch.left, *patch.radius.shape)
+    rim = np.exp(-(((1 - out) / 0.16) ** 2))
+    gathered = light * np.exp(np.float32(0.55 * amount) * clumps) * (1 + np.float32(0.5 * amount) * rim)
+    kept: NDArray[Any] = gathered * (np.sum(inside * light) / max(np.sum(inside * gathered), 1e-6))
+    return kept

@@ -1,7 +1,6 @@
 """A whole simulated screen on disk, with the counterfactual of each of its fields."""
 
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from phenolens.runtime.files import writing_folder
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.simulation.field import SimulatedField, simulate_field
+from phenolens.simulation.field_files import write_image, write_labels
 from phenolens.simulation.plates import PlateEffect, random_plate, well_effect
 from phenolens.simulation.styles import Style, style_for
 from phenolens.simulation.treatments import check_treatment
@@ -206,13 +206,11 @@ def _plan(doses: list[float], wells: int, sites: int, plates: int, seed: int) ->
 def _write_site(
     folder: Path, place: _Site, treatment: str, field: SimulatedField, truth: SimulatedField
 ) -> dict[str, Any]:
-    import tifffile
-
     image, other = f"images/{place.key}.ome.tif", f"truth/{place.key}.ome.tif"
-    _write_image(folder / image, field, place, place.dose)
-    _write_image(folder / other, truth, place, place.truth_dose)
+    for path, shown, dose in ((image, field, place.dose), (other, truth, place.truth_dose)):
+        write_image(folder / path, shown, f"{place.key}, dose {dose:g}", f"{place.seed} {place.key} {dose!r}")
     labels = f"labels/{place.key}.tif"
-    tifffile.imwrite(folder / labels, field.nuclei, compression="zlib")
+    write_labels(folder / labels, field)
     control = place.rank == 0
     return {
         "Metadata_Plate": f"plate{place.plate}",
@@ -229,23 +227,6 @@ def _write_site(
         "Truth": other,
         "Labels": labels,
     }
-
-
-def _write_image(path: Path, field: SimulatedField, place: _Site, dose: float) -> None:
-    import tifffile
-
-    metadata = {
-        "axes": "CYX",
-        "Channel": {"Name": list(field.channel_names)},
-        "PhysicalSizeX": field.pixel_size,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": field.pixel_size,
-        "PhysicalSizeYUnit": "µm",
-        "Description": f"Simulated by napari-phenolens: {place.key}, dose {dose:g}",
-        # The same screen gives the same bytes.
-        "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{place.seed} {place.key} {dose!r}")),
-    }
-    tifffile.imwrite(path, field.image, ome=True, photometric="minisblack", metadata=metadata)
 
 
 def _write_tables(folder: Path, rows: list[dict[str, Any]], known: list[Any], known_truth: list[Any]) -> None:

@@ -35,6 +35,14 @@ class CellState:
         Way of the Golgi's stacks from the ribbon to places all over the cytoplasm.
     retraction
         Slight shrinking of the cell's outline.
+    bundling
+        Gathering of the filaments into a few thick bundles.
+    elongation
+        Stretching of the cell, and less of its nucleus, along its own long axis; areas stay.
+    nuclear_swelling
+        Growth of the nucleus, negative for shrinking (-1 to 1); its DNA spreads over the new area.
+    chromatin_clumping
+        Gathering of the DNA into clumps and at the nucleus's rim; its amount stays.
     """
 
     survives: bool = True
@@ -45,6 +53,10 @@ class CellState:
     puncta_gain: float = 0.0
     golgi_scatter: float = 0.0
     retraction: float = 0.0
+    bundling: float = 0.0
+    elongation: float = 0.0
+    nuclear_swelling: float = 0.0
+    chromatin_clumping: float = 0.0
 
 
 UNTREATED = CellState()
