@@ -33,7 +33,7 @@ _STANDARD_NAMES = {
 _PLACES = frozenset({"z", "t", "id", "index", "row", "col", "column", "frame", "time", "timepoint", "bbox", "centroid"})
 _NUMBER_OF_A_THING = re.compile(
     r"(?:^|_)(?:image|object|table|group|track|cell|nucleus|parent|field|site|plate|well)_?(?:number|id|index)(?:_|$)"
-    r"|(?:^|_)parents?(?:_|$)|(?:^|_)location_|areashape_(?:center|boundingbox)|trackobjects_"
+    r"|(?:image|object)number(?:_|$)|(?:^|_)parents?(?:_|$)|(?:^|_)location_|areashape_(?:center|boundingbox)|trackobjects_"
     r"|^(?:weighted_)?centroid[-_]|^bbox[-_]|^unnamed: \d+$|^level_\d+$"
     r"|(?:^|_)(?:center|centre|pos|position|coord|centroid)_?[xyz]$|^[xyz]_(?:px|um|center|centre|centroid|pos|position)$"
     r"|^(?:image_)?(?:executiontime|moduleerror|group|url|filename|pathname|md5digest|series|frame|height|width|scaling)_"

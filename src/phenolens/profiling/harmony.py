@@ -16,16 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phenolens.profiling.harmony_clusters import (
+    SoftClusters,
+    batch_offsets,
+    expected_offsets,
+    first_centroids,
+    leading_directions,
+    soft_shares,
+    unit_directions,
+)
 from phenolens.profiling.profiles import Profiles
 from phenolens.profiling.search import checked_table
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 
-_BLOCKS = 20  # the clustering is updated a twentieth of the cells at a time, as in the paper
-_CLUSTERINGS = 20  # at most, in each round
-_SETTLED = 1e-4  # relative change of the objective that ends the rounds; a tenth of it ends a clustering
+_SETTLED = 1e-4  # relative change of the objective that ends the rounds
 _ROWS = 1 << 14  # rows corrected at a time
-_NOBODY = 1e-12  # a cluster with less in it is empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +104,9 @@ class HarmonyCorrection:
         off = np.zeros_like(leading)
         shares = np.zeros((len(table), self.offsets.shape[1]))
         for centroids, favour, step in zip(self.centroids, self.favour, self.steps, strict=True):
-            shares = _shares(_directions(leading - off) @ centroids.T, favour[which], self.softness)
-            off = _expected(shares, which, step)
-        return _expected(shares, which, self.offsets)
+            shares = soft_shares(unit_directions(leading - off) @ centroids.T, favour[which], self.softness)
+            off = expected_offsets(shares, which, step)
+        return expected_offsets(shares, which, self.offsets)
 
 
 def fit_harmony(
@@ -159,7 +165,7 @@ def fit_harmony(
     if not 1 <= count <= len(table):
         raise ScreenError(f"{count} clusters were asked for among {len(table)} embeddings: ask for 1 to {len(table)}.")
     mean = table.mean(axis=0)
-    axes = _leading(table - mean, components)
+    axes = leading_directions(table - mean, components)
     leading = (table - mean) @ axes
     shares = np.zeros((len(table), count))
     off = np.zeros_like(leading)
@@ -169,22 +175,22 @@ def fit_harmony(
     objective = np.inf
     for number in range(rounds if len(found) > 1 else 0):
         yield Progress(number, rounds, "Mixing the batches", {"objective": objective} if number else {})
-        directions = _directions(leading - off)
+        directions = unit_directions(leading - off)
         if number == 0:
-            centroids = _first_centroids(directions, count, random)
-        clustering = _Clustering(directions, which, len(found), centroids, diversity, softness)
+            centroids = first_centroids(directions, count, random)
+        clustering = SoftClusters(directions, which, len(found), centroids, diversity, softness)
         before, objective = objective, clustering.settle(random)
         centroids, favour = clustering.centroids, clustering.favour()
         # as `apply` will see each row, by itself
-        shares = _shares(directions @ centroids.T, favour[which], softness)
-        step = _offsets(leading, shares, which, len(found), ridge)
-        off = _expected(shares, which, step)
+        shares = soft_shares(directions @ centroids.T, favour[which], softness)
+        step = batch_offsets(leading, shares, which, len(found), ridge)
+        off = expected_offsets(shares, which, step)
         kept.append((centroids, favour, step))
         if abs(before - objective) <= _SETTLED * abs(objective):
             break
     shapes = ((count, axes.shape[1]), (len(found), count), (len(found), count, axes.shape[1]))
     stacked = [np.array([of_round[part] for of_round in kept]).reshape(-1, *shape) for part, shape in enumerate(shapes)]
-    offsets = _offsets(table - mean, shares, which, len(found), ridge)
+    offsets = batch_offsets(table - mean, shares, which, len(found), ridge)
     yield Progress(rounds, rounds, f"Mixed the batches in {len(kept)} rounds")
     return HarmonyCorrection(found, mean, axes, stacked[0], stacked[1], stacked[2], offsets, softness)
 
@@ -205,134 +211,6 @@ def harmonise(profiles: Profiles, column: str = "Metadata_Batch", **options: Any
     return profiles.with_vectors(
         correction.apply(profiles.vectors, batches), corrections=[*profiles.card.get("corrections", []), entry]
     )
-
-
-class _Clustering:
-    """Soft k-means on directions, with a penalty on clusters in which batches are not mixed as they are in all."""
-
-    def __init__(
-        self,
-        directions: NDArray[np.float64],
-        which: NDArray[np.intp],
-        batches: int,
-        centroids: NDArray[np.float64],
-        diversity: float,
-        softness: float,
-    ) -> None:
-        self._directions = directions
-        self._which = which
-        self._shares_of_batches = np.bincount(which, minlength=batches) / len(which)
-        self._diversity = diversity
-        self._softness = softness
-        self.centroids = centroids
-        none = np.zeros((1, len(centroids)))
-        self._shares = _shares(directions @ centroids.T, none, softness)
-        self._held = _held(self._shares, which, batches)
-
-    def favour(self) -> NDArray[np.float64]:
-        """(b, k) log of (E / O)^theta; one cell more in each keeps it finite."""
-        expected = np.outer(self._shares_of_batches, self._held.sum(axis=0))
-        return np.asarray(self._diversity * (np.log1p(expected) - np.log1p(self._held)))
-
-    def settle(self, random: np.random.Generator) -> float:
-        """Alternate centroids and shares until the objective stays; return it."""
-        objective = np.inf
-        for _ in range(_CLUSTERINGS):
-            self.centroids = _directions(self._shares.T @ self._directions)
-            similarity = self._directions @ self.centroids.T
-            for block in np.array_split(random.permutation(len(similarity)), min(_BLOCKS, len(similarity))):
-                which = self._which[block]
-                self._held -= _held(self._shares[block], which, len(self._held))
-                self._shares[block] = _shares(similarity[block], self.favour()[which], self._softness)
-                self._held += _held(self._shares[block], which, len(self._held))
-            before, objective = objective, self._objective(similarity)
-            if abs(before - objective) <= 0.1 * _SETTLED * abs(objective):
-                break
-        return objective
-
-    def _objective(self, similarity: NDArray[np.float64]) -> float:
-        """Sum of R |z - y|^2 + sigma R log R + sigma theta R log(O / E)."""
-        shares = self._shares
-        distance = 2 * np.sum(shares * (1 - similarity))
-        entropy = np.sum(shares * np.log(np.maximum(shares, 1e-300)))
-        return float(distance + self._softness * (entropy - np.sum(self._held * self.favour())))
-
-
-def _shares(similarity: NDArray[np.float64], favour: NDArray[np.float64], softness: float) -> NDArray[np.float64]:
-    """(n, k) shares of each row in the clusters: R ~ exp(-2 (1 - cos) / sigma) (E / O)^theta, summing to 1."""
-    logs = 2 * (similarity - 1) / softness + favour
-    logs -= logs.max(axis=1, keepdims=True)
-    np.exp(logs, out=logs)
-    logs /= logs.sum(axis=1, keepdims=True)
-    return logs
-
-
-def _held(shares: NDArray[np.float64], which: NDArray[np.intp], batches: int) -> NDArray[np.float64]:
-    """(b, k) how much of each batch the clusters hold."""
-    return np.stack([shares[which == batch].sum(axis=0) for batch in range(batches)])
-
-
-def _offsets(
-    table: NDArray[np.float64], shares: NDArray[np.float64], which: NDArray[np.intp], batches: int, ridge: float
-) -> NDArray[np.float64]:
-    """(b, k, d) coefficients of the batches in each cluster's weighted ridge regression on intercept and batch.
-
-    The intercept is not penalised. Batches exclude one another, so that given the intercept w0 each coefficient is
-    (S - O w0) / (O + lambda), with O the cells and S their sum; put into the intercept's equation that gives w0.
-    """
-    held = _held(shares, which, batches)
-    sums = np.stack([shares[which == batch].T @ table[which == batch] for batch in range(batches)])
-    weight = (held * ridge / (held + ridge)).sum(axis=0)
-    weighted = (sums * (ridge / (held + ridge))[:, :, None]).sum(axis=0)
-    intercept = weighted / np.maximum(weight, _NOBODY)[:, None]
-    return np.asarray((sums - held[:, :, None] * intercept) / (held + ridge)[:, :, None])
-
-
-def _expected(
-    shares: NDArray[np.float64], which: NDArray[np.intp], offsets: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n, d) the offsets of each row's batch, by the row's shares in the clusters."""
-    off = np.empty((len(shares), offsets.shape[2]))
-    for batch in np.unique(which):
-        rows = which == batch
-        off[rows] = shares[rows] @ offsets[batch]
-    return off
-
-
-def _first_centroids(directions: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """(k, p) rows far from one another (k-means++), moved by a few steps of k-means on the cosine."""
-    chosen = [int(random.integers(len(directions)))]
-    nearest = directions @ directions[chosen[0]]
-    for _ in range(count - 1):
-        gap = np.clip(1 - nearest, 0, None)
-        total = gap.sum()
-        weights = gap / total if total > 0 else np.full(len(gap), 1 / len(gap))
-        chosen.append(int(random.choice(len(gap), p=weights)))
-        nearest = np.maximum(nearest, directions @ directions[chosen[-1]])
-    centroids = directions[chosen]
-    for _ in range(10):
-        own = (directions @ centroids.T).argmax(axis=1)
-        sums = np.zeros_like(centroids)
-        np.add.at(sums, own, directions)
-        empty = np.bincount(own, minlength=count) == 0
-        centroids = np.where(empty[:, None], centroids, _directions(sums))
-    return centroids
-
-
-def _leading(centred: NDArray[np.float64], components: int) -> NDArray[np.float64]:
-    """(d, p) directions of most variance; all, unturned, where there are no more than `components`."""
-    dimension = centred.shape[1]
-    if dimension <= components:
-        return np.eye(dimension)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    return np.ascontiguousarray(vectors[:, ::-1][:, :components])
-
-
-def _directions(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of `table` at length 1; zeros stay."""
-    lengths = np.linalg.norm(table, axis=1, keepdims=True)
-    unit: NDArray[np.float64] = np.divide(table, lengths, out=np.zeros_like(table), where=lengths > 0)
-    return unit
 
 
 def _finite(embeddings: ArrayLike) -> NDArray[np.float64]:

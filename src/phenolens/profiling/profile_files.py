@@ -212,7 +212,7 @@ def _read_csv(path: Path) -> DataFrame:
         rest = [name for name in header if not name.startswith(PREFIX)]
         table = pd.read_csv(
             path, sep=separator, encoding="utf-8-sig", index_col=False, keep_default_na=False, low_memory=False,
-            dtype=dict.fromkeys(described, str), na_values=dict.fromkeys(rest, _BLANK), float_precision="round_trip",
+            dtype=dict.fromkeys(described, str), na_values=dict.fromkeys(rest, _BLANK),
         )  # fmt: skip
     except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
         raise ScreenError(f"{path} cannot be read as CSV ({_one_line(error)}); it may be broken.") from error
