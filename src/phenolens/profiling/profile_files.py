@@ -190,13 +190,15 @@ def _read_vectors(file: Any, features: list[str], path: Path) -> NDArray[np.floa
     vectors = np.empty((file.metadata.num_rows, len(features)), np.float32)
     start = 0
     for batch in file.iter_batches(_ROWS, columns=features):
+        columns = np.empty((len(features), batch.num_rows), np.float32)
         for number, name in enumerate(features):
             try:
                 values = batch.column(name).to_numpy(zero_copy_only=False)
                 with np.errstate(over="ignore"):
-                    vectors[start : start + len(values), number] = values
+                    columns[number] = values
             except (TypeError, ValueError) as error:
                 raise ScreenError(f"{path}: column {name!r} does not hold numbers.") from error
+        vectors[start : start + batch.num_rows] = columns.T
         start += batch.num_rows
     return vectors
 
