@@ -18,6 +18,7 @@ from phenolens.widgets.layers import FieldLayers
 from phenolens.widgets.screen_panel import ScreenPanel
 from phenolens.widgets.section import Section
 from phenolens.widgets.session import Session, TranslatedCell
+from phenolens.widgets.sessions import workplace
 from phenolens.widgets.synthetic_layers import SyntheticLayers
 from phenolens.widgets.translate_panel import TranslatePanel
 from phenolens.widgets.translating import Translating
@@ -76,7 +77,15 @@ class PhenolensDock(QWidget):
             section.unfold(False)
         self._mark()
         running, click_tool, cells_panel = self.running, self.click_tool, self.cells_panel
-        self.destroyed.connect(lambda: _release(running, click_tool, cells_panel))
+        here = workplace(napari_viewer)
+
+        def let_go() -> None:
+            _release(running, click_tool, cells_panel)
+            here.leave(session)
+
+        self._let_go = let_go
+        self.destroyed.connect(let_go)
+        here.enter(self)
         self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
 
     def _lay_out(self) -> None:
@@ -146,7 +155,7 @@ class PhenolensDock(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Stop what is going on and leave the viewer's layers as they are."""
-        _release(self.running, self.click_tool, self.cells_panel)
+        self._let_go()
         super().closeEvent(event)
 
 

@@ -221,6 +221,11 @@ class ScreenPanel(QWidget):
         if self.field.count():
             self._show_field((self.field.currentIndex() + step) % self.field.count())
 
+    def show_field(self, key: str) -> None:
+        """Show the field of a key in the background; keys the screen does not have are ignored."""
+        if (index := self.field.findData(key)) >= 0:
+            self._show_field(index)
+
     def _show_chosen(self, index: int) -> None:
         self._show_field(index)
 

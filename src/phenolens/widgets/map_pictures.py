@@ -1,0 +1,81 @@
+"""Fetches the pictures of rows in the background, and keeps those that were fetched."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.map_session import MapSession
+from phenolens.widgets.map_thumbnails import picture, thumbnails
+from phenolens.widgets.sessions import Workplace
+from phenolens.widgets.workers import JobWorker, Running
+
+_MOST = 4000
+
+
+class MapPictures(QObject):
+    """``came`` gives a row and its picture (h, w, 3): at once where it is known, else when it has been read."""
+
+    came = Signal(int, object)
+
+    def __init__(self, parent: QObject, place: Workplace, session: MapSession, running: Running) -> None:
+        super().__init__(parent)
+        self._place, self._session, self._running = place, session, running
+        self._known: dict[int, NDArray[np.uint8]] = {}
+        self._of: tuple[Any, ...] = ()
+        self._worker: JobWorker | None = None
+
+    def waiting(self) -> str:
+        """What stands in the place of pictures: why there are none, or nothing where they are on their way."""
+        main = self._place.session
+        if main is None or main.screen is None:
+            return "open its screen to see it"
+        return "" if self._session.in_screen else "not in the open screen"
+
+    def want(self, rows: list[int]) -> None:
+        """Fetch the pictures of rows, of which earlier wishes no longer matter."""
+        data, main = self._session.data, self._place.session
+        if data is None or main is None or main.screen is None or main.intensity is None or not self._session.in_screen:
+            return
+        size = int(data.atlas.profiles.card.get("crop") or main.window_size())
+        of = (data, main.screen, main.intensity, size)
+        if self._of != of:
+            self._of, self._known = of, {}
+        for row in rows:
+            if row in self._known:
+                self.came.emit(row, self._known[row])
+        if self._worker is not None:
+            self._worker.quit()
+            self._worker = None
+        keys = {field.key for field in main.screen.fields}
+        missing = [
+            (row, data.places.field(row), data.places.centre(row))
+            for row in rows
+            if row not in self._known and data.places.field(row) in keys
+        ]
+        if not missing:
+            return
+        shown = (main.field.key, main.plane) if main.field is not None and main.plane is not None else None
+
+        def arrived(now: Any) -> None:
+            if now.preview is not None and self._of is of:
+                row, pixels = now.preview
+                while len(self._known) >= _MOST:
+                    self._known.pop(next(iter(self._known)))
+                self._known[row] = pixels
+                self.came.emit(row, pixels)
+
+        self._worker = self._running.start(
+            thumbnails(main.screen, main.intensity, missing, size, shown),
+            "Reading pictures of cells",
+            priority=INTERACTIVE,
+            bar=False,
+            progress=arrived,
+        )
+
+    def of_crop(self, crop: NDArray[Any] | None) -> NDArray[np.uint8] | None:
+        """The picture of pixels (C, h, w) in file units, at the same contrast."""
+        main = self._place.session
+        return None if crop is None or main is None or main.intensity is None else picture(crop, main.intensity)
