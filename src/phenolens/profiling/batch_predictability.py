@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phenolens.profiling.identities import Groups
-from phenolens.profiling.matching import bootstrap_interval, distance_blocks, open_pairs
+from phenolens.profiling.matching import CONFIDENCE, bootstrap_interval, distance_blocks, open_pairs
 from phenolens.profiling.search import unit_rows
 
 NEIGHBOURS = 5
@@ -48,9 +48,9 @@ class Predictability:
         """Mean of `hits`."""
         return float(self.hits.mean()) if len(self.hits) else float("nan")
 
-    def interval(self, seed: int = 0) -> NDArray[np.float64]:
+    def interval(self, seed: int = 0, confidence: float = CONFIDENCE) -> NDArray[np.float64]:
         """(2,) bounds of `share` by bootstrap over units."""
-        return bootstrap_interval(self.hits[:, None], self.units, seed)[:, 0]
+        return bootstrap_interval(self.hits[:, None], self.units, seed, confidence=confidence)[:, 0]
 
 
 def predictability(

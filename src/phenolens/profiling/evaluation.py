@@ -159,17 +159,21 @@ def _standardised(profiles: Profiles, known: Identities) -> tuple[NDArray[np.flo
         )  # fmt: skip
     everyone = np.ones(len(profiles), bool)
     plates = ["all"] * len(profiles)
-    reference = "over all plates together, as some plate has too few wells or treatments for a reference of its own"
+    reference = (
+        "over all plates together, as some plate has too few wells or treatments to be its own reference (median and "
+        "median absolute deviation)."
+    )
     if known.plate is not None and _full_plates(known):
         plates = [known.plate.names[code] for code in known.plate.codes]
-        reference = "by all wells of its plate, treated ones too"
+        reference = (
+            "by all wells of its plate, treated ones too (median and median absolute deviation). What all treatments "
+            "of a plate have in common is lost by that."
+        )
     made = PlateScaling.fit(profiles.vectors, plates, everyone).apply(profiles.vectors, plates)
     if not np.isfinite(made).all() or not np.abs(made).max(axis=1).all():
         return profiles.vectors, False, "The profiles are evaluated as they are: scaled, some would have no direction."
-    return made, True, (
-        f"Each feature was centred and scaled {reference} (median and median absolute deviation). What all treatments "
-        "of a plate have in common is lost by that. Figures marked 'as given' are without it."
-    )  # fmt: skip
+    told = f"Each feature was centred and scaled {reference} Figures marked 'as given' are without it."
+    return made, True, told
 
 
 def _full_plates(known: Identities) -> bool:

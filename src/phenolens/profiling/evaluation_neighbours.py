@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,12 @@ from numpy.typing import NDArray
 from phenolens.profiling.batch_predictability import NEIGHBOURS, predictability
 from phenolens.profiling.evaluation_parts import Part, not_measured
 from phenolens.profiling.identities import Groups, Identities
-from phenolens.profiling.matching import MatchRule, match
+from phenolens.profiling.matching import CONFIDENCE, Matching, MatchRule, exchanged_p_value, match
 
 _FEW_UNITS = 10
+_LEVEL = 0.05
+# a row each for plate, batch and source, by treated wells and by controls, may err
+_STRICT = 1 - (1 - CONFIDENCE) / 6
 
 
 def replicates(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identities, seed: int) -> Part:
@@ -62,7 +67,8 @@ def mechanisms(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identit
         rules.append(MatchRule(f"other compound and {name}", known.mechanism, (known.compound, other), treated))
     else:
         lacking["other compound and batch"] = "all treated wells are of one batch or plate, or neither is known"
-    return _matching_part(key, title, vectors, given, rules, lacking, known, seed, "the same mechanism")
+    part = _matching_part(key, title, vectors, given, rules, lacking, known, seed, "the same mechanism")
+    return _against_exchanges(part, known.mechanism, known.compound, seed)
 
 
 def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identities, seed: int) -> Part:
@@ -78,8 +84,10 @@ def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Iden
         ("source", known.source, (known.batch, known.plate)),
     ):
         if labels is None or not _several(labels, labels.known):
-            lacking.append(f"{name}: {'not given' if labels is None else 'there is but one'}")
+            why = f"no column Metadata_{name.capitalize()}" if labels is None else "there is but one"
+            lacking.append(f"the {name} ({why})")
             continue
+        measured = len(rows)
         inner = next((groups for groups in nested if groups is not None and len(groups) > len(labels)), None)
         for who, eligible in (("treated wells, of other compounds", ~known.control), ("controls", known.control)):
             if not eligible.any() or ("treated" in who and known.compound is None):
@@ -95,16 +103,18 @@ def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Iden
                 if len(found.rows) < 2:
                     continue
                 low, high = found.interval(seed)
+                above = found.interval(seed, _STRICT)[0] > found.chance
                 rows.append(
                     {
                         "predicted": name, "from": f"{who}{', ' + form if form else ''}", "wells": len(found.rows),
                         "share": found.share, "low": low, "high": high, "chance": found.chance,
-                        "most frequent": found.largest, "given": bool(form),
+                        "most frequent": found.largest, "given": bool(form), "above chance": bool(above),
                     }
                 )  # fmt: skip
+        if len(rows) == measured:
+            lacking.append(f"the {name} (no well has another compound's, or another control, of its {name} to go by)")
     if not rows:
-        why = "; ".join(lacking) or "no well has another of its own plate or batch to be told by"
-        return not_measured(key, title, why)
+        return not_measured(key, title, ", ".join(lacking))
     told = _told_by(rows, given=False)
     if told:
         verdict = f"Where a well comes from shows: {NEIGHBOURS} neighbours name {told}."
@@ -115,10 +125,9 @@ def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Iden
         verdict += f" In the profiles as given, they name {before}."
     table = DataFrame(rows)
     notes = [f"Not measured for {one}." for one in lacking]
-    return Part(
-        key, title, verdict, not told, {"neighbours": NEIGHBOURS, "rows": rows}, table.drop(columns="given"),
-        notes=tuple(notes),
-    )  # fmt: skip
+    figures = {"neighbours": NEIGHBOURS, "rows": rows}
+    table = table.drop(columns=["given", "above chance"])
+    return Part(key, title, verdict, not told, figures, table, notes=tuple(notes))
 
 
 def _matching_part(
@@ -161,7 +170,7 @@ def _matching_part(
     notes = [f"Not measured for {name}: {why}." for name, why in lacking.items()]
     if not asked:
         return not_measured(key, title, "; ".join(dict.fromkeys(lacking.values())) or "there is no treated well", notes)
-    strictest = next((one for one in asked if "batch" in one.rule), None) or asked[-1]
+    strictest = _strictest(asked)
     units = len(np.unique(strictest.units))
     if units < _FEW_UNITS:
         notes.append(f"{units} compounds are few for an interval: read it as a rough one.")
@@ -180,11 +189,30 @@ def _matching_part(
     return Part(key, title, verdict, good, figures, DataFrame(rows), tuple(asked), tuple(notes))
 
 
+def _against_exchanges(part: Part, mechanism: Groups, compound: Groups, seed: int) -> Part:
+    """The same, good only if it also beats exchanging the mechanisms among the compounds."""
+    if not part.measured:
+        return part
+    strictest = _strictest(part.curves)
+    p_value = exchanged_p_value(strictest, mechanism, compound, seed=seed)
+    figures = {**part.figures, "exchanged_p_value": p_value}
+    told = f" Exchanging the mechanisms among the compounds gives p = {p_value:.2g}"
+    if part.good and p_value > _LEVEL:
+        verdict = f"{part.verdict}{told}, so that it may be chance all the same: too few compounds look alike."
+        return replace(part, verdict=verdict, good=False, figures=figures)
+    return replace(part, verdict=f"{part.verdict}{told}.", figures=figures)
+
+
+def _strictest(found: Sequence[Matching]) -> Matching:
+    """By other batch where that was asked, else the last."""
+    return next((one for one in found if "batch" in one.rule), None) or found[-1]
+
+
 def _told_by(rows: list[dict[str, Any]], given: bool) -> str:
     """What neighbours name more often than by chance, in words; for each the most telling kind of well."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        if row["given"] == given and row["low"] > row["chance"]:
+        if row["given"] == given and row["above chance"]:
             best = found.get(row["predicted"])
             if best is None or row["share"] > best["share"]:
                 found[row["predicted"]] = row

@@ -155,13 +155,21 @@ def compound_groups(metadata: DataFrame) -> tuple[Groups | None, list[str]]:
     alike = [" = ".join(sorted(found.values())) for found in different if len(found) > 1]
     if alike:
         notes.append(f"Names with the same structure count as one compound: {_listed(sorted(alike))}.")
-    title = {one: min(found, key=lambda name: (-found[name], name)) for one, found in called.items()}
+    title = {one: _usual(found) for one, found in called.items()}
     # Two structures may bear one name.
     repeated = Counter(title.values())
     title = {one: f"{name} ({one})" if repeated[name] > 1 else name for one, name in title.items()}
-    order = {one: number for number, one in enumerate(sorted(title, key=lambda one: (title[one], one)))}
+    order = {one: number for number, one in enumerate(sorted(title, key=lambda one: (title[one].casefold(), one)))}
     codes = np.array([order.get(one, -1) for one in identity], np.int32)
     return Groups(codes, tuple(title[one] for one in order)), notes
+
+
+def _usual(found: Counter[str]) -> str:
+    """The most frequent name, whatever its case, as it is mostly written."""
+    folded: Counter[str] = Counter()
+    for name, times in found.items():
+        folded[name.casefold()] += times
+    return min(found, key=lambda name: (-folded[name.casefold()], -found[name], name))
 
 
 def _keys(smiles: NDArray[Any]) -> tuple[list[str], list[str]]:

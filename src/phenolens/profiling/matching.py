@@ -72,6 +72,8 @@ class Matching:
         (q,) number of each query's compound, for the bootstrap.
     without_match
         How many usable rows have no match among their candidates, such as compounds of a single batch.
+    nearest
+        (2, u) rows and the nearest candidate of each (the first of equals), for all usable rows that have one.
     """
 
     rule: str
@@ -82,6 +84,7 @@ class Matching:
     chance: NDArray[np.float64]
     units: NDArray[np.int32]
     without_match: int
+    nearest: NDArray[np.intp]
 
     @property
     def rate(self) -> NDArray[np.float64]:
@@ -134,6 +137,28 @@ def match(vectors: ArrayLike, rules: Sequence[MatchRule], units: Groups, *, top:
     return [_summed(rule, parts, units, top) for rule, parts in zip(rules, asked, strict=True)]
 
 
+def exchanged_p_value(
+    found: Matching, wanted: Groups, units: Groups, *, draws: int = BOOTSTRAPS, seed: int = 0
+) -> float:
+    """Chance of as many nearest candidates that match, if whole units exchange what is wanted of them.
+
+    For mechanisms among compounds: compounds that happen to look alike do so both ways and in all their wells, which an
+    interval takes for agreement of many. The rule must not bar what is wanted. p = (1 + as many) / (1 + draws).
+    """
+    codes, first = np.unique(units.codes, return_index=True)
+    usable = np.unique(units.codes[found.nearest[0]])
+    of_unit = wanted.codes[first[np.searchsorted(codes, usable)]]
+    one, other = (np.searchsorted(usable, units.codes[rows]) for rows in found.nearest)
+    pairs, times = np.unique(np.stack([one, other]), axis=1, return_counts=True)
+    random = np.random.default_rng([seed, len(usable), len(one)])
+    observed = times[of_unit[pairs[0]] == of_unit[pairs[1]]].sum()
+    as_many = 0
+    for _ in range(draws):
+        drawn = random.permutation(of_unit)
+        as_many += times[drawn[pairs[0]] == drawn[pairs[1]]].sum() >= observed
+    return float((1 + as_many) / (1 + draws))
+
+
 def distance_blocks(
     unit: NDArray[np.float64], rows: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
@@ -168,7 +193,12 @@ def chance_of_match(candidates: ArrayLike, matches: ArrayLike, drawn: ArrayLike)
 
 
 def bootstrap_interval(
-    values: NDArray[np.float64], units: NDArray[np.int32], seed: int = 0, *, draws: int = BOOTSTRAPS
+    values: NDArray[np.float64],
+    units: NDArray[np.int32],
+    seed: int = 0,
+    *,
+    draws: int = BOOTSTRAPS,
+    confidence: float = CONFIDENCE,
 ) -> NDArray[np.float64]:
     """Percentile interval (2, k) of the mean of `values` (q, k), drawing whole units with replacement.
 
@@ -183,13 +213,14 @@ def bootstrap_interval(
     random = np.random.default_rng([seed, len(different), len(values)])
     weights = random.multinomial(len(different), np.full(len(different), 1 / len(different)), size=draws)
     means = (weights @ sums) / (weights @ sizes)[:, None]
-    return np.asarray(np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0))
+    return np.asarray(np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
 
 
 def _ranked(
     rule: MatchRule, usable: NDArray[np.bool_], rows: NDArray[np.intp], distance: NDArray[np.float32]
 ) -> NDArray[np.int64]:
-    """(6, b) row, candidates, matches, and where the nearest match lies: how many are closer, as far, as far and match.
+    """(7, b) row, candidates, matches, where the nearest match is (how many are closer, as far, as far and match), and
+    the nearest candidate.
 
     What happens at every k follows from these.
     """
@@ -205,14 +236,15 @@ def _ranked(
             np.count_nonzero(allowed & (distance < nearest), axis=1),
             np.count_nonzero(tied, axis=1),
             np.count_nonzero(tied & matching, axis=1),
+            np.where(allowed, distance, np.float32(np.inf)).argmin(axis=1),
         ]
     ).astype(np.int64)
 
 
 def _summed(rule: MatchRule, parts: list[NDArray[np.int64]], units: Groups, top: int) -> Matching:
-    found = np.concatenate(parts, axis=1) if parts else np.empty((6, 0), np.int64)
+    found = np.concatenate(parts, axis=1) if parts else np.empty((7, 0), np.int64)
     askable = found[2] > 0
-    rows, candidates, matches, closer, tied, tied_matches = found[:, askable]
+    rows, candidates, matches, closer, tied, tied_matches, _ = found[:, askable]
     ks = np.arange(1, top + 1)
     return Matching(
         rule=rule.name,
@@ -223,4 +255,5 @@ def _summed(rule: MatchRule, parts: list[NDArray[np.int64]], units: Groups, top:
         chance=chance_of_match(candidates[:, None], matches[:, None], ks),
         units=units.codes[rows],
         without_match=int((~askable).sum()),
+        nearest=found[np.ix_([0, 6], found[1] > 0)].astype(np.intp),
     )

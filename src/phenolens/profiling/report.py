@@ -68,7 +68,8 @@ figure svg { display: block; width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .86rem; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid #e6eaee; }
 th { border-bottom: 2px solid #aeb8c2; font-weight: 600; vertical-align: bottom; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+td.text { overflow-wrap: anywhere; }
 tr.found td:first-child { font-weight: 600; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
