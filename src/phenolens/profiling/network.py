@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from phenolens.profiling.measurements import Measurements
+
 CROP = 64
 """Side in pixels that crops of single cells are brought to."""
 
@@ -69,11 +71,18 @@ class Trunk(nn.Module):
 class EncoderNetwork(nn.Module):
     """Crops to embeddings, in two halves: `features` looks at each channel, `pool` joins the channels."""
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
         self.trunk = Trunk(settings)
-        self.tokens = nn.Sequential(nn.LayerNorm(self.trunk.length), nn.Linear(self.trunk.length, settings.token))
+        self.measurements = Measurements()
+        self.length = self.trunk.length + self.measurements.length
+        self.register_buffer("centre", torch.zeros(self.length))
+        self.register_buffer("spread", torch.ones(self.length))
+        self.tokens = nn.Linear(self.length, settings.token)
         self.names = nn.Parameter(torch.zeros(settings.channels or 1, settings.token))
         self.names.requires_grad_(settings.channels is not None)
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(settings.token, settings.token), nn.SiLU())
@@ -93,12 +102,19 @@ class EncoderNetwork(nn.Module):
         others = (used.sum(1)[:, None] - used).clamp(min=1)[:, :, None, None]
         context = (shown.sum(1, keepdim=True) - shown) / others
         planes = torch.stack([shown, context * mask], dim=2).flatten(0, 1)
-        found: Tensor = self.trunk(planes)
+        found = torch.cat([self.trunk(planes), self.measurements(planes)], dim=1)
         return found.reshape(n, count, -1)
+
+    def scale_measurements(self, crops: Tensor, used: Tensor) -> None:
+        """Bring what is measured to one scale, as it is in these crops; the trunk's features are on it already."""
+        measured = self.features(crops, used)[used > 0][:, self.trunk.length :]
+        self.centre[self.trunk.length :] = measured.mean(0)
+        self.spread[self.trunk.length :] = measured.std(0) + 1e-6
 
     def pool(self, features: Tensor, used: Tensor | None = None) -> Tensor:
         """Embeddings (n, dimension) of features (n, C, length)."""
-        tokens: Tensor = self.mix(self.tokens(features) + self.names)
+        scaled = ((features - self.centre) / self.spread).clamp(-8, 8)
+        tokens: Tensor = self.mix(self.tokens(scaled) + self.names)
         if used is None:
             mean, largest = tokens.mean(1), tokens.amax(1)
         else:

@@ -68,7 +68,7 @@ def optimise(
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
         noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rate = learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps))
+        rate = float(learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         with half_precision(device):

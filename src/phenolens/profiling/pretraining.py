@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from phenolens.profiling.augmentation import augment
 from phenolens.profiling.encoder import CellEncoder
-from phenolens.profiling.losses import simclr_loss, supervised_contrastive_loss
+from phenolens.profiling.losses import supervised_contrastive_loss
 from phenolens.profiling.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.optimisation import optimise
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.progress import Job
+from phenolens.screens.mechanism_sets import gather_effects
 from phenolens.screens.pretraining_sets import CropSet, gather_sets
 
 
@@ -23,9 +25,11 @@ class EncoderPretrainSettings:
     """How an encoder is pre-trained; the same settings give the same weights on the same machine."""
 
     styles: int = 120
+    effect_styles: int = 72
+    effect_share: float = 0.6
     steps: int = 900
-    domains: int = 8
-    cells: int = 16
+    domains: int = 6
+    cells: int = 32
     temperature: float = 0.1
     learning_rate: float = 1.5e-3
     seed: int = 0
@@ -36,9 +40,10 @@ def pretrain_encoder(
 ) -> Job[Path]:
     """Train an encoder from scratch and write it to `out`; an interrupted run goes on from its checkpoint.
 
-    Two views of every crop, each with its own gain, background, blur and noise, as plates differ. Views of one crop
-    belong together (SimCLR); so do the crops of one condition of one data set, against that data set's other condition
-    and all others (PaCLR, with the simulated treatments for compounds).
+    A step compares cells of a few data sets. Those of one condition of one data set belong together, though each is
+    seen through a gain, background, blur and noise of its own, as plates differ; all others are negatives, those of the
+    same data set's other conditions the hardest (PaCLR, with simulated effects for compounds). A crop of no known
+    condition is seen twice, and belongs to itself alone (SimCLR).
 
     Parameters
     ----------
@@ -56,24 +61,32 @@ def pretrain_encoder(
     device = resolve_device(device)
     checkpoints = writable_folder(Path(out) / "checkpoint")
     sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed)
+    effects = yield from gather_effects(checkpoints / "effects.pt", settings.effect_styles, settings.seed)
     torch.manual_seed(settings.seed)
     network = EncoderNetwork(NetworkSettings())
     projection = nn.Sequential(
         nn.Linear(network.settings.dimension, 192), nn.SiLU(), nn.Linear(192, network.settings.dimension)
     )
     modules = nn.ModuleList([network, projection]).to(device)
-    domains = _by_domain(sets)
+    plain, changed = _by_domain(sets), _by_domain(effects, first=len(sets) + 1)
+
+    def batch_at(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        many = round(settings.domains * settings.effect_share)
+        chosen = [changed[i] for i in rng.choice(len(changed), min(many, len(changed)), replace=False)]
+        few = settings.domains - len(chosen)
+        chosen += [plain[i] for i in rng.choice(len(plain), min(few, len(plain)), replace=False)]
+        return _batch(chosen, settings.cells, rng)
+
+    with torch.no_grad():
+        crops, used, _ = batch_at(np.random.default_rng([settings.seed, 0x5CA1E]))
+        network.scale_measurements(crops.to(device), used.to(device))
 
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        crops, used, labels = _batch(domains, settings, rng)
-        views = [augment(crops, used, noise).to(device) for _ in range(2)]
-        mask = used.to(device)
-        one, other = (projection(network(view, mask)) for view in views)
-        alike = torch.cat([labels, labels]).to(device)
-        together = supervised_contrastive_loss(
-            torch.cat([one, other]), alike, temperature=settings.temperature, base_temperature=None
+        crops, used, labels = batch_at(rng)
+        seen = projection(network(augment(crops, used, noise).to(device), used.to(device)))
+        return supervised_contrastive_loss(
+            seen, labels.to(device), temperature=settings.temperature, base_temperature=None
         )
-        return together + simclr_loss(one, other, temperature=settings.temperature)
 
     yield from optimise(
         modules,
@@ -90,43 +103,42 @@ def pretrain_encoder(
     card = {
         "name": Path(out).name,
         "recipe": asdict(settings),
-        "crops": sum(len(s.crops) for s in sets),
-        "domains": len(domains),
+        "crops": sum(len(s.crops) for s in [*sets, *effects]),
+        "domains": len(plain) + len(changed),
         "attribution": sorted({s.attribution for s in sets} - {""}),
     }
     return CellEncoder(network.cpu(), card).save(Path(out) / "encoder")
 
 
-def _by_domain(sets: list[CropSet]) -> list[list[tuple[int, CropSet]]]:
-    """The sets of each domain, with a number that stands for the condition; 0 where it is not known."""
+def _by_domain(sets: list[CropSet], first: int = 1) -> list[list[tuple[int, CropSet]]]:
+    """The sets of each domain, numbered from `first`; 0 where the condition is not known."""
     grouped: dict[str, list[tuple[int, CropSet]]] = {}
-    for number, one in enumerate(sets, start=1):
+    for number, one in enumerate(sets, start=first):
         grouped.setdefault(one.domain, []).append((number if one.condition else 0, one))
     return list(grouped.values())
 
 
 def _batch(
-    domains: list[list[tuple[int, CropSet]]], settings: EncoderPretrainSettings, rng: np.random.Generator
+    domains: list[list[tuple[int, CropSet]]], cells: int, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Crops (n, room, 64, 64), channels in use (n, room) and labels (n,); crops of no known condition stand alone."""
-    chosen = rng.choice(len(domains), min(settings.domains, len(domains)), replace=False)
-    drawn: list[tuple[int, np.ndarray]] = []
-    for domain in chosen:
-        conditions = domains[domain]
-        for _ in range(settings.cells):
-            label, one = conditions[rng.integers(len(conditions))]
-            crops = one.crops[rng.integers(len(one.crops))]
-            drawn.append((label, crops))
+    """Crops (n, room, 64, 64), channels in use (n, room) and labels (n,)."""
+    drawn: list[tuple[int, NDArray[np.float32]]] = []
+    for conditions in domains:
+        # One choice of channels a domain, sometimes without one of them, so that none is needed.
+        channels = rng.permutation(conditions[0][1].crops.shape[1])
+        if len(channels) > 1 and rng.random() < 0.2:
+            channels = channels[:-1]
+        for place, turn in enumerate(rng.permutation(np.arange(cells) % len(conditions))):
+            label, one = conditions[turn]
+            crop = one.crops[rng.integers(len(one.crops))][channels].astype(np.float32)
+            if label:
+                drawn.append((label, crop))
+            elif place % 2 == 0:
+                drawn += [(-1 - len(drawn), crop)] * 2
     room = max(len(crop) for _, crop in drawn)
     batch = torch.zeros(len(drawn), room, CROP, CROP)
     used = torch.zeros(len(drawn), room)
-    labels = torch.zeros(len(drawn), dtype=torch.long)
-    for row, (label, crop) in enumerate(drawn):
-        channels = rng.permutation(len(crop))
-        # Sometimes with fewer channels, so that none is needed.
-        if len(channels) > 1 and rng.random() < 0.2:
-            channels = channels[:-1]
-        batch[row, : len(channels)] = torch.from_numpy(crop[channels].astype(np.float32))
-        used[row, : len(channels)] = 1
-        labels[row] = label if label else -1 - row
-    return batch, used, labels
+    for row, (_, crop) in enumerate(drawn):
+        batch[row, : len(crop)] = torch.from_numpy(crop)
+        used[row, : len(crop)] = 1
+    return batch, used, torch.tensor([label for label, _ in drawn])

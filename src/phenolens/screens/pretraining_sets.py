@@ -41,17 +41,29 @@ class CropSet:
 
 def gather_sets(cache: Path, images: Path | None, styles: int, seed: int) -> Job[list[CropSet]]:
     """Simulated crops and those of a folder of images; kept in the file `cache`, from which a later call takes them."""
-    import torch
-
     if cache.is_file():
-        stored = torch.load(cache, weights_only=True)
-        return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored]
+        return read_sets(cache)
     sets = yield from simulated_sets(styles, seed)
     if images is not None:
         sets += yield from image_sets(Path(images), seed)
-    with writing(cache) as temporary:
-        torch.save([{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets], temporary)
+    write_sets(cache, sets)
     return sets
+
+
+def read_sets(file: Path) -> list[CropSet]:
+    """Read what `write_sets` wrote."""
+    import torch
+
+    stored = torch.load(file, weights_only=True)
+    return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored]
+
+
+def write_sets(file: Path, sets: list[CropSet]) -> None:
+    """Write sets of crops to one file, whole or not at all."""
+    import torch
+
+    with writing(file) as temporary:
+        torch.save([{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets], temporary)
 
 
 def simulated_sets(styles: int, seed: int, fields: int = 2, crops_per_field: int = 24) -> Job[list[CropSet]]:

@@ -1,0 +1,208 @@
+"""Does MICON help? All objectives and baselines on one simulated compound screen with strong batch effects.
+
+    python benchmarks/micon_simulated.py [--screen FOLDER] [--seeds 5] [--steps 300] [--start default]
+
+Encoders are trained on two batches and judged on the two that they have not seen: is the nearest well of the other
+unseen batch one of the same compound? Each seed divides the batches anew, and both halves are judged. Cells are
+corrected per plate on controls and sphered in the same way for every method; wells are the means of their cells.
+
+Unseen compounds: one compound of every mechanism is left out of training in turn. Its effect is predicted from its
+structure and compared with the mean effects of all compounds known: is the nearest one of the same mechanism?
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import t as student
+
+from phenolens.profiling.baselines import changes, mean_shift, nearest_compound
+from phenolens.profiling.cell_crops import crops_of, fit_intensity
+from phenolens.profiling.classical import classical_features
+from phenolens.profiling.counterfactual import dose_features
+from phenolens.profiling.encoder import CellEncoder, load_encoder
+from phenolens.profiling.identities import Identities
+from phenolens.profiling.matching import MatchRule, match
+from phenolens.profiling.profiles import Profiles, aggregate
+from phenolens.profiling.standardise import PlateScaling, Sphering
+from phenolens.profiling.training import MiconSettings, fit
+from phenolens.profiling.training_cells import TrainingCells, gather_training_cells
+from phenolens.runtime.progress import finish
+from phenolens.screens.cells import find_cells, suggest_crop
+from phenolens.screens.table import read_screen
+from phenolens.simulation.compound_screen import simulate_compound_screen
+
+HALVES = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+METHODS = ("faithful", "improved", "paclr", "clip", "simclr")
+
+
+def corrected(vectors: np.ndarray, data: TrainingCells) -> np.ndarray:
+    """Cells in units of their plate's controls, sphered on the controls of all plates."""
+    control = data.compounds.numbers == 0
+    plates = list(data.metadata["Metadata_Plate"])
+    scaled = PlateScaling.fit(vectors, plates, control).apply(vectors, plates)
+    return Sphering.fit(scaled[control], regularisation=0.1).apply(scaled)
+
+
+def wells(vectors: np.ndarray, data: TrainingCells) -> Profiles:
+    return aggregate(Profiles(data.metadata, vectors, {"level": "cell"}), "well")
+
+
+def replicate_matching(profiles: Profiles) -> dict[str, float]:
+    """Top 1 and top 5 of the same compound in another batch; mechanism of another compound in another batch."""
+    known = Identities.of(profiles.metadata)
+    assert known.compound is not None and known.batch is not None and known.mechanism is not None
+    eligible = ~known.control
+    same = MatchRule("compound", known.compound, (known.batch,), eligible)
+    mechanism = MatchRule("mechanism", known.mechanism, (known.batch, known.compound), eligible)
+    one, other = match(profiles.vectors, [same, mechanism], known.compound, top=5)
+    return {
+        "top1": float(one.rate[0]),
+        "top5": float(one.rate[4]),
+        "chance": float(one.chance_rate[0]),
+        "mechanism": float(other.rate[0]),
+        "mechanism_chance": float(other.chance_rate[0]),
+    }
+
+
+def embedded(network: torch.nn.Module, data: TrainingCells) -> np.ndarray:
+    encoder = CellEncoder(network, {})
+    features = data.looks[0]
+    return np.concatenate([encoder.pool(features[i : i + 1024]) for i in range(0, len(data), 1024)])
+
+
+def interval(values: list[float]) -> list[float]:
+    """95 % interval of the mean over seeds."""
+    spread = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return [round(float(np.mean(values) - spread), 4), round(float(np.mean(values) + spread), 4)]
+
+
+def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, seed: int) -> list[dict[str, bool]]:
+    """Leave one compound of each mechanism out; where does its predicted effect land among the effects of the others?"""
+    table = data.compounds.table
+    named = data.metadata.assign(number=data.compounds.numbers).drop_duplicates("number").set_index("number")
+    mechanism = named["Metadata_Mechanism"].reindex(range(1, len(table) + 1)).to_numpy(object)
+    active = named["Metadata_Active"].reindex(range(1, len(table) + 1)).to_numpy(bool)
+    rng = np.random.default_rng(seed)
+    order = {name: rng.permutation(np.flatnonzero((mechanism == name) & active)) + 1 for name in set(mechanism)}
+    results = []
+    for fold in range(min(map(len, order.values()))):
+        left = np.array([numbers[fold] for numbers in order.values()])
+        training = data.select(~np.isin(data.compounds.numbers, left))
+        settings = MiconSettings(mode=mode, steps=steps, seed=seed)
+        network, parts, _ = finish(fit(start, training, settings))
+        vectors = embedded(network, data)
+        plates = np.unique(data.metadata["Metadata_Plate"], return_inverse=True)[1]
+        known = np.setdiff1d(np.arange(1, len(table) + 1), left)
+        seen = np.isin(data.compounds.numbers, [0, *known])
+        control = data.compounds.numbers == 0
+        moved = changes(vectors[seen], data.compounds.numbers[seen], plates[seen])
+        base = vectors[control].mean(0, keepdims=True)
+        spread = vectors[control].std(0) + 1e-6
+        encoder = CellEncoder(network, {}, counterfactuals=parts)
+        dose = float(data.metadata["Metadata_Concentration"].max())
+        sample = vectors[control][rng.choice(control.sum(), min(500, control.sum()), replace=False)]
+        for number in left:
+            smiles = table["SMILES"].iloc[number - 1]
+            predicted = {
+                "micon": encoder.counterfactual(sample, smiles, dose).mean(0) - sample.mean(0),
+                "mean shift": mean_shift(base, moved)[0] - base[0],
+                "nearest compound": nearest_compound(
+                    base, moved, data.compounds.fingerprints[known], data.compounds.fingerprints[number]
+                )[0]
+                - base[0],
+            }
+            row = {}
+            for name, change in predicted.items():
+                cosine = (moved / spread) @ (change / spread)
+                cosine /= np.linalg.norm(moved / spread, axis=1) * np.linalg.norm(change / spread) + 1e-9
+                row[name] = bool(mechanism[known[int(cosine.argmax())] - 1] == mechanism[number - 1])
+            results.append(row)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--screen", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--start", default="default")
+    parser.add_argument("--methods", nargs="*", default=METHODS)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--no-unseen", action="store_true")
+    arguments = parser.parse_args()
+    folder = arguments.screen
+    if folder is None:
+        folder = Path(tempfile.mkdtemp()) / "screen"
+        finish(simulate_compound_screen(folder, seed=11))
+    screen = read_screen(folder)
+    encoder = load_encoder(arguments.start)
+    cells = finish(find_cells(screen, folder / "labels"))
+    intensity = finish(fit_intensity(screen))
+    crop = suggest_crop(cells, screen)
+    begun = time.perf_counter()
+    data = finish(gather_training_cells(screen, cells, encoder, crop=crop, intensity=intensity))
+    seconds = time.perf_counter() - begun
+    print(
+        json.dumps(
+            {
+                "what": "screen",
+                "cells": len(data),
+                "wells": len(screen),
+                "compounds": len(data.compounds.table),
+                "crop": crop,
+                "seconds_to_look": round(seconds, 1),
+            }
+        ),
+        flush=True,
+    )
+    batches = np.unique(data.metadata["Metadata_Batch"], return_inverse=True)[1]
+    classical = np.concatenate([classical_features(f.crops) for f in crops_of(screen, cells, crop, intensity, 60)])
+
+    def judged(vectors: np.ndarray, half: tuple[int, ...]) -> dict[str, float]:
+        there = np.isin(batches, half)
+        part = data.select(there)
+        return replicate_matching(wells(corrected(vectors[there], part), part))
+
+    found: dict[str, list[dict[str, float]]] = {}
+    for seed in range(arguments.seeds):
+        halves = HALVES[seed % len(HALVES)]
+        for method in ("classical", "not adapted", *arguments.methods):
+            scores = []
+            begun = time.perf_counter()
+            for train, test in (halves, halves[::-1]):
+                if method == "classical":
+                    vectors = classical
+                elif method == "not adapted":
+                    vectors = embedded(encoder.network, data)
+                else:
+                    settings = MiconSettings(mode=method, steps=arguments.steps, seed=seed)
+                    network, _, _ = finish(fit(encoder.network, data.select(np.isin(batches, train)), settings))
+                    vectors = embedded(network, data)
+                scores.append(judged(vectors, test))
+            mean = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+            found.setdefault(method, []).append(mean)
+            print(json.dumps({"seed": seed, "method": method, **mean, "s": time.perf_counter() - begun}), flush=True)
+    for method, scores in found.items():
+        line = {"what": "replicate matching", "method": method}
+        for name in scores[0]:
+            values = [score[name] for score in scores]
+            line[name] = round(float(np.mean(values)), 4)
+            if len(values) > 1 and name in ("top1", "mechanism"):
+                line[f"{name}_interval"] = interval(values)
+        print(json.dumps(line), flush=True)
+    if arguments.no_unseen:
+        return
+    for mode in ("faithful", "improved"):
+        rows = [row for seed in range(arguments.seeds) for row in unseen(data, encoder.network, mode, arguments.steps, seed)]
+        line = {"what": "unseen compounds", "mode": mode, "asked": len(rows)}
+        line |= {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
