@@ -93,7 +93,11 @@ class MapCanvas(QWidget):
 
     def draw_marks(self, marks: Mapping[str, Mark], neighbours: NDArray[np.intp]) -> None:
         """Draw marks, and rings around the points that are `neighbours` (rows)."""
+        before = self.marks.shown
         self.marks.draw(marks, self._positions[neighbours], self._text, self._behind, self._pixel())
+        new = [place for kind, place in self.marks.shown.items() if not np.array_equal(place, before.get(kind, ()))]
+        if new:
+            self._bring_in(np.array(new, np.float64))
         self.canvas.update()
 
     def reset_view(self) -> None:
@@ -104,6 +108,17 @@ class MapCanvas(QWidget):
         span = np.maximum(ends[1] - ends[0], 1e-6 + 1e-6 * np.abs(ends).max())
         low, high = ends[0] - _MARGIN * span, ends[1] + _MARGIN * span
         self.view.camera.rect = (*low, *(high - low))
+
+    def _bring_in(self, places: NDArray[np.float64]) -> None:
+        """Widen the view where `places` (m, 2) lie outside it."""
+        rect = self.view.camera.rect
+        low, high = np.array([rect.left, rect.bottom]), np.array([rect.right, rect.top])
+        outer = np.minimum(low, places.min(0)), np.maximum(high, places.max(0))
+        if (outer[0] < low).any() or (outer[1] > high).any():
+            margin = _MARGIN * (outer[1] - outer[0])
+            low = np.where(outer[0] < low, outer[0] - margin, low)
+            high = np.where(outer[1] > high, outer[1] + margin, high)
+            self.view.camera.rect = (*low, *(high - low))
 
     @property
     def lasso_mode(self) -> bool:

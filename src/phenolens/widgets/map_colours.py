@@ -27,8 +27,8 @@ PALETTE = (
     "#2789ff",
     "#4e14eb",
 )
-CONTROL = "#9a9a9a"
-OTHER = "#6a6a6a"
+CONTROL = "#b9b9b9"
+OTHER = "#6e6e6e"
 _DIMMED = 0.07
 _NAMED = ("Compound", "Treatment", "Perturbation", "Genotype", "Condition")
 _OTHERS = ("Plate", "Batch", "Role")

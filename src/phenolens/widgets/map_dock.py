@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QFileDialog, QFrame, QMainWindow, QScrollArea, QSplitter, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
-from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import map_jobs
+from phenolens.widgets.dock_room import stand_beside
+from phenolens.widgets.encoder_box import EncoderBox
 from phenolens.widgets.map_head import MapHead
 from phenolens.widgets.map_link import MapLink
 from phenolens.widgets.map_pictures import MapPictures
@@ -18,9 +19,10 @@ from phenolens.widgets.map_session import COMPOUND, SYNTHETIC, MapData, MapSessi
 from phenolens.widgets.map_theme import MapTheme
 from phenolens.widgets.map_view import MapView
 from phenolens.widgets.neighbours_panel import NeighboursPanel
+from phenolens.widgets.section import Section
 from phenolens.widgets.sessions import workplace
 from phenolens.widgets.smiles_box import SmilesBox
-from phenolens.widgets.style import SPACE, Note, action
+from phenolens.widgets.style import SPACE, Note
 from phenolens.widgets.workers import JobWorker, Running
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 WIDGET = "Phenolens map"
 _WIDTH = 350
-_WIDE = 1250  # of a window that has room for both docks side by side
 _EMPTY = (
     "No map yet.\n\nOpen the folder of an atlas, or a file of profiles.\n\nOr open a screen and find its cells in the "
     "Phenolens dock; then “Embed this screen” makes a map of them."
@@ -57,8 +58,7 @@ class MapDock(QWidget):
         self.state = Note()
         self.comparison = Note()
         self.neighbours = NeighboursPanel(session)
-        self.encoder = Note()
-        self.load = action("Encoder…", "Open the folder of the encoder that made this map")
+        self.encoder = EncoderBox(session, self.running)
         self.smiles = SmilesBox()
         self.link = MapLink(self, napari_viewer, self.place, session, self.state.say)
         self.predicting = MapPredicting(self, self.place, session, self.running, self.link.row_of_cell)
@@ -78,8 +78,14 @@ class MapDock(QWidget):
         stack = QVBoxLayout(column)
         stack.setContentsMargins(0, 0, SPACE, SPACE)
         stack.setSpacing(SPACE)
-        for widget in (self.state, self.comparison, self.neighbours, self.smiles, self.encoder, self.load):
-            stack.addWidget(widget)
+        predicting = QWidget()
+        below = QVBoxLayout(predicting)
+        below.setContentsMargins(0, 0, 0, SPACE)
+        below.addWidget(self.smiles)
+        below.addWidget(self.encoder)
+        self.compound = Section("⌬", "Predict a compound", predicting)
+        for part in (self.view.selection, self.state, self.comparison, self.compound, self.neighbours):
+            stack.addWidget(part)
         stack.addStretch()
         area = QScrollArea()
         area.setWidget(column)
@@ -108,7 +114,6 @@ class MapDock(QWidget):
         self.head.cancelled.connect(self._cancel)
         self.view.picked.connect(self.link.show_row)
         self.neighbours.chosen.connect(self.link.show_row)
-        self.load.clicked.connect(self._ask_encoder)
         self.smiles.asked.connect(self._predict)
         self.smiles.cleared.connect(lambda: session.remove(COMPOUND))
         self.predicting.placed.connect(self.smiles.show_prediction)
@@ -213,39 +218,21 @@ class MapDock(QWidget):
             why = "Find the cells of the screen in the Phenolens dock first."
         self.head.allow_embedding(why)
 
-    def _ask_encoder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Load an encoder")
-        if path:
-            self.load_encoder(path)
-
-    def load_encoder(self, folder: str | Path) -> None:
-        """Load the encoder that made this map, in the background."""
-        if self.session.data is None:
-            return
-        self.encoder.say("Loading the encoder…")
-        self.running.start(
-            map_jobs.fetch_encoder(Path(folder), self.session.data.atlas),
-            "Loading an encoder",
-            priority=INTERACTIVE,
-            tell=False,
-            done=self.session.set_encoder,
-            failed=lambda error: self.encoder.say(str(error), "error"),
-        )
-
     def _encoder_changed(self) -> None:
-        encoder = self.session.encoder
-        if encoder is None:
-            self.encoder.say("No encoder is loaded, so translated cells and structures cannot be placed on this map.")
-            self.smiles.allow("Load the encoder of this map first.")
-            return
-        self.encoder.say(f"Encoder: {encoder.card.get('name') or 'without a name'}")
         known = self.session.knows_compounds
-        self.smiles.allow(
-            ""
-            if known
-            else "This encoder was trained without compounds and predicts none. Load one that was trained on a screen "
-            "with structures (phenolens micon train)."
-        )
+        self.compound.unfold(known)
+        if self.session.encoder is None:
+            self.smiles.allow("Load the encoder of this map first.")
+            self.compound.mark("no encoder", done=False)
+        elif known:
+            self.smiles.allow("")
+            self.compound.mark("", done=False)
+        else:
+            self.smiles.allow(
+                "This encoder was trained without compounds and predicts none. Load one that was trained on a screen "
+                "with structures (phenolens micon train)."
+            )
+            self.compound.mark("the encoder knows no compounds", done=False)
 
     def _predict(self, smiles: str, dose: float | None) -> None:
         self.smiles.begin()
@@ -264,21 +251,11 @@ class MapDock(QWidget):
         super().showEvent(event)
         if not self._placed:
             self._placed = True
-            QTimer.singleShot(0, self._find_room)
+            QTimer.singleShot(0, self._stand_beside)
 
-    def _find_room(self) -> None:
-        mine = _dock_of(self)
-        other = _dock_of(self.place.main) if self.place.main is not None else None
-        if mine is None or other is None or mine.isFloating() or other.isFloating():
-            return
-        window = mine.parent()
-        if not isinstance(window, QMainWindow) or window.dockWidgetArea(mine) != window.dockWidgetArea(other):
-            return
-        if window.width() >= _WIDE:
-            window.splitDockWidget(other, mine, Qt.Orientation.Horizontal)
-        else:
-            window.tabifyDockWidget(other, mine)
-            mine.raise_()
+    def _stand_beside(self) -> None:
+        if self._open and self.place.main is not None:
+            stand_beside(self, self.place.main)
 
     def _let_go(self) -> None:
         """Let go of the viewer and its main dock; also called when Qt has deleted this dock already."""
@@ -296,13 +273,6 @@ class MapDock(QWidget):
         self._let_go()
         self.view.canvas.close_canvas()
         super().closeEvent(event)
-
-
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    found: Any = widget
-    while found is not None and not isinstance(found, QDockWidget):
-        found = found.parent()
-    return found
 
 
 def open_map(viewer: Viewer) -> MapDock:

@@ -147,7 +147,7 @@ class MapLink(QObject):
                 size=0.6 * size,
                 face_color="transparent",
                 border_color=ACCENT_HOVER,
-                border_width=0.05,
+                border_width=0.02,
                 metadata=facts,
                 **like(layer),
             )

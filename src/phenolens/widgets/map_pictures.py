@@ -24,7 +24,8 @@ class MapPictures(QObject):
         super().__init__(parent)
         self._place, self._session, self._running = place, session, running
         self._known: dict[int, NDArray[np.uint8]] = {}
-        self._of: tuple[Any, ...] = ()
+        self._made_of: tuple[Any, Any, Any] = (None, None, None)
+        self._size = 0
         self._worker: JobWorker | None = None
 
     def waiting(self) -> str:
@@ -40,12 +41,13 @@ class MapPictures(QObject):
         if data is None or main is None or main.screen is None or main.intensity is None or not self._session.in_screen:
             return
         size = int(data.atlas.profiles.card.get("crop") or main.window_size())
-        of = (data, main.screen, main.intensity, size)
-        if self._of != of:
-            self._of, self._known = of, {}
+        made_of = (data, main.screen, main.intensity)
+        if size != self._size or any(old is not new for old, new in zip(self._made_of, made_of, strict=True)):
+            self._made_of, self._size, self._known = made_of, size, {}
+        known = self._known
         for row in rows:
-            if row in self._known:
-                self.came.emit(row, self._known[row])
+            if row in known:
+                self.came.emit(row, known[row])
         if self._worker is not None:
             self._worker.quit()
             self._worker = None
@@ -53,18 +55,18 @@ class MapPictures(QObject):
         missing = [
             (row, data.places.field(row), data.places.centre(row))
             for row in rows
-            if row not in self._known and data.places.field(row) in keys
+            if row not in known and data.places.field(row) in keys
         ]
         if not missing:
             return
         shown = (main.field.key, main.plane) if main.field is not None and main.plane is not None else None
 
         def arrived(now: Any) -> None:
-            if now.preview is not None and self._of is of:
+            if now.preview is not None and self._known is known:
                 row, pixels = now.preview
-                while len(self._known) >= _MOST:
-                    self._known.pop(next(iter(self._known)))
-                self._known[row] = pixels
+                while len(known) >= _MOST:
+                    known.pop(next(iter(known)))
+                known[row] = pixels
                 self.came.emit(row, pixels)
 
         self._worker = self._running.start(

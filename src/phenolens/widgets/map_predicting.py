@@ -85,7 +85,7 @@ class MapPredicting(QObject):
 
         def done(prediction: map_jobs.Prediction) -> None:
             about = smiles if dose is None else f"{smiles} at {dose:g}"
-            session.place(COMPOUND, f"predicted: {about}", prediction.vector)
+            session.place(COMPOUND, f"predicted: {about}", prediction.vector, smiles=smiles)
             self.placed.emit(prediction)
 
         def failed(error: BaseException) -> None:
@@ -191,7 +191,7 @@ class MapPredicting(QObject):
 
         def done(prediction: map_jobs.Prediction) -> None:
             if self._cell is cell:
-                self._session.place(DIRECT, f"predicted: {target.name}", prediction.vector)
+                self._session.place(DIRECT, f"predicted: {target.name}", prediction.vector, smiles=target.smiles)
 
         self._start(self._prediction(target.smiles, target.dose, np.array([row])), "Predicting the compound", done)
 

@@ -87,6 +87,8 @@ class Mark:
         The row it is, where it is one.
     crop
         (C, h, w) its pixels in file units, where it has any of its own.
+    smiles
+        The compound that was predicted.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class Mark:
     neighbours: DataFrame
     row: int | None = None
     crop: NDArray[Any] | None = None
+    smiles: str = ""
 
     @property
     def synthetic(self) -> bool:
@@ -209,7 +212,9 @@ class MapSession:
         )
         self.marks_changed.emit()
 
-    def place(self, kind: str, title: str, vector: NDArray[np.float32], crop: NDArray[Any] | None = None) -> None:
+    def place(
+        self, kind: str, title: str, vector: NDArray[np.float32], crop: NDArray[Any] | None = None, smiles: str = ""
+    ) -> None:
         """Mark something that is no row, by its corrected embedding (d,)."""
         if self.data is None:
             return
@@ -218,7 +223,7 @@ class MapSession:
         if kind != COMPOUND and (cell := self.marks.get(CELL)) is not None:
             row = cell.row
         found = self._nearest(vector, self._left_out(row) if row is not None else None)
-        self.marks[kind] = Mark(kind, title, vector, position, found, None, crop)
+        self.marks[kind] = Mark(kind, title, vector, position, found, None, crop, smiles)
         self.marks_changed.emit()
 
     def remove(self, *kinds: str) -> None:

@@ -15,6 +15,12 @@ class MapTheme:
     canvas: str = "#000000"
     background: str = "#23242b"
 
+    @property
+    def quiet(self) -> str:
+        """For what matters less than `text`: two thirds of the way to it from the background."""
+        parts = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (self.text, self.background)]
+        return "#" + "".join(f"{round((2 * text + behind) / 3):02x}" for text, behind in zip(*parts, strict=True))
+
     @classmethod
     def of(cls, viewer: Viewer) -> "MapTheme":
         """The theme that a viewer has now."""

@@ -16,7 +16,10 @@ from phenolens.widgets.style import SPACE, Note
 
 
 class MapView(QWidget):
-    """Canvas, legend and what is selected. ``picked`` gives a clicked point."""
+    """Canvas, its key and its legend. ``picked`` gives a clicked point.
+
+    ``selection`` says what is selected; it is for the dock to place where it does not push the map about.
+    """
 
     picked = Signal(int)
 
@@ -36,8 +39,8 @@ class MapView(QWidget):
         whole.setSpacing(SPACE // 2)
         whole.addWidget(self.tools)
         whole.addWidget(self.canvas, 1)
-        for widget in (self.key, self.legend, self.selection):
-            whole.addWidget(widget)
+        whole.addWidget(self.key)
+        whole.addWidget(self.legend)
         self.tools.colour.connect(session.colour_by)
         self.tools.reset.connect(self.canvas.reset_view)
         self.tools.lasso.connect(self._lasso)
@@ -57,9 +60,7 @@ class MapView(QWidget):
 
     def _lasso(self, on: bool) -> None:
         self.canvas.lasso_mode = on
-        if on:
-            self.selection.say("Draw around points on the map.")
-        else:
+        if not on:
             self._session.select(None)
 
     def _show_points(self) -> None:
@@ -83,7 +84,7 @@ class MapView(QWidget):
         """Say what is selected, the largest groups first."""
         grouping = self._session.grouping
         if shown is None or grouping is None:
-            self.selection.say("Draw around points on the map." if self.canvas.lasso_mode else "")
+            self.selection.say("")
             return
         counts = np.bincount(grouping.codes[shown], minlength=len(grouping.names))
         most = [code for code in np.argsort(-counts, kind="stable")[:3] if counts[code]]
@@ -102,5 +103,5 @@ class MapView(QWidget):
             for kind in LOOKS
             if kind in marks
         ]
-        self.key.setText(" &nbsp; ".join(words))
-        self.key.setVisible(bool(words))
+        hint = f'<span style="color:{self._theme.quiet}">Click a point, or a cell in the image.</span>'
+        self.key.setText(" &nbsp; ".join(words) or hint)

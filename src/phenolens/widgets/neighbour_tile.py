@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.widgets.map_theme import MapTheme
-from phenolens.widgets.style import ACCENT, AMBER, MUTED
+from phenolens.widgets.style import ACCENT, AMBER
 
 PICTURE = 68
 _PAD = 4
@@ -84,7 +84,7 @@ class NeighbourTile(QWidget):
             self._draw_structure(painter, QRectF(left, _PAD, max(self.width() - left - _PAD, 0), PICTURE))
         height, metrics = self.fontMetrics().height(), self.fontMetrics()
         for number, line in enumerate(self.content.lines[:_LINES]):
-            painter.setPen(QColor(self.theme.text if number == 0 else MUTED))
+            painter.setPen(QColor(self.theme.text if number == 0 else self.theme.quiet))
             if self.content.synthetic and number == 0:
                 painter.setPen(QColor(AMBER))
             room = QRectF(_PAD, PICTURE + 2 * _PAD + number * height, self.width() - 2 * _PAD, height)
@@ -99,7 +99,7 @@ class NeighbourTile(QWidget):
             painter.drawImage(box, self._image)
         else:
             painter.fillRect(box, QColor(128, 128, 128, 45))
-            painter.setPen(QColor(MUTED))
+            painter.setPen(QColor(self.theme.quiet))
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._waiting)
         if self.content.synthetic:
             painter.setPen(QPen(QColor(AMBER), 2))

@@ -54,7 +54,9 @@ class NeighbourColumn(QWidget):
         self.head.setText(_HEADS[mark.kind].format(level=level))
         self.head.setStyleSheet(f"color: {colour}; font-weight: bold; background: transparent; padding-left: 4px;")
         self.own.setVisible(mark.kind != SELECTION)
-        self.own.show_content(own, theme, "" if mark.crop is None and mark.synthetic else waiting)
+        self.own.show_content(
+            own, theme, waiting if mark.crop is not None or not mark.synthetic else "no image: a prediction"
+        )
         while len(self.tiles) < len(rows):
             tile = NeighbourTile()
             tile.chosen.connect(self.chosen)
@@ -103,6 +105,7 @@ class NeighboursPanel(QWidget):
         self.others.toggled.connect(self._ask)
         choices = QHBoxLayout()
         choices.setSpacing(SPACE)
+        choices.addWidget(QLabel("Nearest"))
         choices.addWidget(self.count)
         choices.addWidget(self.others)
         choices.addStretch()
@@ -158,7 +161,7 @@ class NeighboursPanel(QWidget):
             return
         mark, data = marks[kind], self._session.data
         assert data is not None
-        own = TileContent(None, (mark.title,), synthetic=mark.synthetic, tip=mark.title)
+        own = TileContent(None, (mark.title,), mark.smiles, mark.synthetic, mark.title)
         if mark.row is not None:
             own = _contents(data.atlas.profiles.metadata.iloc[[mark.row]].assign(row=mark.row, distance=np.nan))[0]
         column.show_mark(mark, own, _contents(mark.neighbours), self.theme, self.waiting)

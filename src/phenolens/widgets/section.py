@@ -33,7 +33,7 @@ class Section(QFrame):
         The widget that folds away.
     """
 
-    def __init__(self, number: int, title: str, panel: QWidget) -> None:
+    def __init__(self, number: int | str, title: str, panel: QWidget) -> None:
         super().__init__()
         self.setObjectName("section")
         self.panel = panel

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QByteArray, Signal
 from qtpy.QtSvgWidgets import QSvgWidget
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from phenolens.widgets.map_theme import MapTheme
 from phenolens.widgets.neighbour_tile import structure
@@ -61,7 +61,6 @@ class SmilesBox(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)
-        whole.addWidget(QLabel("Predict a compound"))
         whole.addLayout(form)
         whole.addLayout(buttons)
         whole.addWidget(self.state)

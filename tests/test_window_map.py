@@ -1,0 +1,272 @@
+"""The map in a real window: points, colours, lasso, neighbours, translated cells and structures, with a mouse."""
+
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from phenolens.profiling.profile_files import write_profiles
+from phenolens.screens.crops import cut, window_at
+from phenolens.translation.translator import CellTranslation
+from phenolens.widgets.dock import PhenolensDock
+from phenolens.widgets.map_dock import MapDock
+from phenolens.widgets.map_session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
+from phenolens.widgets.session import TranslatedCell
+from phenolens.widgets.sessions import workplace
+from plain_encoder import ASPIRIN, CAFFEINE, PlainEncoder, made_up_atlas
+
+pytest_plugins = ["real_window", "map_window"]
+
+
+@pytest.fixture
+def with_screen(map_window, small_screen, small_atlas):
+    """The small screen, its cells and its atlas, open in both docks."""
+    map_window.window.open(small_screen)
+    map_window.window.find_cells()
+    map_window.open(small_atlas)
+    return map_window
+
+
+def rows_of_field(w, other=False):
+    key = w.window.session.field.key
+    fields = w.session.data.atlas.profiles.metadata["Metadata_Field"]
+    return np.flatnonzero(fields != key if other else fields == key)
+
+
+def translate(w, row, change, strength=1.0):
+    """Give the main dock a translated cell, as a finished translation does."""
+    main = w.window.session
+    y, x = w.session.data.places.centre(row)
+    cell = TranslatedCell(main.field.key, y, x, "cell", ("Metadata_Role=negative control", "Metadata_Role=treated"))
+    main.add_cell(cell)
+    box = window_at(y, x, 32)
+    difference = np.full((1, len(main.plane), 32, 32), change, np.float32)
+    main.update_cell(cell, CellTranslation(box, (strength,), difference, 20, cell.conditions, cut(main.plane, box)))
+    return cell
+
+
+def test_a_point_leads_to_its_cell_and_a_cell_to_its_point(with_screen):
+    w = with_screen
+    assert w.session.in_screen
+    assert w.dock.head.about.text() == "small · 32 cells · PCA"
+    shown = w.window.session.field.key
+    row = int(rows_of_field(w, other=True)[0])
+    w.click_point(row)
+    assert w.session.marks[CELL].row == row
+    w.wait(lambda: w.window.session.field.key != shown)
+    assert w.window.session.field.key == w.session.data.places.field(row)
+    layer = w.window.dock.field_layers.channels[0]
+    centre = layer.data_to_world(w.session.data.places.centre(row))
+    w.wait(lambda: np.allclose(w.viewer.scene.camera.center[-2:], centre))
+    assert w.window.dock.screen_panel.field.currentData() == w.window.session.field.key
+
+    tiles = [tile for tile in w.dock.neighbours.left.tiles if not tile.isHidden()]
+    assert [tile.content.row for tile in tiles] == w.session.marks[CELL].neighbours["row"].tolist()
+    w.wait(lambda: all(tile.picture is not None for tile in (w.dock.neighbours.left.own, *tiles)))
+    field = w.window.session.screen[w.session.data.places.field(tiles[0].content.row)]
+    crop = cut(field.image().plane(), window_at(*w.session.data.places.centre(tiles[0].content.row), 48))
+    assert np.array_equal(tiles[0].picture, w.dock.pictures.of_crop(crop)), "the screen's one contrast"
+    assert all("distance" in tile.content.lines[1] and tile.content.smiles for tile in tiles)
+
+    w.idle()
+    other = int(rows_of_field(w)[1])
+    w.window.click_pixel(*w.session.data.places.centre(other))
+    w.wait(lambda: w.session.marks[CELL].row == other, 5000)
+    w.idle()
+    wanted = tiles[2].content.row
+    w.dock.parts.widget(1).ensureWidgetVisible(tiles[2])
+    w.qtbot.mouseClick(tiles[2], Qt.MouseButton.LeftButton)
+    w.wait(lambda: w.session.marks[CELL].row == wanted)
+    w.wait(lambda: w.window.session.field.key == w.session.data.places.field(wanted))
+    w.idle()
+    assert w.window.messages == []
+
+
+def test_neighbours_are_listed_within_150_ms(map_window, tmp_path):
+    w = map_window
+    w.open(made_up_atlas(50_000, dimension=24).save(tmp_path / "large"))
+    taken = []
+    for row in range(8):
+        start = time.perf_counter()
+        w.session.focus(row)
+        taken.append(time.perf_counter() - start)
+        assert w.dock.neighbours.left.tiles[0].content.row == w.session.marks[CELL].neighbours["row"][0]
+        w.qtbot.wait(20)
+    assert min(taken) < 0.15
+    assert not w.session.in_screen
+    w.click_point(3)
+    assert "open its screen" in w.dock.state.text()
+
+
+def test_the_legend_dims_and_the_lasso_selects(map_window, tmp_path):
+    w = map_window
+    w.open(made_up_atlas(400).save(tmp_path / "made up"))
+    legend = w.dock.view.legend
+    colours = w.dock.view.tools.colours
+    assert [colours.itemText(i) for i in range(colours.count())] == ["Compound", "Plate", "Role"]
+    assert legend.count() == 5
+    place = legend.visualItemRect(legend.item(1)).center()
+    w.qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    codes = w.session.grouping.codes
+    assert w.session.entries == {1}
+    drawn = w.canvas._points._data
+    assert int((drawn["a_bg_color"][:, 3] > 0.5).sum()) == (codes == 1).sum()
+    assert f"{(codes == 1).sum():,} of 400 selected" in w.dock.view.selection.text()
+    w.qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert w.session.selected is None
+    colours.setCurrentIndex(1)
+    colours.activated.emit(1)
+    assert {legend.item(i).text().split()[0] for i in range(legend.count())} == {"P1", "P2"}
+
+    w.window.press(w.dock.view.tools.lasso_button)
+    camera = str(w.canvas.view.camera.rect)
+    w.qtbot.wait(50)
+    middle, height = w.native.width() / 2, w.native.height()
+    across = np.array([w.canvas.screen_position(row)[0] for row in range(400)])
+    w.draw([(1, 1), (middle, 1), (middle, height - 1), (1, height - 1)])
+    sure = np.abs(across - middle) > 2
+    assert np.array_equal(w.session.lassoed[sure], across[sure] < middle)
+    assert str(w.canvas.view.camera.rect) == camera, "drawing does not pan"
+    assert set(w.session.marks[SELECTION].neighbours["row"]) <= set(np.flatnonzero(w.session.lassoed))
+    assert w.dock.neighbours.left.kind == SELECTION
+    w.window.press(w.dock.view.tools.lasso_button)
+    assert w.session.selected is None
+
+
+def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen):
+    w = with_screen
+    row = int(rows_of_field(w)[0])
+    cell = translate(w, row, 2000)
+    assert w.session.marks[CELL].row == row
+    w.wait(lambda: TRANSLATED in w.session.marks and DIRECT in w.session.marks)
+    start, first = w.canvas.marks.shown[CELL], w.canvas.marks.shown[TRANSLATED]
+    assert np.array_equal(start, w.session.data.atlas.coordinates[row])
+    assert any(np.array_equal(line[1], first) and np.array_equal(line[0], start) for line in w.canvas.marks.arrows)
+    right = w.dock.neighbours.right
+    assert right.isVisible()
+    assert right.kind == TRANSLATED
+    assert right.own.content.synthetic
+    assert "synthetic" in right.own.content.lines[0]
+    assert right.own.picture is not None
+    assert not any(tile.content.synthetic for tile in right.tiles)
+    assert "direct prediction" in w.dock.comparison.text()
+    assert "cells of translocation are usually" in w.dock.comparison.text()
+
+    w.window.session.set_strength(0.0)
+    w.wait(lambda: not np.array_equal(w.canvas.marks.shown[TRANSLATED], first))
+    w.wait(lambda: np.allclose(w.session.marks[TRANSLATED].vector, w.session.marks[CELL].vector, atol=1e-3))
+    w.idle()
+    w.window.session.remove_cell(cell)
+    assert set(w.session.marks) == {CELL}
+    assert not w.dock.comparison.isVisible()
+
+
+def test_a_structure_is_placed_and_a_wrong_one_changes_nothing(map_window, tmp_path):
+    w = map_window
+    w.open(made_up_atlas(300).save(tmp_path / "made up"))
+    box = w.dock.smiles
+    w.type_smiles(ASPIRIN, "2,5")
+    w.wait(lambda: COMPOUND in w.session.marks)
+    assert "Near" in box.trust.text()
+    assert "aspirin" in box.trust.text()
+    assert w.dock.neighbours.right.kind == COMPOUND
+    placed = w.session.marks[COMPOUND]
+    assert placed.title.endswith("at 2.5")
+    w.type_smiles("CC(C", "2.5")
+    w.wait(lambda: box.state.text() not in ("", "Predicting…"))
+    assert "cannot be read as SMILES" in box.state.text()
+    assert (box.smiles.text(), w.session.marks[COMPOUND]) == ("CC(C", placed)
+    w.type_smiles(CAFFEINE, "much")
+    assert "no number" in box.state.text()
+    w.type_smiles("CCO")
+    w.wait(lambda: w.session.marks[COMPOUND] is not placed)
+    assert "Far" in box.trust.text()
+    assert box.state.text() == ""
+    w.window.press(box.clear)
+    assert COMPOUND not in w.session.marks
+    assert w.window.messages == []
+
+
+def test_the_box_says_why_it_is_of_no_use(map_window, tmp_path, encoders):
+    w = map_window
+    encoders["plain"] = PlainEncoder()
+    w.open(made_up_atlas(50).save(tmp_path / "made up"))
+    assert not w.dock.smiles.place.isEnabled()
+    assert "without compounds" in w.dock.smiles.state.text()
+    encoders["other"] = PlainEncoder()
+    encoders["other"].dimension = 3
+    w.dock.encoder.load(tmp_path / "other")
+    w.wait(lambda: "3 numbers" in w.dock.encoder.about.text())
+    assert w.session.encoder is encoders["plain"]
+
+
+def test_a_screen_is_embedded_from_the_main_dock(map_window, small_screen):
+    w = map_window
+    assert w.dock.empty.isVisible()
+    assert not w.dock.head.embed_button.isEnabled()
+    w.window.open(small_screen)
+    assert "Find the cells" in w.dock.head.embed_button.toolTip()
+    w.window.find_cells()
+    w.window.press(w.dock.head.embed_button)
+    w.wait(lambda: w.session.data is not None and not w.dock.running.busy)
+    assert len(w.session.data.atlas) == len(w.window.session.cells)
+    assert w.session.in_screen
+    assert "without compounds" in w.dock.smiles.state.text()
+
+
+def test_profiles_become_a_map_and_what_is_none_changes_nothing(map_window, tmp_path):
+    w = map_window
+    write_profiles(made_up_atlas(80).profiles, tmp_path / "cells.parquet")
+    w.open(tmp_path / "cells.parquet")
+    data = w.session.data
+    assert w.dock.head.about.text() == "cells · 80 cells · PCA"
+    w.dock.open_path(tmp_path)
+    w.wait(lambda: "is not an atlas" in w.dock.head.about.text())
+    assert w.session.data is data
+    assert w.dock.head.open_button.isEnabled()
+
+
+def test_docks_find_each_other_and_part(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    before = list(viewer.mouse_drag_callbacks)
+    map_dock = MapDock(viewer)
+    viewer.window.add_dock_widget(map_dock, name="map")
+    place = workplace(viewer)
+    assert place.main is None
+    main = PhenolensDock(viewer)
+    qtbot.addWidget(main)
+    assert place.session is main.session
+    assert len(main.session.cells_changed) > 0
+    newer = PhenolensDock(viewer)
+    qtbot.addWidget(newer)
+    main.close()
+    assert place.session is newer.session
+    newer.close()
+    assert place.main is None
+    assert "Open a screen" in map_dock.head.embed_button.toolTip()
+    map_dock.close()
+    assert viewer.mouse_drag_callbacks == before
+
+
+def test_both_themes_and_a_narrow_dock_show_the_map(map_window, tmp_path):
+    from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
+
+    w = map_window
+    w.open(made_up_atlas(50).save(tmp_path / "made up"))
+    w.click_point(4)
+    for theme, behind in (("dark", 0), ("light", 255)):
+        w.viewer.theme = theme
+        w.qtbot.wait(200)
+        picture = w.canvas.canvas.render()[..., :3].astype(int)
+        assert np.median(picture) == behind
+        assert picture.std() > 5
+    for widget in w.dock.findChildren((QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit)):
+        inner = isinstance(widget.parent(), (QAbstractSpinBox, QComboBox))
+        assert inner or widget.toolTip(), f"{widget} has no tooltip"
+        if widget.isVisible() and not inner:
+            left = widget.mapTo(w.dock, widget.rect().topLeft()).x()
+            assert left >= 0
+            assert left + widget.width() <= w.dock.width(), f"{widget.toolTip()} is cut off"
+            assert widget.width() >= min(widget.minimumSizeHint().width(), 60)
+    assert w.dock.width() < 420
