@@ -162,7 +162,7 @@ def test_every_exchange_has_its_share() -> None:
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     found = permuted_precision(vectors, [(np.array([0, 1]), np.array([2, 3]))], permutations=6000, seed=0)
     assert found.observed == 1
-    assert found.p_value == pytest.approx(1 / 6, abs=0.02)
+    assert found.p_value == pytest.approx(1 / 6, abs=0.05)
     assert found.least == pytest.approx(1 / 6)
 
 

@@ -4,7 +4,8 @@ Profiles of a compound look for one another, so their average precisions move to
 similarities at hand. Random ranks, each profile's for itself, find too much, and ranks drawn together too little. Here
 the name is given to other profiles instead, and their mean average precision is computed from the real similarities: if
 the name means nothing, the true bearers are as good as any others, and the p-value is uniform. Exchanges are drawn at
-random, so p = (1 + as good) / (1 + drawn) (Phipson and Smyth 2010).
+random, so p = (1 + as good) / (1 + drawn) (Phipson and Smyth 2010); drawing ends where a hundred have done as well, and
+then p = 100 / drawn (Besag and Clifford 1991).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from phenolens.profiling.search import unit_rows
 
 MOST_BEARERS = 48
 MOST_OTHERS = 64
-_BLOCK = 1 << 21  # numbers held at a time
+ENOUGH = 100
+_BLOCK = 1 << 18  # numbers held at a time, 2 MiB
+# A key holds a distance's bits, whether the two share a stratum, and how many are closer; it sorts by distance.
+_OWN, _COUNT = 13, (1 << 13) - 1
 # sums of the same numbers in another order
 _ROUNDING = 1e-12
 
@@ -36,7 +40,7 @@ class Permuted:
     expected
         Its mean over the exchanges: what a meaningless name gives.
     p_value
-        (1 + #{exchanged >= observed}) / (1 + permutations).
+        (1 + #{exchanged >= observed}) / (1 + permutations), or `ENOUGH` / drawn where drawing ended at so many.
     bearers
         How many bearers were judged; at most `MOST_BEARERS` of them.
     least
@@ -72,7 +76,7 @@ def permuted_precision(
         bearer's positives are the other bearers in all strata and its negatives the others in its own stratum. The name
         is exchanged within strata. Strata without others are left out.
     permutations
-        Exchanges drawn.
+        Exchanges drawn at most.
     seed
         Of the draws.
     most_others
@@ -92,27 +96,32 @@ def permuted_precision(
     pool = np.concatenate([np.concatenate(pair) for pair in used])
     stratum = np.repeat(np.arange(len(used)), [len(bearers) + len(others) for bearers, others in used])
     unit = unit_rows(np.asarray(vectors)[pool])
-    distance = np.float32(1) - (unit @ unit.T).astype(np.float32)
-    closer = _closer(distance, stratum)
+    keys = _keys(np.float32(1) - (unit @ unit.T).astype(np.float32), stratum)
     starts = np.searchsorted(stratum, np.arange(len(used)))
     true = np.concatenate([start + np.arange(len(bearers)) for start, (bearers, _) in zip(starts, used, strict=True)])
-    observed = float(_means(distance, closer, stratum, true[None])[0])
-    size = max(1, _BLOCK // max(many**2, max(len(bearers) + len(others) for bearers, others in used)))
-    chance = []
-    for start in range(0, permutations, size):
-        count = min(size, permutations - start)
+    observed = float(_means(keys, true[None])[0])
+    size = max(ENOUGH, _BLOCK // max(many**2, max(len(bearers) + len(others) for bearers, others in used)))
+    done, as_good, total, p_value = 0, 0, 0.0, np.nan
+    while done < permutations and np.isnan(p_value):
+        count = min(size, permutations - done)
         drawn = [
             first + _drawn(random, len(bearers) + len(others), len(bearers), count)
             for first, (bearers, others) in zip(starts, used, strict=True)
         ]
-        chance.append(_means(distance, closer, stratum, np.concatenate(drawn, axis=1)))
-    exchanged = np.concatenate(chance)
-    as_good = np.count_nonzero(exchanged >= observed - _ROUNDING)
+        exchanged = _means(keys, np.concatenate(drawn, axis=1))
+        reached = np.flatnonzero(exchanged >= observed - _ROUNDING)
+        if as_good + len(reached) >= ENOUGH:
+            p_value = ENOUGH / (done + int(reached[ENOUGH - as_good - 1]) + 1)
+        as_good += len(reached)
+        total += float(exchanged.sum())
+        done += count
+    if np.isnan(p_value):
+        p_value = (1 + as_good) / (1 + permutations)
     exchanges = math.prod(math.comb(len(bearers) + len(others), len(bearers)) for bearers, others in used)
     return Permuted(
         observed=observed,
-        expected=float(exchanged.mean()),
-        p_value=float((1 + as_good) / (1 + permutations)),
+        expected=total / done,
+        p_value=p_value,
         bearers=many,
         least=max(1 / exchanges, 1 / (1 + permutations)),
     )
@@ -122,15 +131,17 @@ def _some(random: np.random.Generator, rows: NDArray[np.intp], most: int) -> NDA
     return rows if len(rows) <= most else np.sort(random.permutation(rows)[:most])
 
 
-def _closer(distance: NDArray[np.float32], stratum: NDArray[np.int64]) -> NDArray[np.int32]:
-    """(m, m) how many of i's own stratum, but i itself, are closer to i than j is."""
-    found = np.empty(distance.shape, np.int32)
+def _keys(distance: NDArray[np.float32], stratum: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(m, m) distance from i to j, whether they share a stratum, and how many others of i's stratum are closer to i."""
+    bits = distance.view(np.int32).astype(np.int64)
+    keys = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits) << (_OWN + 1)
     for number in range(int(stratum[-1]) + 1):
         own = np.flatnonzero(stratum == number)
         for row in own:
             near = np.sort(distance[row, own[own != row]])
-            found[row] = np.searchsorted(near, distance[row], side="left")
-    return found
+            keys[row] += np.searchsorted(near, distance[row], side="left")
+        keys[np.ix_(own, own)] += 1 << _OWN
+    return keys
 
 
 def _drawn(random: np.random.Generator, total: int, taken: int, count: int) -> NDArray[np.intp]:
@@ -141,22 +152,20 @@ def _drawn(random: np.random.Generator, total: int, taken: int, count: int) -> N
     return np.argpartition(keys, min(taken, total - 1), axis=1)[:, :taken]
 
 
-def _means(
-    distance: NDArray[np.float32], closer: NDArray[np.int32], stratum: NDArray[np.int64], bearers: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def _means(keys: NDArray[np.int64], bearers: NDArray[np.intp]) -> NDArray[np.float64]:
     """(b,) mean average precision of each row of `bearers` (b, m), numbers into the pool."""
     many = bearers.shape[1]
-    query, found = bearers[:, :, None], bearers[:, None, :]
-    itself = np.eye(many, dtype=bool)
-    far = np.where(itself, np.float32(np.inf), distance[query, found])
-    order = np.argsort(far, axis=2, kind="stable")[:, :, : many - 1]
-    near = np.take_along_axis(far, order, axis=2)
-    own = np.take_along_axis(stratum[query] == stratum[found], order, axis=2)
+    found = keys[bearers[:, :, None], bearers[:, None, :]]
+    found[:, np.arange(many), np.arange(many)] = np.iinfo(np.int64).max
+    found.sort(axis=2)
+    found = found[:, :, : many - 1]
+    own = (found >> _OWN) & 1
     # how many bearers of the query's own stratum are strictly closer: those before the first of equals
     before = np.cumsum(own, axis=2) - own
-    first = np.ones(near.shape, bool)
-    first[:, :, 1:] = near[:, :, 1:] > near[:, :, :-1]
-    before = np.maximum.accumulate(np.where(first, before, 0), axis=2)
-    negatives = np.take_along_axis(closer[query, found], order, axis=2) - before
+    distance = found >> (_OWN + 1)
+    equal = distance[:, :, 1:] == distance[:, :, :-1]
+    if equal.any():
+        before[:, :, 1:][equal] = 0
+        before = np.maximum.accumulate(before, axis=2)
     rank = np.arange(1, many)
-    return np.asarray((rank / (rank + negatives)).mean(axis=(1, 2)))
+    return np.asarray((rank / (rank + (found & _COUNT) - before)).mean(axis=(1, 2)))

@@ -140,7 +140,8 @@ def html_report(evaluation: Evaluation, name: str = "") -> str:
 {_notes(evaluation.notes)}
 {sections}
 <h2>How it was made</h2>
-<p class="method">Seed {facts["seed"]}, {facts["permutations"]:,} permutations for each p-value, cosine similarity.
+<p class="method">Seed {facts["seed"]}, up to {facts["permutations"]:,} permutations for each p-value (fewer where a
+hundred did as well before), cosine similarity.
 Versions and the hash of the file are in provenance.json, all figures in report.json.</p>
 </body>
 </html>
