@@ -107,11 +107,11 @@ def shuffled_p_values(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_shuffled_names_give_uniform_p_values() -> None:
-    activity, consistency, q = zip(*(shuffled_p_values(seed) for seed in range(14)), strict=True)
+    activity, consistency, q = zip(*(shuffled_p_values(seed) for seed in range(10)), strict=True)
     assert kstest(np.concatenate(activity), "uniform").pvalue > 0.01
     assert kstest(np.concatenate(consistency), "uniform").pvalue > 0.01
-    # a false discovery in few of fourteen screens: 5 % of them are allowed
-    assert sum((one <= 0.05).any() for one in q) <= 3
+    # a false discovery in few of ten screens: 5 % of them are allowed
+    assert sum((one <= 0.05).any() for one in q) <= 2
 
 
 def test_mechanisms_that_mean_nothing_are_not_found_by_strong_compounds() -> None:
