@@ -62,6 +62,7 @@ class MapWindow:
 
     def type_smiles(self, text, dose=""):
         box = self.dock.smiles
+        self.dock.compound.unfold()
         box.smiles.setText(text)
         box.dose.setText(dose)
         self.window.press(box.place)

@@ -12,6 +12,7 @@ from phenolens.widgets.map_colours import CONTROL, OTHER, PALETTE, group, groupi
 from phenolens.widgets.map_comparison import TargetCompound, compare, cosine_distance, spread
 from phenolens.widgets.map_jobs import predict
 from phenolens.widgets.map_places import RowPlaces
+from phenolens.widgets.map_points import rasterise
 from phenolens.widgets.map_session import CELL, COMPOUND, SELECTION, TRANSLATED, MapData, MapSession
 from phenolens.widgets.smiles_box import trust
 from phenolens.widgets.style import rgb
@@ -198,3 +199,15 @@ def test_the_row_of_a_cell_is_the_nearest_within_reach():
     assert places.row_at("x", 45, 52, 10) == 1
     assert places.row_at("x", 25, 25, 10) is None
     assert places.row_at("z", 5, 5, 10) is None
+
+
+def test_a_picture_of_points_has_each_at_its_pixel_and_the_last_on_top():
+    places = np.array([[0, 0], [3, 1], [3, 1], [9, 9], [-1, 0]], np.float32)
+    colours = np.array([[i, 0, 0, 255] for i in (10, 20, 30, 40, 50)], np.uint8)
+    picture = rasterise(places, colours, np.array([0.5, 0.5]), np.ones(2), (4, 5), 1)
+    assert picture.shape == (4, 5, 4)
+    assert np.argwhere(picture[..., 3]).tolist() == [[0, 0], [1, 3]]
+    assert picture[0, 0, 0] == 10
+    assert picture[1, 3, 0] == 30
+    wide = rasterise(places[:1], colours[:1], np.array([2.0, 2.0]), np.ones(2), (4, 5), 2)
+    assert np.argwhere(wide[..., 3]).tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import qtpy
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from vispy.app import use_app
 from vispy.scene import PanZoomCamera, SceneCanvas
-from vispy.scene.visuals import Line, Markers
+from vispy.scene.visuals import Line
 
 from phenolens.widgets.map_lasso import points_within
 from phenolens.widgets.map_marks import MapMarks
+from phenolens.widgets.map_points import MapPoints
 from phenolens.widgets.map_session import Mark
 
 _STILL_PX = 4
@@ -44,9 +45,7 @@ class MapCanvas(QWidget):
         self.canvas = SceneCanvas(keys=None, app=app, parent=self, size=(340, 300), bgcolor=self._behind)
         self.view = self.canvas.central_widget.add_view()
         self.view.camera = PanZoomCamera(aspect=1)
-        self._points = Markers(parent=self.view.scene)
-        self._points.set_gl_state("translucent", depth_test=False)
-        self._points.visible = False
+        self.points = MapPoints(self.canvas, self.view)
         self.marks = MapMarks(self.view.scene)
         self._pencil = Line(parent=self.canvas.scene, method="gl", antialias=False, width=1.5)
         self._pencil.visible = False
@@ -54,7 +53,12 @@ class MapCanvas(QWidget):
         events.mouse_press.connect(self._press)
         events.mouse_move.connect(self._move)
         events.mouse_release.connect(self._release)
-        self.view.scene.transform.changed.connect(self._rescale)
+        events.resize.connect(self._camera_moved)
+        self.view.scene.transform.changed.connect(self._camera_moved)
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(0)
+        self._settling.timeout.connect(self._follow_camera)
         native = self.canvas.native
         native.setMinimumHeight(_HEIGHT)
         native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -70,20 +74,16 @@ class MapCanvas(QWidget):
     def set_points(self, positions: NDArray[np.float32], order: NDArray[np.intp]) -> None:
         """Show other points (n, 2), drawn in `order` (n,); colours come with `colour`."""
         self._positions, self._order = np.asarray(positions, np.float32), order
-        self._points.visible = False
+        self.points.hide()
         self.reset_view()
 
     def colour(self, colours: NDArray[np.float32], shown: NDArray[np.bool_] | None = None) -> None:
         """Draw the points in `colours` (n, 4); those that are `shown` (n,) above the others."""
-        if not len(self._positions):
-            self._points.visible = False
-            return
         order = self._order
         if shown is not None:
             above = shown[order]
             order = np.concatenate([order[~above], order[above]])
-        self._points.set_data(self._positions[order], size=self.point_size, edge_width=0, face_color=colours[order])
-        self._points.visible = True
+        self.points.draw(self._positions[order], colours[order], self.point_size)
         self.canvas.update()
 
     @property
@@ -156,9 +156,15 @@ class MapCanvas(QWidget):
         ends = self._on_map([(0, 0), (1, 0)])
         return float(np.abs(ends[1] - ends[0]).max())
 
-    def _rescale(self, _: Any = None) -> None:
+    def _camera_moved(self, _: Any = None) -> None:
+        self._settling.start()
+
+    def _follow_camera(self) -> None:
+        """Draw anew what depends on the camera, once for all of its changes since the last time."""
+        self.points.moved()
         if self.marks.arrows:
             self.marks.scale(self._pixel())
+        self.canvas.update()
 
     def _press(self, event: Any) -> None:
         if event.button != 1:

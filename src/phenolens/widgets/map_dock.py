@@ -84,6 +84,7 @@ class MapDock(QWidget):
         below.addWidget(self.smiles)
         below.addWidget(self.encoder)
         self.compound = Section("⌬", "Predict a compound", predicting)
+        self.compound.unfold(False)
         for part in (self.view.selection, self.state, self.comparison, self.compound, self.neighbours):
             stack.addWidget(part)
         stack.addStretch()
@@ -220,13 +221,12 @@ class MapDock(QWidget):
 
     def _encoder_changed(self) -> None:
         known = self.session.knows_compounds
-        self.compound.unfold(known)
         if self.session.encoder is None:
             self.smiles.allow("Load the encoder of this map first.")
             self.compound.mark("no encoder", done=False)
         elif known:
             self.smiles.allow("")
-            self.compound.mark("", done=False)
+            self.compound.mark("type a SMILES", done=False)
         else:
             self.smiles.allow(
                 "This encoder was trained without compounds and predicts none. Load one that was trained on a screen "

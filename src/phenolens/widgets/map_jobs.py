@@ -105,7 +105,7 @@ def embed_translated(
     window: Window,
     difference: NDArray[Any],
     wanted: Window,
-    intensity: IntensityMap,
+    shown: IntensityMap,
 ) -> Job[tuple[NDArray[np.float32], NDArray[Any]]]:
     """Embed a translated cell as the atlas' cells were embedded.
 
@@ -117,16 +117,21 @@ def embed_translated(
         Field (C, H, W) in file units, and the translated minus the real pixels (C, h, w) at a window of it.
     wanted
         The window that the atlas' cells are cut with, which may be another.
+    shown
+        The screen's intensity map, which serves where the atlas does not say with which map it was made.
 
     Returns
     -------
     The corrected embedding (d,) and the pixels (C, size, size) it is of.
     """
     from phenolens.screens.crops import cut, paste
+    from phenolens.screens.intensity import IntensityMap
 
     yield Progress(0, 1, "embedding the cell")
+    card = atlas.profiles.card
+    intensity = IntensityMap.from_dict(card["intensity"]) if card.get("intensity") else encoder.intensity or shown
     crop = cut(paste(plane, window, difference), wanted)
-    pixels, size = np.asarray(crop, np.float32)[None], atlas.profiles.card.get("size")
+    pixels, size = np.asarray(crop, np.float32)[None], card.get("size")
     raw = encoder.embed(pixels, intensity) if size is None else encoder.embed(pixels, intensity, size=size)
     return atlas.correct(raw, [atlas.plates[row]])[0], crop
 

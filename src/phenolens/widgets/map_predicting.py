@@ -51,7 +51,7 @@ class MapPredicting(QObject):
         place.changed.connect(self.follow)
         session.data_changed.connect(self._another_map)
         session.encoder_changed.connect(self._another_encoder)
-        session.marks_changed.connect(self._compare)
+        session.marks_changed.connect(self._marked)
         self.follow()
 
     def follow(self) -> None:
@@ -61,6 +61,7 @@ class MapPredicting(QObject):
             self._followed = main.session
             main.session.cell_changed.connect(self._changed)
             main.session.strength_changed.connect(self._moved)
+            main.session.field_changed.connect(self._notice)
 
     def let_go(self) -> None:
         """Listen to no dock."""
@@ -69,6 +70,7 @@ class MapPredicting(QObject):
         if self._followed is not None:
             self._followed.cell_changed.disconnect(self._changed)
             self._followed.strength_changed.disconnect(self._moved)
+            self._followed.field_changed.disconnect(self._notice)
             self._followed = None
 
     def close(self) -> None:
@@ -129,14 +131,28 @@ class MapPredicting(QObject):
                 self._cell = None
                 self._session.remove(TRANSLATED, DIRECT)
             return
-        row = self._row_of_cell(cell.y, cell.x)
-        if row is None:
-            return
-        if cell is not self._cell:
-            self._cell = cell
+        row, marked = self._row_of_cell(cell.y, cell.x), self._session.marks.get(CELL)
+        if row is not None and (marked is None or marked.row != row):
             self._session.focus(row)
-        if cell.translation is not None:
+        self._notice()
+        if cell is self._cell and cell.translation is not None:
             self._settled.start()
+
+    def _notice(self) -> None:
+        """Follow the cell that is marked, if it is one of those translated in the shown field."""
+        mark, main = self._session.marks.get(CELL), self._followed
+        found = None
+        if mark is not None and main is not None:
+            here = main.here().values()
+            found = next((cell for cell in here if self._row_of_cell(cell.y, cell.x) == mark.row), None)
+        if found is not self._cell:
+            self._cell = found
+            if found is not None and found.translation is not None:
+                self._settled.start()
+
+    def _marked(self) -> None:
+        self._notice()
+        self._compare()
 
     def _moved(self, _: float) -> None:
         if self._cell is not None:
@@ -172,7 +188,7 @@ class MapPredicting(QObject):
             window=cell.translation.window,
             difference=difference,
             wanted=window_at(cell.y, cell.x, size),
-            intensity=main.intensity,
+            shown=main.intensity,
         )
         self._worker = self._start(job, "Embedding the translated cell", done)
 
