@@ -116,8 +116,8 @@ class MapDock(QWidget):
         self.view.picked.connect(self.link.show_row)
         self.neighbours.chosen.connect(self.link.show_row)
         self.smiles.asked.connect(self._predict)
-        self.smiles.cleared.connect(lambda: session.remove(COMPOUND))
-        self.predicting.placed.connect(self.smiles.show_prediction)
+        self.smiles.cleared.connect(self._clear_compound)
+        self.predicting.placed.connect(self._placed_compound)
         self.predicting.refused.connect(self.smiles.refuse)
         self.predicting.compared.connect(self.comparison.say)
         self.pictures.came.connect(self.neighbours.show_picture)
@@ -237,6 +237,14 @@ class MapDock(QWidget):
     def _predict(self, smiles: str, dose: float | None) -> None:
         self.smiles.begin()
         self.predicting.predict(smiles, dose)
+
+    def _placed_compound(self, prediction: map_jobs.Prediction) -> None:
+        self.smiles.show_prediction(prediction)
+        self.compound.mark(f"similarity {prediction.similarity:.2f}", done=True)
+
+    def _clear_compound(self) -> None:
+        self.session.remove(COMPOUND)
+        self._encoder_changed()
 
     def _theme(self, _: Any = None) -> None:
         theme = MapTheme.of(self.viewer)
