@@ -83,7 +83,7 @@ class MapDock(QWidget):
         below.setContentsMargins(0, 0, 0, SPACE)
         below.addWidget(self.smiles)
         below.addWidget(self.encoder)
-        self.compound = Section("⌬", "Predict a compound", predicting)
+        self.compound = Section("⌬", "Compound", predicting)
         self.compound.unfold(False)
         for part in (self.view.selection, self.state, self.comparison, self.compound, self.neighbours):
             stack.addWidget(part)
@@ -232,7 +232,7 @@ class MapDock(QWidget):
                 "This encoder was trained without compounds and predicts none. Load one that was trained on a screen "
                 "with structures (phenolens micon train)."
             )
-            self.compound.mark("the encoder knows no compounds", done=False)
+            self.compound.mark("none known", done=False)
 
     def _predict(self, smiles: str, dose: float | None) -> None:
         self.smiles.begin()
