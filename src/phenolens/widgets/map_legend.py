@@ -64,7 +64,7 @@ def _dot(colour: str, dimmed: bool) -> QIcon:
     filled: Any = QColor(colour)
     filled.setAlpha(60 if dimmed else 255)
     painter.setBrush(filled)
-    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setPen(QColor(100, 100, 100))  # greys are seen on the list's own grey
     painter.drawEllipse(3, 3, 2 * _DOT - 6, 2 * _DOT - 6)
     painter.end()
     return QIcon(picture)
