@@ -13,7 +13,7 @@ from phenolens.profiling.objectives import OBJECTIVES, Views, loss_of
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.screens.intensity import IntensityMap
 
-SMALL = NetworkSettings(stem=8, widths=(8, 16), token=16, dimension=12)
+SMALL = NetworkSettings(token=16, dimension=12)
 
 
 def parts(mode, seed=0):
@@ -106,7 +106,7 @@ def test_any_channels_in_any_order():
 def test_what_an_encoder_refuses(tmp_path):
     encoder = an_encoder()
     other = IntensityMap("affine", ("DNA", "Tubulin"), (0.0, 0.0), (1.0, 1.0))
-    with pytest.raises(ModelError, match="DNA, Actin.*DNA, Tubulin"):
+    with pytest.raises(ModelError, match=r"DNA, Actin.*DNA, Tubulin"):
         encoder.embed(np.zeros((1, 2, 64, 64), np.float32), other)
     bare = CellEncoder(EncoderNetwork(SMALL), {})
     with pytest.raises(ModelError, match="knows no compounds"):

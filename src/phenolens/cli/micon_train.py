@@ -28,7 +28,6 @@ def train(
     start: Annotated[str, typer.Option(help="Encoder to start from.", metavar="default|FOLDER")] = "default",
     steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 400,
     doses: Annotated[bool, typer.Option("--doses", help="Tell doses of one compound apart.")] = False,
-    trunk: Annotated[bool, typer.Option("--trunk", help="Train the trunk as well; slow without a GPU.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of cells, pairs and noise.", metavar="S")] = 0,
     device: Device = "auto",
     cells: Cells = "auto",
@@ -59,9 +58,7 @@ def train(
         named = next((known for known in OBJECTIVES if known == mode), None)
         if named is None:
             raise ModelError(f"There is no mode {mode!r}: choose one of {', '.join(OBJECTIVES)}.")
-        settings = MiconSettings(
-            mode=named, steps=steps, by="treatment" if doses else "compound", trunk=trunk, seed=seed, crop=crop
-        )
+        settings = MiconSettings(mode=named, steps=steps, by="treatment" if doses else "compound", seed=seed, crop=crop)
         opened = read_screen(screen)
         checkpoint = out.with_name(out.name + ".partial") / "training.pt"
 

@@ -90,7 +90,7 @@ class CellEncoder:
             )
 
     def features(self, mapped: NDArray[np.float32], size: int | None = CROP) -> NDArray[np.float32]:
-        """What the trunk sees in mapped crops (n, C, H, W): (n, C, length); `size` as for `embed`."""
+        """Measure mapped crops (n, C, H, W): (n, C, length); `size` as for `embed`."""
         found = []
         for start in range(0, len(mapped), _BATCH):
             crops = mapped[start : start + _BATCH]
@@ -99,7 +99,7 @@ class CellEncoder:
             with torch.inference_mode():
                 some = self.network.features(torch.from_numpy(np.ascontiguousarray(crops)).to(self.device))
             found.append(some.float().cpu().numpy())
-        return np.concatenate(found) if found else np.empty((0, mapped.shape[1], self.network.trunk.length), np.float32)
+        return np.concatenate(found) if found else np.empty((0, mapped.shape[1], self.network.length), np.float32)
 
     def pool(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) of features (n, C, length)."""
@@ -223,7 +223,7 @@ class CellEncoder:
             if card.pop("format") != FORMAT:
                 raise ModelError(f"The encoder {folder} was made by another version of phenolens; train it again.")
             sizes = card.pop("network")
-            network = EncoderNetwork(NetworkSettings(**{**sizes, "widths": tuple(sizes["widths"])}))
+            network = EncoderNetwork(NetworkSettings(**sizes))
             parts = nn.ModuleDict({"network": network})
             known = card.pop("counterfactuals")
             counterfactuals = None

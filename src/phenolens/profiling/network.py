@@ -1,4 +1,4 @@
-"""The network behind an encoder: one trunk for every channel, pooled over the set of channels."""
+"""The network behind an encoder: each channel measured alike, then joined by a head that is learned."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from phenolens.profiling.measurements import Measurements
 CROP = 64
 """Side in pixels that crops of single cells are brought to."""
 
+_FARTHEST = 8.0
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -18,20 +20,15 @@ class NetworkSettings:
 
     Parameters
     ----------
-    stem, widths
-        Feature maps after the first convolution (a quarter of the crop's side) and after each further stage; every
-        stage but the first halves the side.
     token
-        Length of what stands for one channel before the channels are pooled.
+        Length of what stands for one channel before the channels of any image are pooled.
     dimension
         Length of the embedding.
     channels
-        Number of channels that the network tells apart by a learned vector each; None where it takes any channels, in
+        Number of channels that the network tells apart, by a head for one screen; None where it takes any channels, in
         any order.
     """
 
-    stem: int = 24
-    widths: tuple[int, ...] = (40, 80, 144)
     token: int = 192
     dimension: int = 128
     channels: int | None = None
@@ -41,35 +38,67 @@ class NetworkSettings:
         return asdict(self)
 
 
-class Trunk(nn.Module):
-    """What one channel looks like, beside the mean of the others.
+class SetHead(nn.Module):
+    """Joins any number of channels, in any order: a token for each, then their mean and their largest values."""
 
-    The mean and the standard deviation of every feature map of every stage: textures of several sizes, wherever in the
-    crop they are. Group normalisation takes a plate's gain out of it for the most part.
+    def __init__(self, length: int, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.tokens = nn.Sequential(
+            nn.Linear(length, settings.token), nn.SiLU(), nn.Linear(settings.token, settings.token), nn.SiLU()
+        )
+        self.join = nn.Sequential(
+            nn.LayerNorm(2 * settings.token),
+            nn.Linear(2 * settings.token, settings.token),
+            nn.SiLU(),
+            nn.Linear(settings.token, settings.dimension),
+        )
+
+    def forward(self, features: Tensor, used: Tensor) -> Tensor:
+        """Embeddings (n, d) of scaled features (n, C, length)."""
+        tokens = self.tokens(features)
+        mask = used[:, :, None]
+        mean = (tokens * mask).sum(1) / mask.sum(1)
+        largest = tokens.masked_fill(mask == 0, -torch.inf).amax(1)
+        joined: Tensor = self.join(torch.cat([mean, largest], dim=1))
+        return joined
+
+
+class ScreenHead(nn.Module):
+    """Joins the channels of one screen, each with weights of its own, by a linear map.
+
+    Linear, so that what a plate adds to the features it adds to the embeddings, where a correction by the plate's
+    controls takes it out again; and so that few wells suffice to train it.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, length: int, settings: NetworkSettings) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(2, settings.stem, 7, stride=4, padding=3), _norm(settings.stem), nn.SiLU())
-        before = (settings.stem, *settings.widths[:-1])
-        self.stages = nn.ModuleList(
-            _Stage(one, other, stride=1 if number == 0 else 2)
-            for number, (one, other) in enumerate(zip(before, settings.widths, strict=True))
-        )
-        self.length = 2 * (settings.stem + sum(settings.widths))
+        self.join = nn.Linear(length * (settings.channels or 1), settings.dimension, bias=False)
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """Features (n, length) of planes (n, 2, H, W): a channel, and the mean of the others."""
-        maps = self.stem(planes)
-        found = [_moments(maps)]
-        for stage in self.stages:
-            maps = stage(maps)
-            found.append(_moments(maps))
-        return torch.cat(found, dim=1)
+    def forward(self, features: Tensor, used: Tensor) -> Tensor:
+        """Embeddings (n, d) of scaled features (n, C, length)."""
+        joined: Tensor = self.join((features * used[:, :, None]).flatten(1))
+        return joined
+
+    @torch.no_grad()
+    def start_from(self, features: Tensor, controls: Tensor) -> None:
+        """Start where the cells (n, C, length) vary most, in units of how the controls (m, C, length) vary.
+
+        Principal components after sphering by the controls' covariance, to which a tenth of its mean is added. Where
+        there are fewer than the head has outputs, the others are zero.
+        """
+        cells, calm = features.flatten(1).double(), controls.flatten(1).double()
+        variance, directions = torch.linalg.eigh(torch.cov(calm.T))
+        kept = variance.clamp(min=0) + 0.1 * variance.mean() + 1e-9
+        sphering = (directions / kept.sqrt()) @ directions.T
+        centred = (cells - cells.mean(0)) @ sphering
+        _, axes = torch.linalg.eigh(centred.T @ centred)
+        count = min(self.join.out_features, axes.shape[1])
+        self.join.weight.zero_()
+        self.join.weight[:count] = (axes.flip(1)[:, :count].T @ sphering).to(self.join.weight)
 
 
 class EncoderNetwork(nn.Module):
-    """Crops to embeddings, in two halves: `features` looks at each channel, `pool` joins the channels."""
+    """Crops to embeddings, in two halves: `features` measures each channel, `pool` joins the channels."""
 
     centre: Tensor
     spread: Tensor
@@ -77,21 +106,13 @@ class EncoderNetwork(nn.Module):
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.trunk = Trunk(settings)
         self.measurements = Measurements()
-        self.length = self.trunk.length + self.measurements.length
-        self.register_buffer("centre", torch.zeros(self.length))
-        self.register_buffer("spread", torch.ones(self.length))
-        self.tokens = nn.Linear(self.length, settings.token)
-        self.names = nn.Parameter(torch.zeros(settings.channels or 1, settings.token))
-        self.names.requires_grad_(settings.channels is not None)
-        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(settings.token, settings.token), nn.SiLU())
-        self.join = nn.Sequential(
-            nn.LayerNorm(2 * settings.token),
-            nn.Linear(2 * settings.token, settings.token),
-            nn.SiLU(),
-            nn.Linear(settings.token, settings.dimension),
-        )
+        self.length = self.measurements.length
+        # What features are scaled by, channel by channel where the channels are told apart.
+        shape = (self.length,) if settings.channels is None else (settings.channels, self.length)
+        self.register_buffer("centre", torch.zeros(shape))
+        self.register_buffer("spread", torch.ones(shape))
+        self.head = (SetHead if settings.channels is None else ScreenHead)(self.length, settings)
 
     def features(self, crops: Tensor, used: Tensor | None = None) -> Tensor:
         """Features (n, C, length) of mapped crops (n, C, H, W); `used` (n, C) is 0 where a channel is padding."""
@@ -102,54 +123,26 @@ class EncoderNetwork(nn.Module):
         others = (used.sum(1)[:, None] - used).clamp(min=1)[:, :, None, None]
         context = (shown.sum(1, keepdim=True) - shown) / others
         planes = torch.stack([shown, context * mask], dim=2).flatten(0, 1)
-        found = torch.cat([self.trunk(planes), self.measurements(planes)], dim=1)
+        found: Tensor = self.measurements(planes)
         return found.reshape(n, count, -1)
 
-    def scale_measurements(self, crops: Tensor, used: Tensor) -> None:
-        """Bring what is measured to one scale, as it is in these crops; the trunk's features are on it already."""
-        measured = self.features(crops, used)[used > 0][:, self.trunk.length :]
-        self.centre[self.trunk.length :] = measured.mean(0)
-        self.spread[self.trunk.length :] = measured.std(0) + 1e-6
+    @torch.no_grad()
+    def scale_by(self, crops: Tensor, used: Tensor) -> None:
+        """Bring all features to one scale, as they vary over these crops."""
+        measured = self.features(crops, used)[used > 0]
+        self.centre.copy_(measured.mean(0))
+        self.spread.copy_(measured.std(0) + 1e-6)
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """Features (n, C, length) by the network's own centre and spread, what lies far out held."""
+        return ((features - self.centre) / self.spread).clamp(-_FARTHEST, _FARTHEST)
 
     def pool(self, features: Tensor, used: Tensor | None = None) -> Tensor:
         """Embeddings (n, dimension) of features (n, C, length)."""
-        scaled = ((features - self.centre) / self.spread).clamp(-8, 8)
-        tokens: Tensor = self.mix(self.tokens(scaled) + self.names)
-        if used is None:
-            mean, largest = tokens.mean(1), tokens.amax(1)
-        else:
-            mask = used[:, :, None]
-            mean = (tokens * mask).sum(1) / mask.sum(1)
-            largest = tokens.masked_fill(mask == 0, -torch.inf).amax(1)
-        joined: Tensor = self.join(torch.cat([mean, largest], dim=1))
+        used = features.new_ones(features.shape[:2]) if used is None else used
+        joined: Tensor = self.head(self.scaled(features), used)
         return joined
 
     def forward(self, crops: Tensor, used: Tensor | None = None) -> Tensor:
         """Embeddings (n, dimension) of mapped crops (n, C, H, W)."""
         return self.pool(self.features(crops, used), used)
-
-
-class _Stage(nn.Module):
-    """Two convolutions and a way around them."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.one = nn.Conv2d(before, after, 3, stride=stride, padding=1)
-        self.norm = _norm(after)
-        self.other = nn.Conv2d(after, after, 3, padding=1)
-        self.out = _norm(after)
-        self.around = nn.Conv2d(before, after, 1, stride=stride)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        changed = self.other(nn.functional.silu(self.norm(self.one(maps))))
-        return nn.functional.silu(self.out(changed + self.around(maps)))
-
-
-def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(8, width)
-
-
-def _moments(maps: Tensor) -> Tensor:
-    """Mean and standard deviation over space, (n, 2 c)."""
-    variance, mean = torch.var_mean(maps, dim=(2, 3), correction=0)
-    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)

@@ -1,6 +1,6 @@
 """Training that can be stopped at any step and goes on from its checkpoint as if it had not been."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -101,9 +101,3 @@ def half_precision(device: str) -> AbstractContextManager[object]:
     if device.startswith("cuda"):
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
-
-
-def freeze(parameters: Iterable[nn.Parameter]) -> None:
-    """Leave parameters out of training."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)

@@ -79,7 +79,7 @@ def pretrain_encoder(
 
     with torch.no_grad():
         crops, used, _ = batch_at(np.random.default_rng([settings.seed, 0x5CA1E]))
-        network.scale_measurements(crops.to(device), used.to(device))
+        network.scale_by(crops.to(device), used.to(device))
 
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         crops, used, labels = batch_at(rng)

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from phenolens.profiling.cell_crops import fit_intensity
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, Mode
 from phenolens.profiling.encoder import CellEncoder, load_encoder
-from phenolens.profiling.network import EncoderNetwork, NetworkSettings
+from phenolens.profiling.network import EncoderNetwork, NetworkSettings, ScreenHead
 from phenolens.profiling.objectives import Objective, Views, loss_of
-from phenolens.profiling.optimisation import freeze, optimise
+from phenolens.profiling.optimisation import optimise
 from phenolens.profiling.sampler import CompoundSampler
+from phenolens.profiling.standardise import PlateScaling
 from phenolens.profiling.training_cells import TrainingCells, column_or, gather_training_cells, number_compounds
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import OutputError, ScreenError
@@ -23,6 +24,8 @@ from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.cells import Cells, suggest_crop
 from phenolens.screens.table import Screen
 
+# Cells that the start of a head is measured on, at most.
+_MOST = 20_000
 _NEEDS_STRUCTURES = ("faithful", "improved", "clip")
 
 
@@ -41,9 +44,7 @@ class MiconSettings:
     bag
         Cells that are averaged to what is compared: a field is the mean of its cells.
     views
-        Looks that the trunk takes at each cell; ignored where it is trained.
-    trunk
-        Train the trunk too, not the layers above it alone. Slow without a GPU.
+        Times that each cell is measured: once as it is, and changed as plates differ.
     by
         ``"compound"``, or ``"treatment"`` where each dose is to be told apart.
     most
@@ -57,7 +58,6 @@ class MiconSettings:
     items: int = 48
     bag: int = 6
     views: int = 4
-    trunk: bool = False
     by: str = "compound"
     most: int = 60
     crop: int | None = None
@@ -108,7 +108,6 @@ def train_encoder(
         intensity=intensity,
         views=settings.views,
         most=settings.most,
-        trunk=settings.trunk,
         by=settings.by,
         seed=settings.seed,
     )
@@ -171,9 +170,9 @@ def fit(
         column_or(metadata, ("Metadata_Well", "Metadata_Field"), ""),
     )
     torch.manual_seed(settings.seed)
-    network = with_channels(start, data.channels).to(device)
-    if not settings.trunk:
-        freeze(network.trunk.parameters())
+    network, offsets = head_for(start, data, settings.seed)
+    network.to(device)
+    shifts = None if settings.mode == "faithful" else offsets.to(device)
     kind: Mode = "faithful" if settings.mode == "faithful" else "improved"
     parts = Counterfactuals(CounterfactualSettings(kind, network.settings.dimension)).to(device)
     known = torch.from_numpy(data.compounds.fingerprints).to(device)
@@ -181,8 +180,8 @@ def fit(
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         draw = sampler.draw(settings.items, settings.bag, rng, distinct=settings.mode == "clip")
         rows = draw.treated if settings.mode != "simclr" else np.stack([draw.treated[0]] * 2)
-        treated = data.bags(network, rows, rng, noise)
-        controls = data.bags(network, draw.controls, rng, noise)
+        treated = data.bags(network, rows, rng, shifts)
+        controls = data.bags(network, draw.controls, rng, shifts)
         numbers = torch.from_numpy(draw.compounds).to(device)
         doses = torch.from_numpy(data.compounds.doses[draw.treated[0, :, 0]]).to(device)
         views = Views((treated[0], treated[1]), (controls[0], controls[1]), numbers, known[numbers], doses)
@@ -218,12 +217,35 @@ def _no_structures(mode: str) -> ScreenError:
     )
 
 
-def with_channels(network: EncoderNetwork, channels: int) -> EncoderNetwork:
-    """A copy of a network that tells `channels` channels apart, by vectors that start at zero."""
-    settings = NetworkSettings(**{**network.settings.to_dict(), "channels": channels})
-    copy = EncoderNetwork(settings)
-    weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
-    if network.settings.channels != channels:
-        weights["names"] = torch.zeros_like(copy.names)
-    copy.load_state_dict(weights)
-    return copy
+def head_for(start: EncoderNetwork, data: TrainingCells, seed: int = 0) -> tuple[EncoderNetwork, Tensor]:
+    """Give a copy of a network a head for the channels of these cells.
+
+    Returns
+    -------
+    network
+        Its features scaled as the plates' controls vary; its head at the principal components of the cells, or at that
+        of `start` where it is of as many channels.
+    offsets
+        (p, C, length): what each plate's controls add to the features.
+    """
+    looks = data.looks[0]
+    n, channels, length = looks.shape
+    network = EncoderNetwork(NetworkSettings(**{**start.settings.to_dict(), "channels": channels}))
+    if start.settings.channels == channels:
+        network.load_state_dict({name: value.cpu() for name, value in start.state_dict().items()})
+    plates, control = data.plates, data.compounds.numbers == 0
+    flat = looks.reshape(n, -1)
+    scaling = PlateScaling.fit(flat, plates.tolist(), control)
+    centre = np.median(scaling.centre, axis=0)
+    order = np.argsort([int(name) for name in scaling.plates])
+    offsets = torch.from_numpy((scaling.centre[order] - centre).reshape(-1, channels, length).astype(np.float32))
+    if start.settings.channels != channels:
+        spread = np.median(scaling.spread, axis=0)
+        network.centre.copy_(torch.from_numpy(centre.reshape(channels, length)))
+        network.spread.copy_(torch.from_numpy(np.maximum(spread, 1e-3).reshape(channels, length)))
+        seen = network.scaled(torch.from_numpy(looks) - offsets[torch.from_numpy(plates)])
+        some = np.random.default_rng(seed).permutation(n)[:_MOST]
+        calm = np.flatnonzero(control)[:_MOST] if control.sum() > channels else some
+        assert isinstance(network.head, ScreenHead)
+        network.head.start_from(seen[some], seen[calm])
+    return network, offsets

@@ -1,7 +1,8 @@
-"""Cells to train an encoder on: what the trunk sees of each, and the number and structure of its compound."""
+"""Cells to train an encoder on: what is measured of each, and the number and structure of its compound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from phenolens.profiling.counterfactual import dose_features
 from phenolens.profiling.encoder import CellEncoder
 from phenolens.profiling.molecules import BITS, fingerprints, read_molecules
 from phenolens.profiling.network import EncoderNetwork
+from phenolens.profiling.plate_correction import plate_names
 from phenolens.profiling.profiles import is_control, treatment_names
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
@@ -66,51 +68,45 @@ class TrainingCells:
     compounds
         Which compound each has.
     looks
-        (views, n, C, length) float16: the trunk's features of each cell, turned and changed as plates differ; None
-        where the trunk is trained too.
-    crops
-        (n, C, size, size) float16, where the trunk is trained too.
+        (views, n, C, length) float32: the features of each cell, the first as it is, the others turned and changed as
+        plates differ.
     """
 
     metadata: "DataFrame"
     compounds: Compounds
-    looks: NDArray[np.float16] | None
-    crops: NDArray[np.float16] | None = None
+    looks: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.metadata)
 
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        if self.looks is not None:
-            return int(self.looks.shape[2])
-        assert self.crops is not None
-        return int(self.crops.shape[1])
-
     def select(self, mask: NDArray[np.bool_]) -> "TrainingCells":
         """The cells that a boolean mask (n,) marks; compounds keep their numbers."""
         compounds = replace(self.compounds, numbers=self.compounds.numbers[mask], doses=self.compounds.doses[mask])
-        return TrainingCells(
-            self.metadata[mask].reset_index(drop=True),
-            compounds,
-            None if self.looks is None else self.looks[:, mask],
-            None if self.crops is None else self.crops[mask],
-        )
+        return TrainingCells(self.metadata[mask].reset_index(drop=True), compounds, self.looks[:, mask])
+
+    @cached_property
+    def plates(self) -> NDArray[np.int64]:
+        """Number (n,) of each cell's plate."""
+        import pandas as pd
+
+        return np.asarray(pd.factorize(np.array(plate_names(self.metadata), object))[0], np.int64)
 
     def bags(
-        self, network: EncoderNetwork, rows: NDArray[np.int64], rng: np.random.Generator, noise: torch.Generator
+        self,
+        network: EncoderNetwork,
+        rows: NDArray[np.int64],
+        rng: np.random.Generator,
+        offsets: Tensor | None = None,
     ) -> Tensor:
-        """Embeddings (..., d) of bags of cells, rows (..., bag): the mean over each bag."""
-        device = next(network.parameters()).device
+        """Embeddings (..., d) of bags of cells, rows (..., bag): the mean over each bag.
+
+        `offsets` (p, C, length) by plate numbers are what each plate adds to the features, which is taken off.
+        """
         flat = rows.reshape(-1)
-        if self.looks is not None:
-            seen = self.looks[rng.integers(len(self.looks), size=len(flat)), flat]
-            features = torch.from_numpy(seen.astype(np.float32)).to(device)
-        else:
-            assert self.crops is not None
-            crops = torch.from_numpy(self.crops[flat].astype(np.float32))
-            features = network.features(augment(crops, torch.ones(crops.shape[:2]), noise, _AUGMENT).to(device))
+        features = torch.from_numpy(self.looks[rng.integers(len(self.looks), size=len(flat)), flat])
+        features = features.to(next(network.parameters()).device)
+        if offsets is not None:
+            features = features - offsets[torch.from_numpy(self.plates[flat])]
         embedded: Tensor = network.pool(features)
         return embedded.reshape(*rows.shape, -1).mean(dim=-2)
 
@@ -167,36 +163,30 @@ def gather_training_cells(
     intensity: IntensityMap,
     views: int = 4,
     most: int | None = 60,
-    trunk: bool = False,
     by: str = "compound",
     seed: int = 0,
 ) -> Job[TrainingCells]:
-    """Look at every cell `views` times through the trunk, or keep its crop where the trunk itself is to be trained."""
+    """Measure every cell `views` times, once as it is."""
     from pandas import concat
 
     rows, kept = [], []
     noise = torch.Generator().manual_seed(seed)
     for number, found in enumerate(crops_of(screen, cells, crop, intensity, most, seed), start=1):
         rows.append(found.metadata)
-        if trunk:
-            kept.append(found.crops.astype(np.float16))
-        else:
-            kept.append(_looks(encoder, found.crops, views, noise))
-        yield Progress(number, len(screen), f"Looking at {found.field.key}")
+        kept.append(_looks(encoder, found.crops, views, noise))
+        yield Progress(number, len(screen), f"Measuring {found.field.key}")
     metadata = concat(rows, ignore_index=True)
     compounds = number_compounds(metadata, by)
-    if trunk:
-        return TrainingCells(metadata, compounds, None, np.concatenate(kept))
     return TrainingCells(metadata, compounds, np.concatenate(kept, axis=1))
 
 
-def _looks(encoder: CellEncoder, crops: NDArray[np.float32], views: int, noise: torch.Generator) -> NDArray[np.float16]:
+def _looks(encoder: CellEncoder, crops: NDArray[np.float32], views: int, noise: torch.Generator) -> NDArray[np.float32]:
     """(views, n, C, length): the first look is of the cell as it is."""
     seen = torch.from_numpy(crops)
     used = torch.ones(seen.shape[:2])
     looks = [encoder.features(crops, size=None)]
     looks += [encoder.features(augment(seen, used, noise, _AUGMENT).numpy(), size=None) for _ in range(views - 1)]
-    return np.stack(looks).astype(np.float16)
+    return np.stack(looks)
 
 
 def column_or(metadata: "DataFrame", names: Sequence[str], otherwise: Any) -> list[Any]:

@@ -1,0 +1,16 @@
+"""``phenolens micon``: train an encoder, embed, search, draw a map, evaluate."""
+
+import typer
+
+from phenolens.cli import micon_embed, micon_evaluate, micon_map, micon_search, micon_train
+from phenolens.cli.several import SeveralValues
+
+app = typer.Typer(
+    name="micon",
+    help="Profiles of cells: what a cell, its translation or a compound resembles.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+for _module in (micon_train, micon_embed, micon_search, micon_map, micon_evaluate):
+    app.command(cls=SeveralValues, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
