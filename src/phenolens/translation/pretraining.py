@@ -13,8 +13,8 @@ from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
-from phenolens.translation.base import Base, half_precision
 from phenolens.screens.pretraining_sets import CROP, CropSet, gather_sets, sample_batch
+from phenolens.translation.base import Base, half_precision
 from phenolens.translation.schedule import NoiseSchedule
 
 SCHEDULER = {
