@@ -23,13 +23,12 @@ from scipy.stats import t as student
 from phenolens.profiling.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.cell_crops import crops_of, fit_intensity
 from phenolens.profiling.classical import classical_features
-from phenolens.profiling.counterfactual import dose_features
 from phenolens.profiling.encoder import CellEncoder, load_encoder
 from phenolens.profiling.identities import Identities
 from phenolens.profiling.matching import MatchRule, match
 from phenolens.profiling.profiles import Profiles, aggregate
 from phenolens.profiling.standardise import PlateScaling, Sphering
-from phenolens.profiling.training import MiconSettings, fit
+from phenolens.profiling.training import MiconSettings, fit, structure_regression
 from phenolens.profiling.training_cells import TrainingCells, gather_training_cells
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells, suggest_crop
@@ -103,7 +102,8 @@ def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, s
         moved = changes(vectors[seen], data.compounds.numbers[seen], plates[seen])
         base = vectors[control].mean(0, keepdims=True)
         spread = vectors[control].std(0) + 1e-6
-        encoder = CellEncoder(network, {}, counterfactuals=parts)
+        knows = structure_regression(network, training) if mode == "improved" else parts
+        encoder = CellEncoder(network, {}, counterfactuals=knows)
         dose = float(data.metadata["Metadata_Concentration"].max())
         sample = vectors[control][rng.choice(control.sum(), min(500, control.sum()), replace=False)]
         for number in left:
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--screen", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--start", default="default")
     parser.add_argument("--methods", nargs="*", default=METHODS)
     parser.add_argument("--cache", type=Path)
@@ -198,7 +198,9 @@ def main() -> None:
     if arguments.no_unseen:
         return
     for mode in ("faithful", "improved"):
-        rows = [row for seed in range(arguments.seeds) for row in unseen(data, encoder.network, mode, arguments.steps, seed)]
+        rows = [
+            row for seed in range(arguments.seeds) for row in unseen(data, encoder.network, mode, arguments.steps, seed)
+        ]
         line = {"what": "unseen compounds", "mode": mode, "asked": len(rows)}
         line |= {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
         print(json.dumps(line), flush=True)

@@ -26,7 +26,7 @@ def train(
         ),
     ] = "improved",
     start: Annotated[str, typer.Option(help="Encoder to start from.", metavar="default|FOLDER")] = "default",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 200,
     doses: Annotated[bool, typer.Option("--doses", help="Tell doses of one compound apart.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of cells, pairs and noise.", metavar="S")] = 0,
     device: Device = "auto",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
 from phenolens.profiling.molecules import fingerprints
 from phenolens.profiling.network import CROP, EncoderNetwork, NetworkSettings
+from phenolens.profiling.structure_regression import StructureRegression
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
@@ -41,7 +42,7 @@ class CellEncoder:
     intensity
         The map that its crops went through in training; None where it takes any channels, by a map of their own.
     counterfactuals
-        The part that knows compounds; None where it knows none.
+        What knows compounds: a generator as published, or a regression on structures; None where nothing does.
     compounds
         The compounds it was trained on: ``Metadata_Compound`` and ``SMILES``; None where it knows none.
     device
@@ -54,14 +55,16 @@ class CellEncoder:
         card: dict[str, Any],
         *,
         intensity: IntensityMap | None = None,
-        counterfactuals: Counterfactuals | None = None,
+        counterfactuals: Counterfactuals | StructureRegression | None = None,
         compounds: pd.DataFrame | None = None,
         device: str = "cpu",
     ) -> None:
         self.network = network.to(device).eval()
         self.card = card
         self.intensity = intensity
-        self.counterfactuals = None if counterfactuals is None else counterfactuals.to(device).eval()
+        self.counterfactuals = counterfactuals
+        if isinstance(counterfactuals, Counterfactuals):
+            counterfactuals.to(device).eval()
         self.compounds = compounds
         self.device = device
 
@@ -164,6 +167,9 @@ class CellEncoder:
                 "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES "
                 "(phenolens micon train)."
             )
+        if isinstance(self.counterfactuals, StructureRegression):
+            change = self.counterfactuals.predict(fingerprints([smiles]), dose_features([dose]))
+            return np.asarray(controls + change, np.float32)
         seen = torch.from_numpy(fingerprints([smiles], bits=self.counterfactuals.settings.bits))
         with torch.inference_mode():
             code = self.counterfactuals.encode(
@@ -184,10 +190,13 @@ class CellEncoder:
         from safetensors.torch import save_file
 
         parts = nn.ModuleDict({"network": self.network})
-        if self.counterfactuals is not None:
-            parts["counterfactuals"] = self.counterfactuals
+        knows = self.counterfactuals
+        if isinstance(knows, Counterfactuals):
+            parts["counterfactuals"] = knows
         with writing_folder(folder) as new:
             weights = {name: value.half().cpu().contiguous() for name, value in parts.state_dict().items()}
+            if isinstance(knows, StructureRegression):
+                weights |= {f"regression.{name}": torch.from_numpy(value) for name, value in vars(knows).items()}
             save_file(weights, str(new / _WEIGHTS))
             if self.compounds is not None:
                 self.compounds.to_csv(new / "compounds.csv", index=False)
@@ -198,9 +207,7 @@ class CellEncoder:
                     **self.card,
                     "network": self.network.settings.to_dict(),
                     "intensity": None if self.intensity is None else self.intensity.to_dict(),
-                    "counterfactuals": None
-                    if self.counterfactuals is None
-                    else self.counterfactuals.settings.to_dict(),
+                    "counterfactuals": knows.settings.to_dict() if isinstance(knows, Counterfactuals) else None,
                 },
             )
         return Path(folder)
@@ -226,11 +233,15 @@ class CellEncoder:
             network = EncoderNetwork(NetworkSettings(**sizes))
             parts = nn.ModuleDict({"network": network})
             known = card.pop("counterfactuals")
-            counterfactuals = None
+            weights = load_file(folder / _WEIGHTS)
+            counterfactuals: Counterfactuals | StructureRegression | None = None
             if known is not None:
                 counterfactuals = Counterfactuals(CounterfactualSettings(**known))
                 parts["counterfactuals"] = counterfactuals
-            parts.load_state_dict({name: value.float() for name, value in load_file(folder / _WEIGHTS).items()})
+            fitted = {name: weights.pop(name).numpy() for name in list(weights) if name.startswith("regression.")}
+            if fitted:
+                counterfactuals = StructureRegression(**{name.split(".")[1]: part for name, part in fitted.items()})
+            parts.load_state_dict({name: value.float() for name, value in weights.items()})
             mapped = card.pop("intensity")
             listed = folder / "compounds.csv"
             compounds = pd.read_csv(listed, dtype=str, keep_default_na=False) if listed.is_file() else None

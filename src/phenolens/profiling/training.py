@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from phenolens.profiling.baselines import changes
 from phenolens.profiling.cell_crops import fit_intensity
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, Mode
 from phenolens.profiling.encoder import CellEncoder, load_encoder
@@ -15,6 +16,7 @@ from phenolens.profiling.objectives import Objective, Views, loss_of
 from phenolens.profiling.optimisation import optimise
 from phenolens.profiling.sampler import CompoundSampler
 from phenolens.profiling.standardise import PlateScaling
+from phenolens.profiling.structure_regression import StructureRegression
 from phenolens.profiling.training_cells import TrainingCells, column_or, gather_training_cells, number_compounds
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import OutputError, ScreenError
@@ -54,9 +56,9 @@ class MiconSettings:
     """
 
     mode: Objective = "improved"
-    steps: int = 400
+    steps: int = 200
     items: int = 48
-    bag: int = 6
+    bag: int = 16
     views: int = 4
     by: str = "compound"
     most: int = 60
@@ -112,7 +114,9 @@ def train_encoder(
         seed=settings.seed,
     )
     network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
-    knows = settings.mode in ("faithful", "improved")
+    knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
+    if settings.mode == "improved":
+        knows = structure_regression(network, data)
     trained = CellEncoder(
         network,
         {
@@ -126,8 +130,8 @@ def train_encoder(
             "attribution": encoder.card.get("attribution", []),
         },
         intensity=intensity,
-        counterfactuals=parts if knows else None,
-        compounds=data.compounds.table if knows else None,
+        counterfactuals=knows,
+        compounds=None if knows is None else data.compounds.table,
         device=device,
     )
     trained.save(out)
@@ -200,6 +204,23 @@ def fit(
         device=device,
     )
     return network, parts, sampler.notes
+
+
+def structure_regression(network: EncoderNetwork, data: TrainingCells) -> StructureRegression:
+    """Learn from structure and dose how the cells' embeddings move from the controls of their plates."""
+    encoder = CellEncoder(network, {})
+    vectors = np.concatenate([encoder.pool(data.looks[0][i : i + 4096]) for i in range(0, len(data), 4096)])
+    numbers = data.compounds.numbers
+    treated = np.flatnonzero(numbers > 0)
+    named, group = np.unique(
+        np.column_stack([numbers[treated], data.compounds.doses[treated]]), axis=0, return_inverse=True
+    )
+    treatment = np.zeros(len(data), np.int64)
+    treatment[treated] = group.ravel() + 1
+    moved = changes(vectors, treatment, data.plates)
+    return StructureRegression.fit(
+        data.compounds.fingerprints[named[:, 0].astype(int)], named[:, 1:].astype(np.float32), moved
+    )
 
 
 def _check_compounds(screen: Screen, settings: MiconSettings) -> None:
