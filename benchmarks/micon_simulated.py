@@ -54,7 +54,9 @@ def wells(vectors: np.ndarray, data: TrainingCells) -> Profiles:
 def replicate_matching(profiles: Profiles) -> dict[str, float]:
     """Top 1 and top 5 of the same compound in another batch; mechanism of another compound in another batch."""
     known = Identities.of(profiles.metadata)
-    assert known.compound is not None and known.batch is not None and known.mechanism is not None
+    assert known.compound is not None
+    assert known.batch is not None
+    assert known.mechanism is not None
     eligible = ~known.control
     same = MatchRule("compound", known.compound, (known.batch,), eligible)
     mechanism = MatchRule("mechanism", known.mechanism, (known.batch, known.compound), eligible)
@@ -81,7 +83,7 @@ def interval(values: list[float]) -> list[float]:
 
 
 def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, seed: int) -> list[dict[str, bool]]:
-    """Leave one compound of each mechanism out; where does its predicted effect land among the effects of the others?"""
+    """Leave one compound of each mechanism out: is its predicted effect nearest to one of the same mechanism?"""
     table = data.compounds.table
     named = data.metadata.assign(number=data.compounds.numbers).drop_duplicates("number").set_index("number")
     mechanism = named["Metadata_Mechanism"].reindex(range(1, len(table) + 1)).to_numpy(object)
@@ -198,9 +200,9 @@ def main() -> None:
     if arguments.no_unseen:
         return
     for mode in ("faithful", "improved"):
-        rows = [
-            row for seed in range(arguments.seeds) for row in unseen(data, encoder.network, mode, arguments.steps, seed)
-        ]
+        rows = []
+        for seed in range(arguments.seeds):
+            rows += unseen(data, encoder.network, mode, arguments.steps, seed)
         line = {"what": "unseen compounds", "mode": mode, "asked": len(rows)}
         line |= {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
         print(json.dumps(line), flush=True)

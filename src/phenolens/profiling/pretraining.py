@@ -27,7 +27,7 @@ class EncoderPretrainSettings:
     styles: int = 120
     effect_styles: int = 72
     effect_share: float = 0.6
-    steps: int = 900
+    steps: int = 600
     domains: int = 6
     cells: int = 32
     temperature: float = 0.1

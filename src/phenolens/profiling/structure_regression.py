@@ -35,7 +35,7 @@ class StructureRegression:
 
     fingerprints: NDArray[np.float32]
     doses: NDArray[np.float32]
-    coefficients: NDArray[np.float64]
+    coefficients: NDArray[np.floating]
 
     @classmethod
     def fit(cls, fingerprints: NDArray[np.float32], doses: NDArray[np.float32], changes: NDArray[np.floating]) -> Self:
