@@ -173,14 +173,14 @@ def gather_training_cells(
     noise = torch.Generator().manual_seed(seed)
     for number, found in enumerate(crops_of(screen, cells, crop, intensity, most, seed), start=1):
         rows.append(found.metadata)
-        kept.append(_looks(encoder, found.crops, views, noise))
+        kept.append(look(encoder, found.crops, views, noise))
         yield Progress(number, len(screen), f"Measuring {found.field.key}")
     metadata = concat(rows, ignore_index=True)
     compounds = number_compounds(metadata, by)
     return TrainingCells(metadata, compounds, np.concatenate(kept, axis=1))
 
 
-def _looks(encoder: CellEncoder, crops: NDArray[np.float32], views: int, noise: torch.Generator) -> NDArray[np.float32]:
+def look(encoder: CellEncoder, crops: NDArray[np.float32], views: int, noise: torch.Generator) -> NDArray[np.float32]:
     """(views, n, C, length): the first look is of the cell as it is."""
     seen = torch.from_numpy(crops)
     used = torch.ones(seen.shape[:2])
