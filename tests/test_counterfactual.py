@@ -7,7 +7,7 @@ import torch
 from phenolens.profiling.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
 from phenolens.profiling.encoder import CellEncoder, load_encoder
-from phenolens.profiling.molecules import fingerprints
+from phenolens.profiling.molecules import fingerprints, molecule_key
 from phenolens.profiling.network import EncoderNetwork, NetworkSettings
 from phenolens.profiling.objectives import OBJECTIVES, Views, loss_of
 from phenolens.runtime.errors import ModelError, ScreenError
@@ -38,6 +38,15 @@ def test_the_control_compound_changes_nothing():
     made = net.generate(torch.cat([control, code], dim=1))
     assert torch.equal(made[[0, 2]], control[[0, 2]])
     assert not torch.allclose(made[1], control[1])
+
+
+@pytest.mark.parametrize("mode", ["faithful", "improved"])
+def test_the_control_compound_however_written_moves_no_cell(mode):
+    encoder = an_encoder(mode)
+    encoder.card["controls"] = [molecule_key("CS(C)=O")]
+    controls = np.random.default_rng(0).normal(size=(4, 12)).astype(np.float32)
+    assert np.array_equal(encoder.counterfactual(controls, "C[S+](C)[O-]"), controls)
+    assert not np.allclose(encoder.counterfactual(controls, "CCO"), controls)
 
 
 def test_faithful_sees_no_dose_and_predicts_the_features_themselves():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
-from phenolens.profiling.molecules import fingerprints
+from phenolens.profiling.molecules import fingerprints, molecule_key
 from phenolens.profiling.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.structure_regression import StructureRegression
 from phenolens.runtime.devices import resolve_device
@@ -140,7 +140,7 @@ class CellEncoder:
         return self.pool(self.features(np.stack([intensity.forward(crop) for crop in crops]), size))
 
     def counterfactual(self, controls: NDArray[Any], smiles: str, dose: float | None = None) -> NDArray[np.float32]:
-        """Predict the embeddings of controls after a compound.
+        """Predict the embeddings of controls after a compound; the control compound itself changes nothing.
 
         Parameters
         ----------
@@ -167,6 +167,8 @@ class CellEncoder:
                 "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES "
                 "(phenolens micon train)."
             )
+        if molecule_key(smiles) in self.card.get("controls", ()):
+            return np.array(controls, np.float32)
         if isinstance(self.counterfactuals, StructureRegression):
             change = self.counterfactuals.predict(fingerprints([smiles]), dose_features([dose]))
             return np.asarray(controls + change, np.float32)
@@ -204,7 +206,7 @@ class CellEncoder:
                 new / _CARD,
                 {
                     "format": FORMAT,
-                    **self.card,
+                    **{name: value for name, value in self.card.items() if name != "folder"},
                     "network": self.network.settings.to_dict(),
                     "intensity": None if self.intensity is None else self.intensity.to_dict(),
                     "counterfactuals": knows.settings.to_dict() if isinstance(knows, Counterfactuals) else None,
@@ -214,7 +216,7 @@ class CellEncoder:
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote; ``card["folder"]`` is where it was read from.
 
         Raises
         ------
@@ -245,6 +247,7 @@ class CellEncoder:
             mapped = card.pop("intensity")
             listed = folder / "compounds.csv"
             compounds = pd.read_csv(listed, dtype=str, keep_default_na=False) if listed.is_file() else None
+            card["folder"] = str(folder.resolve())
         except ModelError:
             raise
         except Exception as error:
@@ -271,7 +274,10 @@ def load_encoder(name: str | Path = "default", device: str = "cpu") -> CellEncod
         shipped = Path(str(files("phenolens") / "encoders" / "default"))
         if not shipped.is_dir():
             raise ModelError("The encoder 'default' is missing from this installation; install napari-phenolens again.")
-        return CellEncoder.load(shipped, device)
+        encoder = CellEncoder.load(shipped, device)
+        # Its name, which holds wherever the package is installed.
+        encoder.card["folder"] = "default"
+        return encoder
     if not Path(name).is_dir():
         raise ModelError(f"There is no encoder {str(name)!r}: it is neither 'default' nor an existing folder.")
     return CellEncoder.load(Path(name), device)

@@ -17,7 +17,13 @@ from phenolens.profiling.optimisation import optimise
 from phenolens.profiling.sampler import CompoundSampler
 from phenolens.profiling.standardise import PlateScaling
 from phenolens.profiling.structure_regression import StructureRegression
-from phenolens.profiling.training_cells import TrainingCells, column_or, gather_training_cells, number_compounds
+from phenolens.profiling.training_cells import (
+    Compounds,
+    TrainingCells,
+    column_or,
+    gather_training_cells,
+    number_compounds,
+)
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
@@ -90,55 +96,56 @@ def train_encoder(
     """
     settings = settings or MiconSettings()
     out = Path(out)
-    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is not an encoder: choose another folder, so that nothing is overwritten.")
-    partial = writable_folder(out.with_name(out.name + ".partial"))
+    check_training(screen, out, settings)
     device = resolve_device(device)
+    encoder = load_encoder(start, device)
+    encoder.check_channels(screen.channel_names)
+    partial = writable_folder(out.with_name(out.name + ".partial"))
     checkpoint = partial / "training.pt"
     if not resume:
         checkpoint.unlink(missing_ok=True)
-    encoder = load_encoder(start, device)
-    # Read before any image is, so that a structure that cannot be read is told at once and by its row of the table.
-    _check_compounds(screen, settings)
-    intensity = yield from fit_intensity(screen)
-    crop = settings.crop or suggest_crop(cells, screen)
-    data = yield from gather_training_cells(
-        screen,
-        cells,
-        encoder,
-        crop=crop,
-        intensity=intensity,
-        views=settings.views,
-        most=settings.most,
-        by=settings.by,
-        seed=settings.seed,
-    )
-    network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
-    knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
-    if settings.mode == "improved":
-        knows = structure_regression(network, data)
-    trained = CellEncoder(
-        network,
-        {
-            "name": out.name,
-            "start": str(start),
-            "recipe": asdict(settings),
-            "crop": crop,
-            "cells": len(data),
-            "notes": notes,
-            "folder": str(out.resolve()),
-            "attribution": encoder.card.get("attribution", []),
-        },
-        intensity=intensity,
-        counterfactuals=knows,
-        compounds=None if knows is None else data.compounds.table,
-        device=device,
-    )
-    trained.save(out)
-    write_provenance(out, seed=settings.seed, device=device, recipe=asdict(settings), screen=len(screen))
-    checkpoint.unlink(missing_ok=True)
-    if not any(partial.iterdir()):
-        partial.rmdir()
+    try:
+        intensity = yield from fit_intensity(screen)
+        crop = settings.crop or suggest_crop(cells, screen)
+        data = yield from gather_training_cells(
+            screen,
+            cells,
+            encoder,
+            crop=crop,
+            intensity=intensity,
+            views=settings.views,
+            most=settings.most,
+            by=settings.by,
+            seed=settings.seed,
+        )
+        network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
+        knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
+        if settings.mode == "improved":
+            knows = structure_regression(network, data)
+        trained = CellEncoder(
+            network,
+            {
+                "name": out.name,
+                "start": str(start),
+                "recipe": asdict(settings),
+                "crop": crop,
+                "cells": len(data),
+                "notes": notes,
+                "controls": list(data.compounds.controls),
+                "attribution": encoder.card.get("attribution", []),
+            },
+            intensity=intensity,
+            counterfactuals=knows,
+            compounds=None if knows is None else data.compounds.table,
+            device=device,
+        )
+        trained.save(out)
+        write_provenance(out, seed=settings.seed, device=device, recipe=asdict(settings), screen=len(screen))
+        checkpoint.unlink(missing_ok=True)
+    finally:
+        if not any(partial.iterdir()):
+            partial.rmdir()
+    trained.card["folder"] = str(out.resolve())
     yield Progress(settings.steps, settings.steps, "Trained the encoder")
     return trained
 
@@ -164,7 +171,7 @@ def fit(
         There is no compound, or the objective needs structures and some are missing.
     """
     if settings.mode in _NEEDS_STRUCTURES and not data.compounds.has_structures:
-        raise _no_structures(settings.mode)
+        raise _no_structures(settings.mode, data.compounds)
     metadata = data.metadata
     plates = column_or(metadata, ("Metadata_Plate", "Metadata_Batch"), "")
     sampler = CompoundSampler(
@@ -223,18 +230,31 @@ def structure_regression(network: EncoderNetwork, data: TrainingCells) -> Struct
     )
 
 
-def _check_compounds(screen: Screen, settings: MiconSettings) -> None:
+def check_training(screen: Screen, out: Path, settings: MiconSettings) -> None:
+    """Tell what is wrong with the table or the output folder, before any image is read.
+
+    Raises
+    ------
+    ScreenError, OutputError
+        The table names no compounds, or a row of it has no structure that can be read though the mode needs them; or
+        the folder holds something else.
+    """
     import pandas as pd
 
+    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
+        raise OutputError(f"{out} exists and is not an encoder: choose another folder, so that nothing is overwritten.")
     compounds = number_compounds(pd.DataFrame([dict(field.metadata) for field in screen]), settings.by)
     if settings.mode in _NEEDS_STRUCTURES and not compounds.has_structures:
-        raise _no_structures(settings.mode)
+        raise _no_structures(settings.mode, compounds)
 
 
-def _no_structures(mode: str) -> ScreenError:
+def _no_structures(mode: str, compounds: Compounds) -> ScreenError:
+    table = compounds.table
+    lacking = table["Metadata_Compound"][table["SMILES"] == ""]
+    some = "" if len(lacking) == len(table) else f"{lacking.iloc[0]} has none; "
     return ScreenError(
-        f"Training with mode {mode!r} needs the structure of every compound: add a column Metadata_SMILES, or choose "
-        "mode 'paclr', which needs none."
+        f"Training with mode {mode!r} needs the structure of every compound: {some}give them in a column "
+        "Metadata_SMILES, or choose mode 'paclr', which needs none."
     )
 
 

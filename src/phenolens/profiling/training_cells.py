@@ -1,6 +1,7 @@
 """Cells to train an encoder on: what is measured of each, and the number and structure of its compound."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from phenolens.profiling.augmentation import augment
 from phenolens.profiling.cell_crops import crops_of
 from phenolens.profiling.counterfactual import dose_features
 from phenolens.profiling.encoder import CellEncoder
-from phenolens.profiling.molecules import BITS, fingerprints, read_molecules
+from phenolens.profiling.molecules import BITS, fingerprints, molecule_key, read_molecules
 from phenolens.profiling.network import EncoderNetwork
 from phenolens.profiling.plate_correction import plate_names
 from phenolens.profiling.profiles import is_control, treatment_names
@@ -44,12 +45,15 @@ class Compounds:
         (k + 1, bits) counts by number; zero for controls and where there is no structure.
     doses
         (n, 2) by row; see `dose_features`.
+    controls
+        InChIKeys of the control compounds, where their structures are given.
     """
 
     numbers: NDArray[np.int64]
     table: "DataFrame"
     fingerprints: NDArray[np.float32]
     doses: NDArray[np.float32]
+    controls: tuple[str, ...] = ()
 
     @property
     def has_structures(self) -> bool:
@@ -114,8 +118,8 @@ class TrainingCells:
 def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
     """Number the compounds of a table and read their structures.
 
-    Compounds are the same where their structures have one InChIKey, however they are written; where there is no column
-    of SMILES, where their names are. With `by` "treatment" each dose counts as a compound of its own.
+    Compounds are the same where their structures have one InChIKey, however they are written; where no structure is
+    given, where their names are. With `by` "treatment" each dose counts as a compound of its own.
 
     Raises
     ------
@@ -134,7 +138,8 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
     keys = named.to_numpy(object).copy()
     standard = np.full(len(metadata), "", object)
     if texts is not None:
-        treated = np.flatnonzero(~controls)
+        given = (texts.fillna("").astype(str).str.strip() != "").to_numpy(bool)
+        treated = np.flatnonzero(~controls & given)
         for row, one in zip(treated, read_molecules(texts.iloc[treated], rows=list(treated + 1)), strict=True):
             keys[row], standard[row] = one.key, one.smiles
     told = treatment_names(metadata).to_numpy(object) if by == "treatment" else named.to_numpy(object)
@@ -151,7 +156,16 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
         counts[known + 1] = fingerprints(list(table["SMILES"].iloc[known]))
     column = next((c for c in ("Concentration", "Dose", "DoseRank") if f"Metadata_{c}" in metadata.columns), None)
     doses = [None] * len(metadata) if column is None else pd.to_numeric(metadata[f"Metadata_{column}"], errors="coerce")
-    return Compounds(numbers, table, counts, dose_features(list(doses)))
+    return Compounds(numbers, table, counts, dose_features(list(doses)), _control_keys(metadata[controls]))
+
+
+def _control_keys(controls: "DataFrame") -> tuple[str, ...]:
+    """InChIKeys of the controls; a control needs no structure, so what cannot be read is left out."""
+    keys = []
+    for text in controls["Metadata_SMILES"].dropna().astype(str).unique() if "Metadata_SMILES" in controls else ():
+        with suppress(ScreenError):
+            keys.append(molecule_key(text))
+    return tuple(sorted(set(keys)))
 
 
 def gather_training_cells(
