@@ -108,12 +108,39 @@ def test_only_what_is_asked_for_is_corrected(profiles):
         finish(Atlas.fit(profiles, correct=("harmony",)))
 
 
-def test_without_controls_the_other_treatments_serve_and_the_card_says_so():
-    without = finish(Atlas.fit(screen(controls=False)))
+def test_without_controls_plates_are_not_scaled_and_the_card_says_so():
+    profiles = screen(controls=False)
+    without = finish(Atlas.fit(profiles))
+    assert without.card["correct"] == ["sphere"]
     assert without.card["reference"] == (
-        "no negative controls are marked (Metadata_Role), so all rows, whatever their treatment, serve as reference; "
-        "what all treatments of such a plate have in common is lost"
+        "no negative controls are marked (Metadata_Role), so plates are not scaled and sphering goes by all rows"
     )
+    np.testing.assert_allclose(
+        without.vectors, Sphering.fit(profiles.vectors).apply(profiles.vectors), rtol=1e-4, atol=1e-5
+    )
+    unscaled = finish(Atlas.fit(profiles, correct=("scale",)))
+    assert unscaled.card["correct"] == []
+    np.testing.assert_array_equal(unscaled.vectors, profiles.vectors)
+    assert unscaled.card["reference"].endswith("so plates are not scaled")
+
+
+def test_mechanisms_that_have_a_plate_each_survive_where_no_control_is_marked(tmp_path):
+    random = np.random.default_rng(0)
+    effects = np.repeat(6 * np.eye(3, DIMENSION), 2, axis=0)
+    compound = np.repeat(np.arange(6), 8)
+    vectors = effects[compound] + random.normal(size=(48, DIMENSION))
+    metadata = pd.DataFrame(
+        {"Metadata_Plate": [f"P{one // 2}" for one in compound], "Metadata_Compound": [f"C{one}" for one in compound]}
+    )
+    atlas = finish(Atlas.fit(Profiles(metadata, vectors.astype(np.float32), {"level": "well"})))
+    kept = atlas.save(tmp_path / "atlas") and Atlas.load(tmp_path / "atlas")
+    found = [
+        kept.neighbours(kept.vectors[row], top=1, exclude=compound == compound[row])["row"].iloc[0] for row in range(48)
+    ]
+    assert (compound[found] // 2 == compound // 2).mean() > 0.6, "by chance 0.2; scaled by all rows of a plate 0.1"
+
+
+def test_a_plate_without_controls_goes_by_its_other_treatments_and_the_card_says_so():
     partly = screen()
     partly.metadata.loc[partly.metadata["Metadata_Plate"] == "P2", "Metadata_Role"] = "treated"
     fitted = finish(Atlas.fit(partly))

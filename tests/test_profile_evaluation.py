@@ -182,6 +182,7 @@ def test_without_controls_the_other_treatments_stand_in() -> None:
     assert "the other treatments of their plates" in part.verdict
     assert "stand in" in " ".join(part.notes)
     assert any("No well is marked as a negative control" in note for note in found.notes)
+    assert any("over all plates together, as no control is marked" in note for note in found.notes)
     assert found.facts["controls"] == 0
 
 

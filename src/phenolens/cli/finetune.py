@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, cells_from
+from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
@@ -36,6 +36,7 @@ def finetune(
             show_default="from the cells",
         ),
     ] = None,
+    pattern: Pattern = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,14 +50,14 @@ def finetune(
             raise ModelError(f"There is no method '{method}' in this version: choose lora.")
         found = cells_from(cells)
 
+        from phenolens.cli.inputs import open_screen
         from phenolens.screens.conditions import Condition
-        from phenolens.screens.table import read_screen
         from phenolens.translation.finetuning import FinetuneSettings
         from phenolens.translation.training_set import finetune_screen
 
         settings = FinetuneSettings(steps=steps, rank=rank, seed=seed, crop=crop)
         job = finetune_screen(
-            read_screen(screen),
+            open_screen(screen, pattern),
             Condition.parse(source),
             Condition.parse(target),
             found,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, cells_from
+from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
@@ -27,6 +27,7 @@ def embed(
             show_default="the encoder's, else from the cells",
         ),
     ] = None,
+    pattern: Pattern = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -34,17 +35,18 @@ def embed(
     with reporting("micon embed", as_json) as console:
         found = cells_from(cells)
 
+        from phenolens.cli.inputs import open_screen
         from phenolens.profiling.embedding import LEVELS, embed_screen
         from phenolens.profiling.encoder import load_encoder
         from phenolens.profiling.profile_files import write_profiles
         from phenolens.screens.cells import find_cells
-        from phenolens.screens.table import read_screen
 
         named = next((known for known in LEVELS if known == level), None)
         if named is None:
             raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
         loaded = load_encoder(encoder, device)
-        opened = read_screen(screen)
+        opened = open_screen(screen, pattern)
+        loaded.check_channels(opened.channel_names)  # before the cells are looked for
         where = console.follow(find_cells(opened, found))
         profiles = console.follow(embed_screen(loaded, opened, where, crop=crop, level=named))
         write_profiles(profiles, out)

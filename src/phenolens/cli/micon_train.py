@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, cells_from
+from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon train screen --out encoder"
@@ -40,6 +40,7 @@ def train(
             show_default="from the cells",
         ),
     ] = None,
+    pattern: Pattern = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -50,16 +51,20 @@ def train(
     with reporting("micon train", as_json) as console:
         found = cells_from(cells)
 
+        from phenolens.cli.inputs import open_screen
+        from phenolens.profiling.encoder import load_encoder
         from phenolens.profiling.objectives import OBJECTIVES
-        from phenolens.profiling.training import MiconSettings, train_encoder
+        from phenolens.profiling.training import MiconSettings, check_training, train_encoder
         from phenolens.screens.cells import find_cells
-        from phenolens.screens.table import read_screen
 
         named = next((known for known in OBJECTIVES if known == mode), None)
         if named is None:
             raise ModelError(f"There is no mode {mode!r}: choose one of {', '.join(OBJECTIVES)}.")
         settings = MiconSettings(mode=named, steps=steps, by="treatment" if doses else "compound", seed=seed, crop=crop)
-        opened = read_screen(screen)
+        opened = open_screen(screen, pattern)
+        # Mistakes are told before the cells are looked for.
+        check_training(opened, out, settings)
+        load_encoder(start, device).check_channels(opened.channel_names)
         checkpoint = out.with_name(out.name + ".partial") / "training.pt"
 
         def kept() -> str:

@@ -15,6 +15,15 @@ Cells = Annotated[
         metavar="auto|whole|FOLDER",
     ),
 ]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="For a folder of images: regular expression whose named groups read the file names, such as "
+        "(?P<Well>[A-H][0-9]+)_(?P<Channel>[A-Za-z]+).",
+        metavar="REGEX",
+        show_default="names of common instruments",
+    ),
+]
 Hold = Annotated[
     list[str] | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Hold, cells_from, held_from
+from phenolens.cli.options import AsJson, Hold, Pattern, cells_from, held_from
 
 EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translated"
 
@@ -37,6 +37,7 @@ def translate(
             show_default="as the adapter was trained",
         ),
     ] = None,
+    pattern: Pattern = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def translate(
         from phenolens.translation.screen_translation import translate_screen
 
         loaded = Adapter.load(adapter)
-        screen = open_inputs(inputs)
+        screen = open_inputs(inputs, pattern)
         strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
         shared: dict[str, Any] = {"strengths": strengths, "solver": solver, "steps": steps, "held": held_from(hold)}
         if workers > 1 and len(screen) > 1:

@@ -71,7 +71,8 @@ def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 
 
     Cells and fields are averaged to wells first. Unless the card names corrections, each plate's wells are centred and
     scaled by all of them, treated ones too: by the controls alone, treated wells would share their error and so find
-    one another too easily. What is missing (controls, structures, mechanisms, batches) makes the answers that need it
+    one another too easily. Where no control is marked, that is done over all plates together, for each plate may hold
+    other compounds. What is missing (controls, structures, mechanisms, batches) makes the answers that need it
     "not measured", with the reason, or is stood in for, with a note.
 
     Parameters
@@ -159,11 +160,11 @@ def _standardised(profiles: Profiles, known: Identities) -> tuple[NDArray[np.flo
         )  # fmt: skip
     everyone = np.ones(len(profiles), bool)
     plates = ["all"] * len(profiles)
-    reference = (
-        "over all plates together, as some plate has too few wells or treatments to be its own reference (median and "
-        "median absolute deviation)."
-    )
-    if known.plate is not None and _full_plates(known):
+    why = "some plate has too few wells or treatments to be its own reference"
+    if not known.control.any():
+        why = "no control is marked and plates may hold different compounds"
+    reference = f"over all plates together, as {why} (median and median absolute deviation)."
+    if known.plate is not None and known.control.any() and _full_plates(known):
         plates = [known.plate.names[code] for code in known.plate.codes]
         reference = (
             "by all wells of its plate, treated ones too (median and median absolute deviation). What all treatments "

@@ -31,6 +31,8 @@ def optimise(
 ) -> Job[None]:
     """Minimise a loss with AdamW, a short warm-up and a cosine decay; the weights change in place.
 
+    Closed before its end, it leaves a checkpoint of the last step that was finished.
+
     Parameters
     ----------
     modules
@@ -64,36 +66,54 @@ def optimise(
         modules.load_state_dict(state["modules"])
         optimizer.load_state_dict(state["optimizer"])
         start = int(state["step"])
+    done = saved = start
+
+    def save() -> None:
+        nonlocal saved
+        if checkpoint is None or saved == done:
+            return
+        with writing(checkpoint) as temporary:
+            torch.save(
+                {
+                    "fingerprint": fingerprint,
+                    "step": done,
+                    "modules": modules.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+                temporary,
+            )
+        saved = done
+
     modules.train()
-    for step in range(start, steps):
-        rng = np.random.default_rng([seed, step])
-        noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        rate = float(learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with half_precision(device):
-            loss = loss_at(rng, noise)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise ModelError(f"{what}: the loss is no longer a number at step {step + 1}; lower the learning rate.")
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        done = step + 1
-        if checkpoint is not None and (done % checkpoint_every == 0 or done == steps):
-            with writing(checkpoint) as temporary:
-                torch.save(
-                    {
-                        "fingerprint": fingerprint,
-                        "step": done,
-                        "modules": modules.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                    },
-                    temporary,
-                )
-        yield Progress(done, steps, what, {"loss": value})
+    try:
+        for step in range(start, steps):
+            rate = float(learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = _loss_of_step(loss_at, seed, step, device)
+            value = float(loss.detach())
+            if not np.isfinite(value):
+                raise ModelError(f"{what}: the loss is no longer a number at step {step + 1}; lower the learning rate.")
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            done = step + 1
+            if done % checkpoint_every == 0 or done == steps:
+                save()
+            yield Progress(done, steps, what, {"loss": value})
+    finally:
+        # Reached also when the job is closed or fails: what was learnt is kept.
+        save()
     modules.eval()
+
+
+def _loss_of_step(loss_at: LossAt, seed: int, step: int, device: str) -> Tensor:
+    """The loss by generators of the step's own; so are those that dropout draws from, which everything shares."""
+    noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []), half_precision(device):
+        torch.manual_seed(seed * 1_000_003 + step)
+        return loss_at(np.random.default_rng([seed, step]), noise)
 
 
 def half_precision(device: str) -> AbstractContextManager[object]:

@@ -64,8 +64,9 @@ class PlateCorrection:
     def fit(cls, profiles: Profiles, correct: Sequence[str] = CORRECTIONS) -> Job[PlateCorrection]:
         """Measure the plates of `profiles`.
 
-        Reference are the negative controls. A plate with fewer than three has all its rows as reference; where no
-        control is marked, so have all plates, and `reference` says so.
+        Reference are the negative controls. A plate with fewer than three has all its rows as reference. Where no
+        control is marked, plates are not scaled, as each holds other compounds, and the sphering goes by all rows;
+        `reference` says so.
 
         Parameters
         ----------
@@ -85,7 +86,7 @@ class PlateCorrection:
         controls = is_control(profiles.metadata)
         names = np.array(plate_names(profiles.metadata), object)
         scaling = sphering = None
-        if "scale" in correct:
+        if "scale" in correct and controls.any():
             yield Progress(0, 0, "Measuring the plates")
             used = _reference_rows(names, controls)
             scaling = PlateScaling.fit(table[used], names[used].tolist(), controls[used])
@@ -94,7 +95,7 @@ class PlateCorrection:
             used = _spread_out(np.flatnonzero(controls) if controls.sum() > 1 else np.arange(len(table)))
             scaled = table[used] if scaling is None else scaling.apply(table[used], names[used].tolist())
             sphering = Sphering.fit(scaled)
-        return cls(scaling, sphering, table.shape[1], _in_words(controls, scaling, sphering is not None))
+        return cls(scaling, sphering, table.shape[1], _in_words(controls, scaling, sphering is not None, correct))
 
     def apply(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
         """Correct `vectors` (m, d) of rows on the m `plates`; each row as it would be alone, bit for bit.
@@ -202,14 +203,11 @@ def _spread_out(rows: NDArray[np.intp], most: int = _MOST) -> NDArray[np.intp]:
     return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
 
 
-def _in_words(controls: NDArray[np.bool_], scaling: PlateScaling | None, sphered: bool) -> str:
-    lost = "what all treatments of such a plate have in common is lost"
+def _in_words(controls: NDArray[np.bool_], scaling: PlateScaling | None, sphered: bool, correct: Sequence[str]) -> str:
     if not controls.any():
-        common = f"; {lost}" if scaling is not None else ""
-        return (
-            "no negative controls are marked (Metadata_Role), so all rows, whatever their treatment, serve as reference"
-            + common
-        )
+        parts = ["plates are not scaled"] * ("scale" in correct) + ["sphering goes by all rows"] * sphered
+        return "no negative controls are marked (Metadata_Role), so " + " and ".join(parts)
+    lost = "what all treatments of such a plate have in common is lost"
     words = f"{int(controls.sum())} negative controls"
     without = scaling.without_controls if scaling is not None else ()
     if without:
