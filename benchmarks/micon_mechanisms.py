@@ -98,7 +98,7 @@ def main() -> None:
         field = intensity.forward(found.field.image().plane())
         colours.append(np.repeat(classical_features(field[None]), len(found.metadata), axis=0))
     metadata = concat(rows, ignore_index=True)
-    data = TrainingCells(metadata, number_compounds(metadata), np.concatenate(looks, axis=1))
+    data = TrainingCells(metadata, number_compounds(metadata, "treatment"), np.concatenate(looks, axis=1))
     line("fields, classical", [scores(wells(np.concatenate(colours), data, False))])
     for sphere in (False, True):
         line("cells, classical", [scores(wells(np.concatenate(classical), data, sphere))], sphered=sphere)
@@ -117,7 +117,7 @@ def main() -> None:
                 if mode == "not trained":
                     network, _ = head_for(encoder.network, training, seed)
                 else:
-                    settings = MiconSettings(mode=mode, steps=arguments.steps, seed=seed, by="treatment")
+                    settings = MiconSettings(mode=mode, steps=arguments.steps, seed=seed)
                     network, _, _ = finish(fit(encoder.network, training, settings))
                 profiles = wells(CellEncoder(network, {}).pool(data.looks[0]), data, False)
                 asked = np.isin(profiles.metadata["Metadata_Plate"].astype(str), order[fold::FOLDS])

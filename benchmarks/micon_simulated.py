@@ -1,13 +1,14 @@
 """Does MICON help? All objectives and baselines on one simulated compound screen with strong batch effects.
 
-    python benchmarks/micon_simulated.py [--screen FOLDER] [--seeds 5] [--steps 300] [--start default]
+    python benchmarks/micon_simulated.py [--screen FOLDER | --compounds 48] [--seeds 5] [--steps 300] [--start default]
 
 Encoders are trained on two batches and judged on the two that they have not seen: is the nearest well of the other
 unseen batch one of the same compound? Each seed divides the batches anew, and both halves are judged. Cells are
 corrected per plate on controls and sphered in the same way for every method; wells are the means of their cells.
 
-Unseen compounds: one compound of every mechanism is left out of training in turn, for two seeds. Its effect is predicted from its
-structure and compared with the mean effects of all compounds known: is the nearest one of the same mechanism?
+Unseen compounds: one compound of every mechanism is left out of training in turn, for two seeds. Its effect is
+predicted from its structure and compared with the mean effects of all compounds known: is the nearest one of the same
+mechanism?
 """
 
 import argparse
@@ -34,6 +35,7 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells, suggest_crop
 from phenolens.screens.table import read_screen
 from phenolens.simulation.compound_screen import simulate_compound_screen
+from phenolens.simulation.compounds import CONTROL_SMILES
 
 HALVES = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
 METHODS = ("faithful", "improved", "paclr", "clip", "simclr")
@@ -82,7 +84,7 @@ def interval(values: list[float]) -> list[float]:
     return [round(float(np.mean(values) - spread), 4), round(float(np.mean(values) + spread), 4)]
 
 
-def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, seed: int) -> list[dict[str, bool]]:
+def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, seed: int) -> list[dict[str, float]]:
     """Leave one compound of each mechanism out: is its predicted effect nearest to one of the same mechanism?"""
     table = data.compounds.table
     named = data.metadata.assign(number=data.compounds.numbers).drop_duplicates("number").set_index("number")
@@ -105,7 +107,8 @@ def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, s
         base = vectors[control].mean(0, keepdims=True)
         spread = vectors[control].std(0) + 1e-6
         knows = structure_regression(network, training) if mode == "improved" else parts
-        encoder = CellEncoder(network, {}, counterfactuals=knows)
+        card = {"controls": list(data.compounds.controls)}
+        encoder = CellEncoder(network, card, counterfactuals=knows)
         dose = float(data.metadata["Metadata_Concentration"].max())
         sample = vectors[control][rng.choice(control.sum(), min(500, control.sum()), replace=False)]
         for number in left:
@@ -118,11 +121,12 @@ def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, s
                 )[0]
                 - base[0],
             }
-            row = {}
+            still = encoder.counterfactual(sample, CONTROL_SMILES, dose) - sample
+            row = {"control_moves": float(np.abs(still).max())}
             for name, change in predicted.items():
                 cosine = (moved / spread) @ (change / spread)
                 cosine /= np.linalg.norm(moved / spread, axis=1) * np.linalg.norm(change / spread) + 1e-9
-                row[name] = bool(mechanism[known[int(cosine.argmax())] - 1] == mechanism[number - 1])
+                row[name] = float(mechanism[known[int(cosine.argmax())] - 1] == mechanism[number - 1])
             results.append(row)
     return results
 
@@ -130,17 +134,17 @@ def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--screen", type=Path)
+    parser.add_argument("--compounds", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--start", default="default")
     parser.add_argument("--methods", nargs="*", default=METHODS)
-    parser.add_argument("--cache", type=Path)
     parser.add_argument("--no-unseen", action="store_true")
     arguments = parser.parse_args()
     folder = arguments.screen
     if folder is None:
         folder = Path(tempfile.mkdtemp()) / "screen"
-        finish(simulate_compound_screen(folder, seed=11))
+        finish(simulate_compound_screen(folder, compounds=arguments.compounds, control_wells=10, seed=21))
     screen = read_screen(folder)
     encoder = load_encoder(arguments.start)
     cells = finish(find_cells(screen, folder / "labels"))
