@@ -124,7 +124,7 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
     Raises
     ------
     ScreenError
-        No compound is named, or a structure cannot be read; the message names the row.
+        A row that is no control names no compound, or its structure cannot be read; the message names the row.
     """
     import pandas as pd
 
@@ -133,7 +133,7 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
         raise ScreenError(
             f"Training needs a column Metadata_Compound; the columns are {', '.join(map(str, metadata.columns))}."
         )
-    named = metadata["Metadata_Compound"].astype(str)
+    named = metadata["Metadata_Compound"].fillna("").astype(str)
     texts = metadata["Metadata_SMILES"] if "Metadata_SMILES" in metadata.columns else None
     keys = named.to_numpy(object).copy()
     standard = np.full(len(metadata), "", object)
@@ -142,6 +142,12 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
         treated = np.flatnonzero(~controls & given)
         for row, one in zip(treated, read_molecules(texts.iloc[treated], rows=list(treated + 1)), strict=True):
             keys[row], standard[row] = one.key, one.smiles
+    nameless = np.flatnonzero(~controls & (named.str.strip() == "").to_numpy(bool) & (standard == ""))
+    if len(nameless):
+        raise ScreenError(
+            f"Row {nameless[0] + 1} of column Metadata_Compound names no compound: name it, or mark the row as a "
+            "negative control in Metadata_Role."
+        )
     told = treatment_names(metadata).to_numpy(object) if by == "treatment" else named.to_numpy(object)
     if by == "treatment":
         keys = np.array([f"{key} {name}" for key, name in zip(keys, told, strict=True)], object)
