@@ -107,7 +107,7 @@ class CellEncoder:
     def pool(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) of features (n, C, length)."""
         with torch.inference_mode():
-            seen = torch.from_numpy(np.asarray(features, np.float32)).to(self.device)
+            seen = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(self.device)
             return np.asarray(self.network.pool(seen).float().cpu().numpy())
 
     def embed(
