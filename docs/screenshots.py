@@ -1,9 +1,11 @@
 """Take the pictures of the documentation from the real window.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python docs/screenshots.py [--adapter FOLDER] [--steps 300]
+    xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python docs/screenshots.py [--of dock map] [--steps 300]
 
-Writes ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after a short
-fine-tuning of ``--steps`` steps, ``finetune.png``. On a display of your own leave ``xvfb-run`` away.
+Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after a short
+fine-tuning of ``--steps`` steps, ``finetune.png``. Of the map ``map.png`` (a simulated compound screen, embedded with
+the encoder that ships) and, after a short training, ``map_smiles.png`` (a compound that the screen does not hold). On a
+display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
@@ -14,14 +16,25 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from qtpy.QtWidgets import QApplication
+from napari import Viewer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QDockWidget
 
+from phenolens.profiling.atlas import Atlas
+from phenolens.profiling.embedding import embed_screen
+from phenolens.profiling.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
+from phenolens.screens.cells import find_cells
+from phenolens.screens.table import read_screen
+from phenolens.simulation import simulate_compound_screen
 from phenolens.widgets.demo import open_demo
 from phenolens.widgets.dock import PhenolensDock
-from phenolens.widgets.samples import simulated
+from phenolens.widgets.map_dock import MapDock, open_map
+from phenolens.widgets.samples import open_dock, simulated
 
 IMAGES = Path(__file__).parent / "images"
+UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
+"""The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
 
 
 def wait(until: Callable[[], bool], seconds: float = 600, settle: float = 0.5) -> None:
@@ -38,7 +51,7 @@ def wait(until: Callable[[], bool], seconds: float = 600, settle: float = 0.5) -
         time.sleep(0.01)
 
 
-def take(dock: PhenolensDock, name: str) -> None:
+def take(dock: PhenolensDock | MapDock, name: str) -> None:
     """Save the whole window, and make sure that it is not black."""
     IMAGES.mkdir(exist_ok=True)
     picture = dock.viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
@@ -63,15 +76,11 @@ def translate_some(dock: PhenolensDock, count: int) -> None:
     dock.viewer.scene.camera.zoom *= 2
 
 
-def main() -> None:
-    """Go through the dock and take the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
-    parser.add_argument("--steps", type=int, default=300)
-    options = parser.parse_args()
+def take_the_dock(adapter: Path, steps: int) -> None:
+    """Go through the dock and take its pictures."""
     with tempfile.TemporaryDirectory() as folder:
         screen = finish(simulated(Path(folder) / "screen"))
-        dock = open_demo(screen, options.adapter, run=False)
+        dock = open_demo(screen, adapter, run=False)
         translate_some(dock, 4)
         take(dock, "dock.png")
         dock.translate_panel.show_view("difference")
@@ -84,7 +93,7 @@ def main() -> None:
         panel = dock.finetune_panel
         for section, wide in zip(dock.sections, (False, True, True, False), strict=True):
             section.unfold(wide)
-        panel.steps.setValue(options.steps)
+        panel.steps.setValue(steps)
         panel.out.setText(str(Path(folder) / "adapter"))
         panel.begin()
         wait(lambda: bool(panel.strip.rows), seconds=3600)
@@ -92,6 +101,84 @@ def main() -> None:
         panel.stop()
         wait(lambda: not dock.running.busy)
         dock.viewer.close()
+
+
+def small_atlas(screen_folder: Path, folder: Path) -> Path:
+    """Train an encoder on the screen for a short time, and make an atlas with it."""
+    screen = read_screen(screen_folder)
+    cells = finish(find_cells(screen, "auto"))
+    encoder = finish(train_encoder(screen, cells, folder / "encoder", settings=MiconSettings(steps=200), device="cpu"))
+    return finish(Atlas.fit(finish(embed_screen(encoder, screen, cells)))).save(folder / "simulated")
+
+
+def mark(dock: MapDock, compound: str) -> None:
+    """Mark a typical cell of a compound, off the edge of its field, and wait for the pictures of its neighbours."""
+    data = dock.session.data
+    table = data.atlas.profiles.metadata
+    centred = table["Metadata_Y"].between(120, 264) & table["Metadata_X"].between(120, 264)
+    mine = (table["Metadata_Compound"] == compound).to_numpy()
+    middle = data.atlas.vectors[mine].mean(0)
+    row = int(data.atlas.neighbours(middle, 1, ~(mine & centred.to_numpy()))["row"][0])
+    dock.neighbours.others.setChecked(True)
+    dock.link.show_row(row)
+    wait(lambda: not dock.running.busy, settle=2)
+
+
+def take_the_map() -> None:
+    """Open a simulated compound screen, make its map, and take pictures of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        screen = Path(folder) / "compounds"
+        finish(simulate_compound_screen(screen, compounds=24, batches=2))
+        viewer = Viewer(title="napari-phenolens")
+        viewer.window.resize(1600, 1040)
+        main = open_dock(viewer)
+        main.open_screen(screen)
+        wait(lambda: main.session.screen is not None and not main.running.busy)
+        main.cells_panel.begin()
+        wait(lambda: main.session.cells is not None and not main.running.busy)
+        for section in main.sections:
+            section.unfold(False)
+        dock = open_map(viewer)
+        wait(lambda: not dock.running.busy, settle=1)
+        widen(dock, main)
+        dock.embed()
+        wait(lambda: dock.session.data is not None and not dock.running.busy, settle=1)
+        dock.view.tools.colours.setCurrentText("Mechanism")
+        dock.session.colour_by("Mechanism")
+        mark(dock, "SIM-0003")
+        viewer.reset_view()
+        take(dock, "map.png")
+        dock.open_path(small_atlas(screen, Path(folder)))
+        wait(lambda: dock.session.data.name == "simulated" and not dock.running.busy, settle=1)
+        dock.compound.unfold(True)
+        dock.parts.setSizes([330, 620])
+        dock.smiles.smiles.setText(UNSEEN)
+        dock.smiles.dose.setText("10")
+        dock.smiles.place.click()
+        wait(lambda: not dock.running.busy, settle=2)
+        take(dock, "map_smiles.png")
+        viewer.close()
+
+
+def widen(dock: MapDock, main: PhenolensDock) -> None:
+    """Give the map the room that the other dock does not need."""
+    docks = [one for one in dock.window().findChildren(QDockWidget) for part in (dock, main) if one.isAncestorOf(part)]
+    docks.sort(key=lambda one: one.isAncestorOf(dock))
+    dock.window().resizeDocks(docks, [330, 480], Qt.Orientation.Horizontal)
+    dock.parts.setSizes([400, 550])
+
+
+def main() -> None:
+    """Take the pictures that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--of", nargs="+", choices=("dock", "map"), default=["dock", "map"])
+    parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
+    parser.add_argument("--steps", type=int, default=300)
+    options = parser.parse_args()
+    if "dock" in options.of:
+        take_the_dock(options.adapter, options.steps)
+    if "map" in options.of:
+        take_the_map()
 
 
 if __name__ == "__main__":
