@@ -36,5 +36,6 @@ def test_real_mechanisms_are_matched_better_than_by_classical_features(shared_da
 
 def test_a_million_profiles_are_searched_and_placed_at_once():
     (report,) = run("placing.py")
-    assert report["place_seconds"] <= 0.02
-    assert report["search_seconds"] <= 0.1, "0.05 where nothing else runs"
+    assert report["same_alone_and_in_a_batch"]
+    assert report["place_ms"] <= 20
+    assert report["top_50_ms"] <= 100, "50 where nothing else runs"

@@ -283,7 +283,7 @@ def test_a_compound_with_more_tautomers_than_can_be_listed_has_one_key():
         ("CCCCCCCCO.CCCCCCCN", "is a mixture of 2 compounds (CCCCCCCCO and CCCCCCCN)"),
         ("C[C@H](N)Cc1ccccc1.C[C@@H](N)Cc1ccccc1", "is a mixture of 2 compounds"),
         ("CCCCC*", "'CCCCC*' has an open end (*)"),
-        ("N[Pt](N)(Cl)Cl", "holds Pt, which is neither organic nor a usual counter-ion"),
+        ("[U](F)(F)(F)(F)(F)F", "holds U, which is neither organic nor a usual counter-ion"),
         ("c1ccccc1[Mg]Br", "has Mg bound to an organic molecule"),
     ],
 )
@@ -436,3 +436,13 @@ def test_what_cannot_be_drawn_is_said():
         structure_svg("C(", (90, 90), "#000000")
     with pytest.raises(ValueError, match="'white' is no colour"):
         structure_svg("C", (90, 90), "white")
+
+
+def test_a_metal_complex_is_a_compound_as_it_is_written():
+    cisplatin = "N[Pt](N)(Cl)Cl"
+    assert standardise(cisplatin) == standardise("Cl[Pt](Cl)(N)N") == standardise(f"{cisplatin}.O")
+    assert molecule_key(cisplatin) != molecule_key("N[Pd](N)(Cl)Cl")
+    assert fingerprints([cisplatin]).sum() > 0
+    assert "<svg" in structure_svg(cisplatin, (200, 150), "#000000")
+    with pytest.raises(ScreenError, match="mixture of 2 compounds"):
+        standardise(f"{cisplatin}.{cisplatin.replace('Pt', 'Pd')}")

@@ -7,6 +7,10 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 ORGANIC_ELEMENTS = frozenset(["H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Ge", "As", "Se", "Br", "Te", "I"])
 METALS = frozenset(["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba", "Al", "Zn", "Ag", "Bi"])
+# Metals that drugs are built around, such as the platinum of cisplatin.
+CENTRES = frozenset(
+    ["Pt", "Pd", "Au", "Ru", "Rh", "Ir", "Os", "Fe", "Co", "Ni", "Cu", "Mn", "V", "Ti", "Ga", "Gd", "Tc", "Sn", "Sb"]
+)
 _INORGANIC_CARBON = ("O=C(O)O", "O=C=O", "C#N", "N=C=O", "N=C=S", "N#CS", "N#CO", "[C-]#[O+]")
 # Acids, bases and solvents that come with a drug. Alone, each of them is a compound like any other.
 _COMPANIONS = (

@@ -15,7 +15,7 @@ from rdkit.Chem import rdFingerprintGenerator, rdinchi
 from rdkit.Chem.MolStandardize import rdMolStandardize
 from scipy.spatial.distance import cdist
 
-from phenolens.profiling.counter_ions import METALS, ORGANIC_ELEMENTS, elements, is_companion, is_inorganic
+from phenolens.profiling.counter_ions import CENTRES, METALS, ORGANIC_ELEMENTS, elements, is_companion, is_inorganic
 from phenolens.profiling.tautomers import standard_form
 from phenolens.runtime.errors import ScreenError
 
@@ -244,6 +244,8 @@ def _standard_form(text: str) -> str:
     strange = elements(molecule) - ORGANIC_ELEMENTS - METALS
     if "*" in strange:
         raise _fault(text, "has an open end (*)")
+    if strange and strange <= CENTRES:
+        return _complex(molecule, text)
     if strange:
         raise _fault(text, f"holds {', '.join(sorted(strange))}, which is neither organic nor a usual counter-ion")
     with rdBase.BlockLogs():
@@ -257,6 +259,14 @@ def _standard_form(text: str) -> str:
     if bound:
         raise _fault(text, f"has {', '.join(sorted(bound))} bound to an organic molecule")
     return parent
+
+
+def _complex(molecule: Chem.Mol, text: str) -> str:
+    """Canonical SMILES of a metal complex as it is written: cleaning up would take it apart."""
+    parts = [part for part in Chem.GetMolFrags(molecule, asMols=True) if elements(part) & CENTRES]
+    if len(parts) > 1:
+        raise _fault(text, f"is a mixture of {len(parts)} compounds")
+    return str(Chem.MolToSmiles(parts[0]))
 
 
 def _parents(molecule: Chem.Mol) -> set[str]:
