@@ -65,7 +65,7 @@ def _coherence(down: Tensor, across: Tensor, sigma: float) -> Tensor:
     """How far the gradients of a neighbourhood lie along one line, 0 to 1, weighted by their energy; (n, 1)."""
     yy, xx, xy = (_blur(product, sigma) for product in (down.square(), across.square(), down * across))
     energy = yy + xx + 1e-8
-    aligned = ((yy - xx).square() + 4 * xy.square() + 1e-12).sqrt()
+    aligned = torch.hypot(yy - xx, 2 * xy)  # 0 where nothing varies
     return (aligned.sum((1, 2)) / energy.sum((1, 2)))[:, None]
 
 
