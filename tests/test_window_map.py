@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from phenolens.profiling.atlas import Atlas
+from phenolens.profiling.embedding import embed_screen
 from phenolens.profiling.profile_files import write_profiles
+from phenolens.profiling.training import MiconSettings, train_encoder
+from phenolens.runtime.progress import finish
+from phenolens.screens.cells import find_cells
 from phenolens.screens.crops import cut, window_at
+from phenolens.screens.table import read_screen
+from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.translation.translator import CellTranslation
 from phenolens.widgets.dock import PhenolensDock
 from phenolens.widgets.map_dock import MapDock
@@ -288,3 +295,44 @@ def test_both_themes_and_a_narrow_dock_show_the_map(map_window, tmp_path):
             left = widget.mapTo(w.dock, widget.rect().topLeft()).x()
             assert left >= 0
             assert left + widget.width() <= w.dock.width(), f"{widget.toolTip()} is cut off"
+
+
+def test_the_shipped_encoder_and_a_trained_one(window, tmp_path):
+    from map_window import MapWindow
+
+    made = simulate_compound_screen(
+        tmp_path / "screen", compounds=2, batches=1, wells=1, control_wells=3, cells=5, shape=(112, 112), seed=1
+    )
+    folder = finish(made)
+    w = MapWindow(window)
+    w.window.open(folder)
+    w.window.find_cells()
+    w.window.press(w.dock.head.embed_button)
+    w.wait(lambda: w.session.data is not None and not w.dock.running.busy)
+    atlas = w.session.data.atlas
+    assert len(atlas) == len(w.window.session.cells)
+    assert atlas.profiles.card["encoder"] == w.session.encoder.card["name"] == "default"
+    assert "negative controls" in w.dock.head.about.toolTip()
+    assert "without compounds" in w.dock.smiles.state.text()
+    row = int(rows_of_field(w)[0])
+    w.window.click_pixel(*w.session.data.places.centre(row))
+    w.wait(lambda: CELL in w.session.marks, 5000)
+    assert w.session.marks[CELL].row == row
+    assert row not in set(w.session.marks[CELL].neighbours["row"])
+    w.wait(lambda: w.dock.neighbours.left.tiles[0].picture is not None)
+    w.idle()
+
+    screen = read_screen(folder)
+    cells = finish(find_cells(screen, folder / "labels"))
+    few = MiconSettings(steps=1, items=2, bag=2, views=1)
+    encoder = finish(train_encoder(screen, cells, tmp_path / "encoder", settings=few, device="cpu"))
+    profiles = finish(embed_screen(encoder, screen, cells))
+    w.dock.open_path(finish(Atlas.fit(profiles)).save(tmp_path / "atlas"))
+    w.wait(lambda: w.session.knows_compounds and not w.dock.running.busy)
+    assert w.dock.encoder.about.text() == "Encoder: encoder"
+    w.type_smiles(encoder.compounds["SMILES"].iloc[0], "10")
+    w.wait(lambda: COMPOUND in w.session.marks)
+    assert encoder.compounds["Metadata_Compound"].iloc[0] in w.dock.smiles.trust.text()
+    assert "Near" in w.dock.smiles.trust.text()
+    w.idle()
+    assert w.window.messages == []

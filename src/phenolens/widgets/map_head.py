@@ -75,7 +75,8 @@ class MapHead(QWidget):
         way = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}.get(str(data.atlas.card.get("projection")), "")
         self.about.say(" · ".join(filter(None, [data.name, f"{count:,} {level}s", way])))
         self.about.setToolTip(
-            "Distances in the lists are those of the full embedding. On the map they are only roughly right."
+            "Distances in the lists are those of the full embedding. On the map they are only roughly right.\n"
+            f"Corrected by: {data.atlas.card['reference']}."
         )
 
     def _ask_folder(self) -> None:
