@@ -213,6 +213,28 @@ def test_export_keeps_what_is_in_the_way(adapter, screen, tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
+def test_a_pattern_reads_the_names_of_a_folders_images(screen, tiny_base, tmp_path):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 4000, (64, 64), dtype=np.uint16)
+        tifffile.imwrite(plain / f"well-{'ab'[number % 2]}-{number}.tif", noise)
+    pattern = r"well-(?P<Compound>[a-z])-(?P<Site>\d+)"
+    ran = run(
+        *("finetune", plain, "--pattern", pattern, "--source", "a", "--target", "b", "--out", tmp_path / "adapter"),
+        *("--base", tiny_base, "--rank", "2", "--steps", "1", "--cells", "whole", "--device", "cpu", "--json"),
+    )
+    assert ran.status == 0
+    assert (ran.facts["conditions"], ran.facts["cells"]) == (["a", "b"], {"a": 2, "b": 2})
+    options = ("--pattern", pattern, "--strength", "1", "--steps", "1", "--out", tmp_path / "out", "--json")
+    translated = run("translate", tmp_path / "adapter", plain, *options)
+    assert translated.status == 0
+    assert len(translated.facts["fields"]) == 4
+    refused = run("translate", tmp_path / "adapter", screen / "screen.csv", *options)
+    assert refused.status == 2
+    assert "--pattern reads the names of the images in a folder" in refused.error
+
+
 def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
     import phenolens.translation.pretraining as engine
 
