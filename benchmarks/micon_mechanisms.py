@@ -114,8 +114,11 @@ def main() -> None:
             for fold in range(FOLDS):
                 held = np.isin(plates.astype(str), order[fold::FOLDS])
                 training = data.select(~held)
+                if mode in ("faithful", "clip"):
+                    bare = np.flatnonzero(~data.compounds.structures) + 1
+                    training = data.select(~held & ~np.isin(data.compounds.numbers, bare))
                 if mode == "not trained":
-                    network, _ = head_for(encoder.network, training, seed)
+                    network, _ = head_for(encoder.network, training, seed, 64)
                 else:
                     settings = MiconSettings(mode=mode, steps=arguments.steps, seed=seed)
                     network, _, _ = finish(fit(encoder.network, training, settings))

@@ -161,7 +161,7 @@ def test_compounds_are_numbered_by_structure():
     compounds = number_compounds(table)
     assert compounds.numbers.tolist() == [0, 1, 1, 2, 1, 0]
     assert compounds.table["Metadata_Compound"].tolist() == ["drug", "other"]
-    assert compounds.has_structures
+    assert compounds.structures.all()
     assert not compounds.fingerprints[0].any()
     assert np.array_equal(compounds.fingerprints[1:], fingerprints(["CCN(CC)CCO", "CCO"]))
     np.testing.assert_allclose(compounds.doses[:, 0], [0, 0, 0, 0, 1, 0])
@@ -177,7 +177,7 @@ def test_names_stand_in_for_structures_that_are_not_given():
     compounds = number_compounds(table)
     assert compounds.numbers.tolist() == [1, 2, 1]
     assert compounds.table["SMILES"].tolist() == ["", "CCO"]
-    assert not compounds.has_structures
+    assert not compounds.structures.all()
     with pytest.raises(ScreenError, match="Row 2 of column Metadata_Compound names no compound"):
         number_compounds(pd.DataFrame({"Metadata_Compound": ["a", None]}))
     with pytest.raises(ScreenError, match="Training needs a column Metadata_Compound"):

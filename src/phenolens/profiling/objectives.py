@@ -72,11 +72,15 @@ def _improved(views: Views, parts: Counterfactuals) -> Tensor:
     loss = paclr_loss(treated, controls, views.compounds, temperature=temperature, base_temperature=None)
     code = parts.encode(views.fingerprints, views.doses)
     made = [parts.project(parts.generate(torch.cat([control, code], dim=1))) for control in views.controls]
+    known = views.fingerprints.sum(1) > 0
+    if int(known.sum()) < 2:
+        return loss
     # A prediction from one batch must find its compound in the other one, among all compounds and controls.
-    labels = torch.cat([views.compounds, views.compounds, torch.zeros_like(views.compounds)])
+    numbers = views.compounds
+    labels = torch.cat([numbers, numbers[known], torch.zeros_like(numbers)])
     crossed = [
         supervised_contrastive_loss(
-            torch.cat([image, prediction, control]), labels, temperature=temperature, base_temperature=None
+            torch.cat([image, prediction[known], control]), labels, temperature=temperature, base_temperature=None
         )
         for image, prediction, control in zip(treated, reversed(made), controls, strict=True)
     ]

@@ -34,7 +34,7 @@ from phenolens.screens.table import Screen
 
 # Cells that the start of a head is measured on, at most.
 _MOST = 20_000
-_NEEDS_STRUCTURES = ("faithful", "improved", "clip")
+_NEEDS_EVERY_STRUCTURE = ("faithful", "clip")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class MiconSettings:
         Cells used of a field.
     crop
         Side of the window around a cell in pixels; four median nuclei where None.
+    dimension
+        Length of the embedding. More than the phenotypes span lets the noise of single cells in.
     """
 
     mode: Objective = "improved"
@@ -69,6 +71,7 @@ class MiconSettings:
     by: str = "compound"
     most: int = 60
     crop: int | None = None
+    dimension: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     seed: int = 0
@@ -119,6 +122,9 @@ def train_encoder(
             seed=settings.seed,
         )
         network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
+        bare = list(data.compounds.table["Metadata_Compound"][~data.compounds.structures])
+        if bare and settings.mode == "improved":
+            notes.append(f"{len(bare)} compounds, such as {bare[0]}, have no structure: no prediction goes by them")
         knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
         if settings.mode == "improved":
             knows = structure_regression(network, data)
@@ -136,7 +142,7 @@ def train_encoder(
             },
             intensity=intensity,
             counterfactuals=knows,
-            compounds=None if knows is None else data.compounds.table,
+            compounds=None if knows is None else data.compounds.table[data.compounds.structures],
             device=device,
         )
         trained.save(out)
@@ -170,8 +176,7 @@ def fit(
     ScreenError
         There is no compound, or the objective needs structures and some are missing.
     """
-    if settings.mode in _NEEDS_STRUCTURES and not data.compounds.has_structures:
-        raise _no_structures(settings.mode, data.compounds)
+    _check_structures(settings.mode, data.compounds)
     metadata = data.metadata
     plates = column_or(metadata, ("Metadata_Plate", "Metadata_Batch"), "")
     sampler = CompoundSampler(
@@ -181,7 +186,7 @@ def fit(
         column_or(metadata, ("Metadata_Well", "Metadata_Field"), ""),
     )
     torch.manual_seed(settings.seed)
-    network, offsets = head_for(start, data, settings.seed)
+    network, offsets = head_for(start, data, settings.seed, settings.dimension)
     network.to(device)
     shifts = None if settings.mode == "faithful" else offsets.to(device)
     kind: Mode = "faithful" if settings.mode == "faithful" else "improved"
@@ -225,8 +230,10 @@ def structure_regression(network: EncoderNetwork, data: TrainingCells) -> Struct
     treatment = np.zeros(len(data), np.int64)
     treatment[treated] = group.ravel() + 1
     moved = changes(vectors, treatment, data.plates)
+    number = named[:, 0].astype(int)
+    known = data.compounds.structures[number - 1]
     return StructureRegression.fit(
-        data.compounds.fingerprints[named[:, 0].astype(int)], named[:, 1:].astype(np.float32), moved
+        data.compounds.fingerprints[number[known]], named[known, 1:].astype(np.float32), moved[known]
     )
 
 
@@ -244,22 +251,37 @@ def check_training(screen: Screen, out: Path, settings: MiconSettings) -> None:
     if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
         raise OutputError(f"{out} exists and is not an encoder: choose another folder, so that nothing is overwritten.")
     compounds = number_compounds(pd.DataFrame([dict(field.metadata) for field in screen]), settings.by)
-    if settings.mode in _NEEDS_STRUCTURES and not compounds.has_structures:
-        raise _no_structures(settings.mode, compounds)
+    _check_structures(settings.mode, compounds)
+
+
+def _check_structures(mode: str, compounds: Compounds) -> None:
+    used = np.unique(compounds.numbers[compounds.numbers > 0]) - 1
+    structures = compounds.structures[used]
+    few = mode == "improved" and not structures.any()
+    if few or (mode in _NEEDS_EVERY_STRUCTURE and not structures.all()):
+        raise _no_structures(mode, compounds)
 
 
 def _no_structures(mode: str, compounds: Compounds) -> ScreenError:
     table = compounds.table
     lacking = table["Metadata_Compound"][table["SMILES"] == ""]
+    which = "at least one" if mode == "improved" else "every"
     some = "" if len(lacking) == len(table) else f"{lacking.iloc[0]} has none; "
     return ScreenError(
-        f"Training with mode {mode!r} needs the structure of every compound: {some}give them in a column "
+        f"Training with mode {mode!r} needs the structure of {which} compound: {some}give them in a column "
         "Metadata_SMILES, or choose mode 'paclr', which needs none."
     )
 
 
-def head_for(start: EncoderNetwork, data: TrainingCells, seed: int = 0) -> tuple[EncoderNetwork, Tensor]:
+def head_for(
+    start: EncoderNetwork, data: TrainingCells, seed: int = 0, dimension: int | None = None
+) -> tuple[EncoderNetwork, Tensor]:
     """Give a copy of a network a head for the channels of these cells.
+
+    Parameters
+    ----------
+    dimension
+        Length of the embedding; that of `start` where None, or where `start` has such a head already.
 
     Returns
     -------
@@ -267,15 +289,19 @@ def head_for(start: EncoderNetwork, data: TrainingCells, seed: int = 0) -> tuple
         Its features scaled as the plates' controls vary; its head at the principal components of the cells, or at that
         of `start` where it is of as many channels.
     offsets
-        (p, C, length): what each plate's controls add to the features.
+        (p, C, length): what each plate's controls add to the features; zero where no control is marked, for then
+        what a plate adds cannot be told from what its compounds do.
     """
     looks = data.looks[0]
     n, channels, length = looks.shape
-    network = EncoderNetwork(NetworkSettings(**{**start.settings.to_dict(), "channels": channels}))
+    length_of_all = start.settings.dimension if start.settings.channels == channels else dimension
+    sizes = {"channels": channels, "dimension": length_of_all or start.settings.dimension}
+    network = EncoderNetwork(NetworkSettings(**{**start.settings.to_dict(), **sizes}))
     if start.settings.channels == channels:
         network.load_state_dict({name: value.cpu() for name, value in start.state_dict().items()})
-    plates, control = data.plates, data.compounds.numbers == 0
+    control = data.compounds.numbers == 0
     flat = looks.reshape(n, -1)
+    plates = data.plates if control.any() else np.zeros(n, np.int64)
     scaling = PlateScaling.fit(flat, plates.tolist(), control)
     centre = np.median(scaling.centre, axis=0)
     order = np.argsort([int(name) for name in scaling.plates])
@@ -289,4 +315,4 @@ def head_for(start: EncoderNetwork, data: TrainingCells, seed: int = 0) -> tuple
         calm = np.flatnonzero(control)[:_MOST] if control.sum() > channels else some
         assert isinstance(network.head, ScreenHead)
         network.head.start_from(seen[some], seen[calm])
-    return network, offsets
+    return network, offsets[torch.zeros(data.plates.max() + 1, dtype=torch.long)] if not control.any() else offsets

@@ -56,9 +56,9 @@ class Compounds:
     controls: tuple[str, ...] = ()
 
     @property
-    def has_structures(self) -> bool:
-        """Whether every compound has one."""
-        return bool((self.table["SMILES"] != "").all())
+    def structures(self) -> NDArray[np.bool_]:
+        """Which compounds (k,) have a structure."""
+        return np.asarray(self.table["SMILES"] != "", bool)
 
 
 @dataclass(frozen=True)
