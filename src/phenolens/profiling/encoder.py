@@ -182,7 +182,7 @@ class CellEncoder:
             return np.asarray(made.float().cpu().numpy())
 
     def save(self, folder: Path) -> Path:
-        """Write the encoder as a folder, whole or not at all; weights are stored in half precision.
+        """Write the encoder as a folder, whole or not at all.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class CellEncoder:
         if isinstance(knows, Counterfactuals):
             parts["counterfactuals"] = knows
         with writing_folder(folder) as new:
-            weights = {name: value.half().cpu().contiguous() for name, value in parts.state_dict().items()}
+            weights = {name: value.float().cpu().contiguous() for name, value in parts.state_dict().items()}
             if isinstance(knows, StructureRegression):
                 weights |= {f"regression.{name}": torch.from_numpy(value) for name, value in vars(knows).items()}
             save_file(weights, str(new / _WEIGHTS))
