@@ -6,7 +6,7 @@ import torch
 
 from phenolens.profiling.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
-from phenolens.profiling.encoder import CellEncoder, load_encoder
+from phenolens.profiling.encoder import CellEncoder, check_encoder, load_encoder
 from phenolens.profiling.molecules import fingerprints, molecule_key
 from phenolens.profiling.network import EncoderNetwork, NetworkSettings
 from phenolens.profiling.objectives import OBJECTIVES, Views, loss_of
@@ -163,3 +163,23 @@ def test_baselines_of_known_answer():
     known = fingerprints(["CCO", "c1ccccc1C(=O)O"])
     asked = fingerprints(["c1ccccc1C(=O)OC"])[0]
     assert np.allclose(nearest_compound(controls, moved, known, asked), [[5, 9]])
+
+
+def test_without_controls_changes_are_from_the_mean_of_all():
+    vectors = np.array([[0.0, 0], [2, 0], [4, 6]])
+    moved = changes(vectors, np.array([1, 2, 2]), np.array([0, 0, 1]))
+    assert np.allclose(moved, [[-2, -2], [1, 1]])
+
+
+def test_an_encoder_trained_again_is_not_taken_for_the_one_before(tmp_path):
+    encoder = an_encoder()
+    encoder.save(tmp_path / "encoder")
+    before = load_encoder(tmp_path / "encoder")
+    profiles = {"encoder_sha256": before.card["sha256"]}
+    check_encoder(before, profiles)
+    check_encoder(before, {})
+    with torch.no_grad():
+        encoder.network.head.join[3].bias.add_(1)
+    encoder.save(tmp_path / "encoder")
+    with pytest.raises(ModelError, match="is not the one that made these profiles"):
+        check_encoder(load_encoder(tmp_path / "encoder"), profiles)

@@ -144,9 +144,9 @@ def load_named_encoder(atlas: "Atlas", given: str | None) -> "CompoundEncoder":
     Raises
     ------
     ModelError
-        No encoder is named, or it is not where it was.
+        No encoder is named, it is not where it was, or it is another by now.
     """
-    from phenolens.profiling.encoder import load_encoder
+    from phenolens.profiling.encoder import check_encoder, load_encoder
 
     card = atlas.profiles.card
     named = given or str(card.get("encoder_folder") or card.get("encoder") or "")
@@ -154,7 +154,9 @@ def load_named_encoder(atlas: "Atlas", given: str | None) -> "CompoundEncoder":
         raise ModelError("These profiles do not say which encoder made them: give its folder with --encoder.")
     if given is None and named != "default" and not Path(named).is_dir():
         raise ModelError(f"The encoder of these profiles, {named}, is not there now: give its folder with --encoder.")
-    return load_encoder(named)
+    encoder = load_encoder(named)
+    check_encoder(encoder, card)
+    return encoder
 
 
 def table_of(found: "DataFrame", title: str) -> str:

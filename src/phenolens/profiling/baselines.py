@@ -9,7 +9,7 @@ from phenolens.profiling.molecules import nearest
 def changes(
     vectors: NDArray[np.floating], numbers: NDArray[np.int64], plates: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Mean change of each compound from the controls of its plates.
+    """Mean change of each compound from the controls of its plates; from the mean of all where there is no control.
 
     Parameters
     ----------
@@ -18,7 +18,7 @@ def changes(
     numbers
         (n,) 0 for controls, from 1 for compounds.
     plates
-        (n,) numbers of the plates; each with a control.
+        (n,) numbers of the plates.
 
     Returns
     -------
@@ -26,6 +26,9 @@ def changes(
         A row a compound, in the order of the sorted numbers that occur.
     """
     moved = np.array(vectors, np.float64)
+    if not (numbers == 0).any():
+        # Without any control a plate cannot be told from what is on it.
+        plates = np.zeros_like(plates)
     for plate in np.unique(plates):
         here = plates == plate
         controls = here & (numbers == 0)

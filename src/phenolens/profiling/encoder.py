@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from phenolens.profiling.structure_regression import StructureRegression
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.crops import resample
 from phenolens.screens.intensity import IntensityMap
 
@@ -248,6 +249,7 @@ class CellEncoder:
             listed = folder / "compounds.csv"
             compounds = pd.read_csv(listed, dtype=str, keep_default_na=False) if listed.is_file() else None
             card["folder"] = str(folder.resolve())
+            card["sha256"] = sha256_of(folder / _WEIGHTS)
         except ModelError:
             raise
         except Exception as error:
@@ -259,6 +261,22 @@ class CellEncoder:
             counterfactuals=counterfactuals,
             compounds=compounds,
             device=resolve_device(device),
+        )
+
+
+def check_encoder(encoder: CellEncoder, profiles: Mapping[str, Any]) -> None:
+    """Refuse an encoder other than the one that made profiles, by their card.
+
+    Raises
+    ------
+    ModelError
+        Its weights are others, such as after it was trained again into the same folder.
+    """
+    made_by, is_now = profiles.get("encoder_sha256"), encoder.card.get("sha256")
+    if made_by and is_now and made_by != is_now:
+        raise ModelError(
+            f"The encoder {encoder.card.get('name', '')} is not the one that made these profiles, only named so: "
+            "embed the screen again, or give the encoder that made them."
         )
 
 

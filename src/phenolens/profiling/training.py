@@ -124,7 +124,7 @@ def train_encoder(
         network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
         bare = list(data.compounds.table["Metadata_Compound"][~data.compounds.structures])
         if bare and settings.mode == "improved":
-            notes.append(f"{len(bare)} compounds, such as {bare[0]}, have no structure: no prediction goes by them")
+            notes.append(f"no prediction goes by {bare[0]}" + _and_others(len(bare) - 1) + ", without a structure")
         knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
         if settings.mode == "improved":
             knows = structure_regression(network, data)
@@ -216,6 +216,10 @@ def fit(
         device=device,
     )
     return network, parts, sampler.notes
+
+
+def _and_others(count: int) -> str:
+    return f" and {count} other{'s' * (count > 1)}" if count else ""
 
 
 def structure_regression(network: EncoderNetwork, data: TrainingCells) -> StructureRegression:

@@ -201,6 +201,9 @@ def _encoder_of(atlas: Atlas) -> CellEncoder | None:
 
 
 def _fitting(encoder: CellEncoder, atlas: Atlas, name: str) -> CellEncoder:
+    from phenolens.profiling.encoder import check_encoder
+
+    check_encoder(encoder, atlas.profiles.card)
     dimension, channels = atlas.profiles.vectors.shape[1], atlas.profiles.card.get("channel_names")
     if encoder.dimension != dimension:
         raise ModelError(
