@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from phenolens.profiling import cell_crops
 from phenolens.profiling.cell_crops import fit_intensity
 from phenolens.profiling.embedding import embed_screen
 from phenolens.profiling.encoder import load_encoder
@@ -97,3 +98,14 @@ def test_cells_of_another_screen_are_refused(opened, encoder):
     other = type(cells)(cells.table.assign(field="elsewhere"), {})
     with pytest.raises(CellError, match="None of the cells lies in a field of this screen"):
         finish(embed_screen(encoder, screen, other, crop=CROP, intensity=intensity))
+
+
+def test_the_map_of_a_large_screen_is_fitted_on_fewer_pixels(opened, monkeypatch):
+    screen, _, whole = opened
+    pixels = sum(field.image().plane().size for field in screen)
+    monkeypatch.setattr(cell_crops, "_PIXELS", pixels // 9)
+    fewer = finish(fit_intensity(screen))
+    assert fewer != whole
+    span = np.array(whole.high) - whole.low
+    assert (np.abs(np.array(fewer.low) - whole.low) < 0.1 * span).all()
+    assert (np.abs(np.array(fewer.high) - whole.high) < 0.3 * span).all()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _WHOLE = 256
 """Largest side in pixels at which a field that is taken whole is looked at."""
 
+_PIXELS = 400_000_000
+"""About how many pixels an intensity map is fitted on, so that a plate fits in memory."""
+
 
 @dataclass(frozen=True)
 class FieldCrops:
@@ -43,10 +46,12 @@ class FieldCrops:
 
 
 def fit_intensity(screen: Screen) -> Job[IntensityMap]:
-    """Fit one map over all fields of a screen."""
+    """Fit one map over all fields of a screen; of a large one over every second, third... row and column of pixels."""
     read: list[NDArray[np.generic]] = []
     for number, field in enumerate(screen, start=1):
-        read.append(field.image().plane())
+        plane = field.image().plane()
+        step = max(1, round(np.sqrt(plane.size * len(screen) / _PIXELS)))
+        read.append(plane[:, ::step, ::step].copy())
         yield Progress(number, len(screen), f"Reading {field.key}")
     return IntensityMap.fit(read, screen.channel_names)
 
