@@ -145,6 +145,7 @@ def test_evaluation_reports(embedded, tmp_path):
     assert ran.status == 0
     assert set(ran.facts["verdicts"]) >= {"replicate_matching", "mechanism_matching", "activity"}
     assert Path(ran.facts["report"]).is_file()
+    assert "these figures flatter it" in (tmp_path / "ev" / "report.json").read_text(encoding="utf-8")
 
 
 def test_interrupted_training_resumes_to_the_same_weights(screen, encoder, tmp_path, monkeypatch):

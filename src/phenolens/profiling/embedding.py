@@ -61,6 +61,7 @@ def embed_screen(
     card: dict[str, Any] = {
         "encoder": encoder.card.get("name", ""),
         "encoder_folder": encoder.card.get("folder", ""),
+        "encoder_mode": encoder.card.get("recipe", {}).get("mode", ""),
         "encoder_sha256": encoder.card.get("sha256", ""),
         "level": "cell",
         "channel_names": list(screen.channel_names),

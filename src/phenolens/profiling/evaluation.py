@@ -101,6 +101,11 @@ def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 
     vectors, standardised, told = _standardised(wells, known)
     notes.append(told)
     notes += _about(known)
+    if profiles.card.get("encoder_mode"):
+        notes.append(
+            "The encoder was trained on a screen's compounds by name. If it was this screen, these figures flatter it: "
+            "judge it on batches that it has not seen."
+        )
     given = wells.vectors if standardised else None
     parts: list[Part] = []
     for number, (name, measure) in enumerate(
