@@ -18,10 +18,10 @@ from phenolens.runtime.files import write_json, writing, writing_folder
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.pretraining_sets import JUDGING_STYLES
 from phenolens.simulation import simulate_field, style_for
 from phenolens.translation.base import Base, load_base
 from phenolens.translation.pretraining import PretrainSettings, pretrain, psnr
-from phenolens.screens.pretraining_sets import JUDGING_STYLES
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "bases" / "compact"
 SETTINGS = PretrainSettings()

@@ -5,9 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from phenolens.cli.console import Console, reporting
 from phenolens.cli.micon_atlas import Correct, open_atlas
@@ -15,6 +13,8 @@ from phenolens.cli.options import AsJson
 from phenolens.runtime.errors import ModelError, ScreenError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
     from phenolens.profiling.atlas import Atlas
@@ -101,6 +101,8 @@ def report_structure(
 
 
 def _report_rows(console: Console, atlas: "Atlas", key: str, without: str | None, top: int) -> None:
+    import numpy as np
+
     chosen = rows_of(atlas.profiles.metadata, key)
     exclude = chosen.copy()
     if without is not None:
@@ -117,7 +119,7 @@ def _report_rows(console: Console, atlas: "Atlas", key: str, without: str | None
     )
 
 
-def rows_of(metadata: "DataFrame", key: str) -> NDArray[np.bool_]:
+def rows_of(metadata: "DataFrame", key: str) -> "NDArray[np.bool_]":
     """Return which rows the value of ``--row`` means.
 
     Raises
@@ -125,6 +127,8 @@ def rows_of(metadata: "DataFrame", key: str) -> NDArray[np.bool_]:
     ScreenError
         There is no such row.
     """
+    import numpy as np
+
     from phenolens.screens.conditions import Condition
 
     if not key.strip().isdecimal():
