@@ -1,14 +1,14 @@
 """Does MICON help? All objectives and baselines on one simulated compound screen with strong batch effects.
 
-    python benchmarks/micon_simulated.py [--screen FOLDER | --compounds 48] [--seeds 5] [--steps 300] [--start default]
+    python benchmarks/micon_simulated.py [--screen FOLDER | --compounds 48] [--seeds 5] [--steps 200] [--start default]
 
 Encoders are trained on two batches and judged on the two that they have not seen: is the nearest well of the other
 unseen batch one of the same compound? Each seed divides the batches anew, and both halves are judged. Cells are
 corrected per plate on controls and sphered in the same way for every method; wells are the means of their cells.
 
-Unseen compounds: one compound of every mechanism is left out of training in turn, for two seeds. Its effect is
-predicted from its structure and compared with the mean effects of all compounds known: is the nearest one of the same
-mechanism?
+Unseen compounds: one compound of every mechanism, or all of one scaffold, are left out of training in turn. The effect
+of each is predicted from its structure and compared with the mean effects of all compounds known: is the nearest one of
+the same mechanism?
 """
 
 import argparse
@@ -27,9 +27,10 @@ from phenolens.profiling.classical import classical_features
 from phenolens.profiling.encoder import CellEncoder, load_encoder
 from phenolens.profiling.identities import Identities
 from phenolens.profiling.matching import MatchRule, match
+from phenolens.profiling.molecules import murcko_scaffold
 from phenolens.profiling.profiles import Profiles, aggregate
 from phenolens.profiling.standardise import PlateScaling, Sphering
-from phenolens.profiling.training import MiconSettings, fit, structure_regression
+from phenolens.profiling.training import MiconSettings, fit, head_for, structure_regression
 from phenolens.profiling.training_cells import TrainingCells, gather_training_cells
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells, suggest_crop
@@ -38,6 +39,7 @@ from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.simulation.compounds import CONTROL_SMILES
 
 HALVES = (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))
+DIMENSION = MiconSettings().dimension
 METHODS = ("faithful", "improved", "paclr", "clip", "simclr")
 
 
@@ -84,17 +86,33 @@ def interval(values: list[float]) -> list[float]:
     return [round(float(np.mean(values) - spread), 4), round(float(np.mean(values) + spread), 4)]
 
 
-def unseen(data: TrainingCells, start: torch.nn.Module, mode: str, steps: int, seed: int) -> list[dict[str, float]]:
-    """Leave one compound of each mechanism out: is its predicted effect nearest to one of the same mechanism?"""
-    table = data.compounds.table
+def facts_of(data: TrainingCells) -> tuple[np.ndarray, np.ndarray]:
+    """Mechanism of each compound, and whether it does anything."""
     named = data.metadata.assign(number=data.compounds.numbers).drop_duplicates("number").set_index("number")
-    mechanism = named["Metadata_Mechanism"].reindex(range(1, len(table) + 1)).to_numpy(object)
-    active = named["Metadata_Active"].reindex(range(1, len(table) + 1)).to_numpy(bool)
+    named = named.reindex(range(1, len(data.compounds.table) + 1))
+    return named["Metadata_Mechanism"].to_numpy(object), named["Metadata_Active"].to_numpy(bool)
+
+
+def left_out(data: TrainingCells, by: str, seed: int) -> list[np.ndarray]:
+    """Numbers of the compounds to leave out together: one active one of each mechanism, or all of a scaffold."""
+    mechanism, active = facts_of(data)
+    if by == "scaffold":
+        scaffolds = np.array([murcko_scaffold(smiles) for smiles in data.compounds.table["SMILES"]])
+        return [np.flatnonzero((scaffolds == one) & active) + 1 for one in np.unique(scaffolds[active])]
     rng = np.random.default_rng(seed)
-    order = {name: rng.permutation(np.flatnonzero((mechanism == name) & active)) + 1 for name in set(mechanism)}
+    order = [rng.permutation(np.flatnonzero((mechanism == name) & active)) + 1 for name in sorted(set(mechanism))]
+    return [np.array(turn) for turn in zip(*order, strict=False)]
+
+
+def unseen(
+    data: TrainingCells, start: torch.nn.Module, mode: str, by: str, steps: int, seed: int
+) -> list[dict[str, float]]:
+    """Leave compounds out: is the predicted effect of each nearest to that of one of the same mechanism?"""
+    table = data.compounds.table
+    mechanism, _ = facts_of(data)
+    rng = np.random.default_rng(seed)
     results = []
-    for fold in range(min(map(len, order.values()))):
-        left = np.array([numbers[fold] for numbers in order.values()])
+    for left in left_out(data, by, seed):
         training = data.select(~np.isin(data.compounds.numbers, left))
         settings = MiconSettings(mode=mode, steps=steps, seed=seed)
         network, parts, _ = finish(fit(start, training, settings))
@@ -177,7 +195,7 @@ def main() -> None:
     found: dict[str, list[dict[str, float]]] = {}
     for seed in range(arguments.seeds):
         halves = HALVES[seed % len(HALVES)]
-        for method in ("classical", "not adapted", *arguments.methods):
+        for method in ("classical", "not adapted", "not trained", *arguments.methods):
             scores = []
             begun = time.perf_counter()
             for train, test in (halves, halves[::-1]):
@@ -185,6 +203,9 @@ def main() -> None:
                     vectors = classical
                 elif method == "not adapted":
                     vectors = embedded(encoder.network, data)
+                elif method == "not trained":
+                    start, _ = head_for(encoder.network, data.select(np.isin(batches, train)), seed, DIMENSION)
+                    vectors = embedded(start, data)
                 else:
                     settings = MiconSettings(mode=method, steps=arguments.steps, seed=seed)
                     network, _, _ = finish(fit(encoder.network, data.select(np.isin(batches, train)), settings))
@@ -203,11 +224,11 @@ def main() -> None:
         print(json.dumps(line), flush=True)
     if arguments.no_unseen:
         return
-    for mode in ("faithful", "improved"):
+    for mode, by in (("faithful", "compound"), ("improved", "compound"), ("improved", "scaffold")):
         rows = []
         for seed in range(min(arguments.seeds, 2)):
-            rows += unseen(data, encoder.network, mode, arguments.steps, seed)
-        line = {"what": "unseen compounds", "mode": mode, "asked": len(rows)}
+            rows += unseen(data, encoder.network, mode, by, arguments.steps, seed)
+        line = {"what": "unseen compounds", "mode": mode, "left_out_by": by, "asked": len(rows)}
         line |= {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
         print(json.dumps(line), flush=True)
 

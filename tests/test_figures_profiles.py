@@ -19,7 +19,7 @@ def test_simulated_compounds_are_told_apart_and_the_unseen_ones_predicted():
     assert trained["top1"] >= 4 * trained["chance"]
     assert trained["mechanism"] >= 3 * trained["mechanism_chance"]
     assert trained["mechanism"] >= classical["mechanism"]
-    unseen = of(lines, what="unseen compounds", mode="improved")
+    unseen = of(lines, what="unseen compounds", mode="improved", left_out_by="compound")
     assert unseen["micon"] >= 3 / 6, "three times chance among six mechanisms"
     assert unseen["micon"] > unseen["nearest compound"]
     assert unseen["micon"] > unseen["mean shift"]
