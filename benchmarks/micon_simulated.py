@@ -4,7 +4,8 @@
 
 Encoders are trained on two batches and judged on the two that they have not seen: is the nearest well of the other
 unseen batch one of the same compound? Each seed divides the batches anew, and both halves are judged. Cells are
-corrected per plate on controls and sphered in the same way for every method; wells are the means of their cells.
+scaled per plate on controls, and are judged so and sphered as well: sphering undoes the weights that training gives to
+directions, and so hides what a linear head has learned. Wells are the means of their cells.
 
 Unseen compounds: one compound of every mechanism, or all of one scaffold, are left out of training in turn. The effect
 of each is predicted from its structure and compared with the mean effects of all compounds known: is the nearest one of
@@ -43,12 +44,12 @@ DIMENSION = MiconSettings().dimension
 METHODS = ("faithful", "improved", "paclr", "clip", "simclr")
 
 
-def corrected(vectors: np.ndarray, data: TrainingCells) -> np.ndarray:
-    """Cells in units of their plate's controls, sphered on the controls of all plates."""
+def corrected(vectors: np.ndarray, data: TrainingCells, sphere: bool = True) -> np.ndarray:
+    """Cells in units of their plate's controls; sphered on the controls of all plates, or not."""
     control = data.compounds.numbers == 0
     plates = list(data.metadata["Metadata_Plate"])
     scaled = PlateScaling.fit(vectors, plates, control).apply(vectors, plates)
-    return Sphering.fit(scaled[control], regularisation=0.1).apply(scaled)
+    return Sphering.fit(scaled[control], regularisation=0.1).apply(scaled) if sphere else scaled
 
 
 def wells(vectors: np.ndarray, data: TrainingCells) -> Profiles:
@@ -187,16 +188,16 @@ def main() -> None:
     batches = np.unique(data.metadata["Metadata_Batch"], return_inverse=True)[1]
     classical = np.concatenate([classical_features(f.crops) for f in crops_of(screen, cells, crop, intensity, 60)])
 
-    def judged(vectors: np.ndarray, half: tuple[int, ...]) -> dict[str, float]:
+    def judged(vectors: np.ndarray, half: tuple[int, ...], sphere: bool) -> dict[str, float]:
         there = np.isin(batches, half)
         part = data.select(there)
-        return replicate_matching(wells(corrected(vectors[there], part), part))
+        return replicate_matching(wells(corrected(vectors[there], part, sphere), part))
 
-    found: dict[str, list[dict[str, float]]] = {}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for seed in range(arguments.seeds):
         halves = HALVES[seed % len(HALVES)]
         for method in ("classical", "not adapted", "not trained", *arguments.methods):
-            scores = []
+            scores: dict[str, list[dict[str, float]]] = {"scaled": [], "sphered": []}
             begun = time.perf_counter()
             for train, test in (halves, halves[::-1]):
                 if method == "classical":
@@ -210,14 +211,16 @@ def main() -> None:
                     settings = MiconSettings(mode=method, steps=arguments.steps, seed=seed)
                     network, _, _ = finish(fit(encoder.network, data.select(np.isin(batches, train)), settings))
                     vectors = embedded(network, data)
-                scores.append(judged(vectors, test))
-            mean = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
-            found.setdefault(method, []).append(mean)
-            print(json.dumps({"seed": seed, "method": method, **mean, "s": time.perf_counter() - begun}), flush=True)
-    for method, scores in found.items():
-        line = {"what": "replicate matching", "method": method}
-        for name in scores[0]:
-            values = [score[name] for score in scores]
+                for correction, some in scores.items():
+                    some.append(judged(vectors, test, correction == "sphered"))
+            for correction, some in scores.items():
+                mean = {name: float(np.mean([score[name] for score in some])) for name in some[0]}
+                found.setdefault((method, correction), []).append(mean)
+            print(json.dumps({"seed": seed, "method": method, "s": time.perf_counter() - begun}), flush=True)
+    for (method, correction), several in found.items():
+        line = {"what": "replicate matching", "method": method, "corrected": correction}
+        for name in several[0]:
+            values = [score[name] for score in several]
             line[name] = round(float(np.mean(values)), 4)
             if len(values) > 1 and name in ("top1", "mechanism"):
                 line[f"{name}_interval"] = interval(values)

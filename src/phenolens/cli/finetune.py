@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
@@ -27,17 +27,9 @@ def finetune(
     seed: Annotated[int, typer.Option(help="Seed of weights, cells and noise.", metavar="S")] = 0,
     device: Device = "auto",
     cells: Cells = "auto",
-    crop: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            help="Side of the square around a cell, in pixels of the field.",
-            metavar="PX",
-            show_default="from the cells",
-        ),
-    ] = None,
+    crop: Crop = None,
     pattern: Pattern = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a base model on two conditions of a screen.

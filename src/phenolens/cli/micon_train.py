@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon train screen --out encoder"
@@ -31,17 +31,9 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of cells, pairs and noise.", metavar="S")] = 0,
     device: Device = "auto",
     cells: Cells = "auto",
-    crop: Annotated[
-        int | None,
-        typer.Option(
-            min=8,
-            help="Side of the square around a cell, in pixels of the field.",
-            metavar="PX",
-            show_default="from the cells",
-        ),
-    ] = None,
+    crop: Crop = None,
     pattern: Pattern = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")] = False,
+    resume: Resume = False,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on a screen: compounds as treatments, beside controls of their plate.

@@ -32,6 +32,16 @@ Hold = Annotated[
         show_default="those that do not tell the conditions apart",
     ),
 ]
+Crop = Annotated[
+    int | None,
+    typer.Option(
+        min=8,
+        help="Side of the square around a cell, in pixels of the field.",
+        metavar="PX",
+        show_default="from the cells",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 
 

@@ -26,7 +26,7 @@ from phenolens.profiling.harmony_clusters import (
     unit_directions,
 )
 from phenolens.profiling.profiles import Profiles
-from phenolens.profiling.search import checked_table
+from phenolens.profiling.standardise import finite_table
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 
@@ -77,7 +77,7 @@ class HarmonyCorrection:
         ScreenError
             A batch was not among those fitted, the dimension is another, or an embedding is not finite.
         """
-        table = _finite(embeddings)
+        table = finite_table(embeddings)
         if table.shape[1] != len(self.mean):
             raise ScreenError(
                 f"The embeddings have {table.shape[1]} dimensions where {len(self.mean)} were fitted: embed all with "
@@ -154,7 +154,7 @@ def fit_harmony(
     ScreenError
         Rows and names do not match, or an embedding is not finite.
     """
-    table = _finite(embeddings)
+    table = finite_table(embeddings)
     names = _names(batches, len(table))
     if min(ridge, softness) <= 0 or diversity < 0:
         raise ValueError(f"ridge {ridge} and softness {softness} must be above 0, diversity {diversity} not below")
@@ -211,17 +211,6 @@ def harmonise(profiles: Profiles, column: str = "Metadata_Batch", **options: Any
     return profiles.with_vectors(
         correction.apply(profiles.vectors, batches), corrections=[*profiles.card.get("corrections", []), entry]
     )
-
-
-def _finite(embeddings: ArrayLike) -> NDArray[np.float64]:
-    table = checked_table(embeddings).astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(table).all(axis=1))
-    if len(wrong):
-        raise ScreenError(
-            f"{len(wrong)} embeddings, the first in row {wrong[0]} (counted from 0), are not finite: leave them out, "
-            "or embed their images again."
-        )
-    return table
 
 
 def _names(batches: Sequence[Any], rows: int) -> list[str]:

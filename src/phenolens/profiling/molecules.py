@@ -176,6 +176,14 @@ def fingerprints(
     return counts
 
 
+def tanimoto(one: np.ndarray, other: np.ndarray) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Tanimoto similarity (n, m), 0 to 1, of counts (n, bits) and (m, bits): the smaller ones over the larger ones."""
+    # With d = |a - b|, the smaller counts add up to (a + b - d) / 2 and the larger ones to (a + b + d) / 2.
+    total = one.sum(axis=1, dtype=np.float64)[:, None] + other.sum(axis=1, dtype=np.float64)
+    apart = cdist(one, other, "cityblock")
+    return np.asarray(np.divide(total - apart, total + apart, out=np.zeros_like(total), where=total > 0))
+
+
 def nearest(
     training: np.ndarray, query: np.ndarray
 ) -> tuple[np.ndarray[Any, np.dtype[np.intp]], np.ndarray[Any, np.dtype[np.float64]]]:
@@ -202,12 +210,8 @@ def nearest(
     asked = np.atleast_2d(query)
     index = np.zeros(len(asked), np.intp)
     best = np.full(len(asked), -1.0)
-    # With d = |a - b|, the smaller counts add up to (a + b - d) / 2 and the larger ones to (a + b + d) / 2.
     for start in range(0, len(training), _CHUNK):
-        some = training[start : start + _CHUNK]
-        total = asked.sum(axis=1, dtype=np.float64)[:, None] + some.sum(axis=1, dtype=np.float64)
-        apart = cdist(asked, some, "cityblock")
-        alike = np.divide(total - apart, total + apart, out=np.zeros_like(total), where=total > 0)
+        alike = tanimoto(asked, training[start : start + _CHUNK])
         here = alike.argmax(axis=1)
         similarity = alike[np.arange(len(asked)), here]
         better = similarity > best

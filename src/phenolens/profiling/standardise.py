@@ -67,7 +67,7 @@ class PlateScaling:
         ScreenError
             The three do not belong together, or an embedding is not finite.
         """
-        table = _finite(embeddings)
+        table = finite_table(embeddings)
         names = _names(plates, len(table))
         control = np.asarray(controls, bool)
         if control.shape != (len(table),):
@@ -97,7 +97,7 @@ class PlateScaling:
         ScreenError
             A plate was not among those measured, the dimension is another, or an embedding is not finite.
         """
-        table = _finite(embeddings, self.centre.shape[1])
+        table = finite_table(embeddings, self.centre.shape[1])
         names = _names(plates, len(table))
         numbers = {plate: number for number, plate in enumerate(self.plates)}
         unknown = sorted(set(names.tolist()) - set(numbers))
@@ -147,7 +147,7 @@ class Sphering:
         """
         if regularisation < 0:
             raise ValueError(f"regularisation is {regularisation}; it must not be negative")
-        table = _finite(controls)
+        table = finite_table(controls)
         if len(table) < 2:
             raise ScreenError("Sphering needs at least two control embeddings and got one: mark more controls.")
         mean = table.mean(axis=0)
@@ -172,7 +172,7 @@ class Sphering:
         ScreenError
             The dimension is another, or an embedding is not finite.
         """
-        return np.asarray((_finite(embeddings, len(self.mean)) - self.mean) @ self.matrix, np.float32)
+        return np.asarray((finite_table(embeddings, len(self.mean)) - self.mean) @ self.matrix, np.float32)
 
 
 def _usual(spread: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,7 +184,8 @@ def _usual(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return usual
 
 
-def _finite(embeddings: ArrayLike, dimension: int | None = None) -> NDArray[np.float64]:
+def finite_table(embeddings: ArrayLike, dimension: int | None = None) -> NDArray[np.float64]:
+    """Return embeddings (n, d) in double precision; refuse what is not finite or of another dimension."""
     table = checked_table(embeddings).astype(np.float64)
     if dimension is not None and table.shape[1] != dimension:
         raise ScreenError(

@@ -10,7 +10,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
+
+from phenolens.profiling.molecules import tanimoto
 
 _RIDGE = 0.1
 # A factor of ten in dose makes two doses of a compound as alike as exp(-1/2).
@@ -53,11 +54,7 @@ class StructureRegression:
 def _kernel(
     one: NDArray[np.float32], doses: NDArray[np.float32], other: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    # With d = |a - b|, the smaller counts add up to (a + b - d) / 2 and the larger ones to (a + b + d) / 2.
-    total = one.sum(1, dtype=np.float64)[:, None] + other.sum(1, dtype=np.float64)
-    apart = cdist(one, other, "cityblock")
-    alike = np.divide(total - apart, total + apart, out=np.zeros_like(total), where=total > 0)
     away = (doses[:, None, 0] - others[None, :, 0]) / _DECADES
     both, neither = doses[:, None, 1] * others[None, :, 1], (1 - doses[:, None, 1]) * (1 - others[None, :, 1])
     near = both * np.exp(-0.5 * away**2) + neither + (1 - both - neither) * _UNKNOWN
-    return np.asarray(alike * near, np.float64)
+    return np.asarray(tanimoto(one, other) * near, np.float64)
