@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.profiling.profiles import is_control, mechanism_column
+from phenolens.profiling.profiles import is_control, mechanism_column, texts_of
 from phenolens.runtime.errors import ScreenError
 from phenolens.screens.conditions import PREFIX
 
 if TYPE_CHECKING:
-    from pandas import DataFrame, Series
+    from pandas import DataFrame
 
 _COMPOUND_COLUMNS = ("Compound", "Treatment", "Perturbation", "Genotype", "Condition")
 _SHOWN = 3
@@ -87,17 +87,17 @@ class Identities:
         column = mechanism_column(metadata)
         mechanism = None
         if column is not None:
-            texts = _texts(metadata[column])
+            texts = texts_of(metadata[column])
             texts[control] = ""
             mechanism = _groups(texts) if (texts != "").any() else None
         places: dict[str, Groups | None] = {}
         within: list[NDArray[Any]] = []
         for name in ("Source", "Batch", "Plate", "Well"):
             found = _column(metadata, name)
-            if found is None or not (_texts(metadata[found]) != "").any():
+            if found is None or not (texts_of(metadata[found]) != "").any():
                 places[name] = None
                 continue
-            within.append(_texts(metadata[found]))
+            within.append(texts_of(metadata[found]))
             places[name] = _nested(within)
         well = _column(metadata, "Well")
         return cls(
@@ -107,7 +107,7 @@ class Identities:
             batch=places["Batch"],
             plate=places["Plate"],
             well=places["Well"],
-            position=None if well is None or places["Well"] is None else _groups(_texts(metadata[well])),
+            position=None if well is None or places["Well"] is None else _groups(texts_of(metadata[well])),
             control=control,
             notes=tuple(notes),
         )
@@ -127,9 +127,9 @@ def compound_groups(metadata: DataFrame) -> tuple[Groups | None, list[str]]:
         Structures that could not be read, and names that turned out to be one compound.
     """
     column = next((found for name in _COMPOUND_COLUMNS if (found := _column(metadata, name)) is not None), None)
-    names = np.full(len(metadata), "", object) if column is None else _texts(metadata[column])
+    names = np.full(len(metadata), "", object) if column is None else texts_of(metadata[column])
     written = _column(metadata, "SMILES")
-    smiles = np.full(len(metadata), "", object) if written is None else _texts(metadata[written])
+    smiles = np.full(len(metadata), "", object) if written is None else texts_of(metadata[written])
     keys, unreadable = _keys(smiles)
     folded = [" ".join(name.split()).casefold() for name in names]
     key_of_name: dict[str, str] = {}
@@ -209,11 +209,6 @@ def _nested(within: Sequence[NDArray[Any]]) -> Groups:
 def _column(metadata: DataFrame, name: str) -> str | None:
     wanted = (PREFIX + name).casefold()
     return next((str(column) for column in metadata.columns if str(column).casefold() == wanted), None)
-
-
-def _texts(column: Series) -> NDArray[Any]:
-    """Values as text, gaps empty; a new array."""
-    return np.array(["" if gap else str(v).strip() for v, gap in zip(column, column.isna(), strict=True)], object)
 
 
 def _listed(values: Sequence[str]) -> str:

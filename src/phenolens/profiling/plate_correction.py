@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phenolens.profiling.exact_product import exact_product, row_blocks
-from phenolens.profiling.profiles import Profiles, is_control
+from phenolens.profiling.profiles import Profiles, is_control, texts_of
 from phenolens.profiling.search import checked_table
 from phenolens.profiling.standardise import PlateScaling, Sphering
 from phenolens.runtime.errors import ScreenError
@@ -219,7 +219,4 @@ def _in_words(controls: NDArray[np.bool_], scaling: PlateScaling | None, sphered
 
 
 def _texts(metadata: DataFrame, name: str) -> list[str]:
-    if name not in metadata.columns:
-        return [""] * len(metadata)
-    column = metadata[name]
-    return ["" if gap else str(value).strip() for value, gap in zip(column, column.isna(), strict=True)]
+    return texts_of(metadata[name]).tolist() if name in metadata.columns else [""] * len(metadata)

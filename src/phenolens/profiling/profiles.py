@@ -205,7 +205,7 @@ def mechanism_column(metadata: DataFrame) -> str | None:
     """Return the column with the mechanisms of action, Metadata_Mechanism or Metadata_MoA, if one says anything."""
     for name in ("Mechanism", "MoA"):
         for column in metadata.columns:
-            if str(column).casefold() == (PREFIX + name).casefold() and _texts(metadata[column]).any():
+            if str(column).casefold() == (PREFIX + name).casefold() and texts_of(metadata[column]).any():
                 return str(column)
     return None
 
@@ -218,7 +218,7 @@ def is_control(metadata: DataFrame) -> NDArray[np.bool_]:
     column = _first_column(metadata, _ROLES)
     if column is None:
         return np.zeros(len(metadata), bool)
-    return np.array([text.casefold() in _NEGATIVE_CONTROL for text in _texts(metadata[column])], bool)
+    return np.array([text.casefold() in _NEGATIVE_CONTROL for text in texts_of(metadata[column])], bool)
 
 
 def treatment_names(metadata: DataFrame) -> Series[str]:
@@ -232,7 +232,7 @@ def treatment_names(metadata: DataFrame) -> Series[str]:
     names = np.full(len(metadata), "", object)
     for name in _NAMES:
         if (column := _first_column(metadata, (name,))) is not None:
-            names = np.where(names == "", _texts(metadata[column]), names)
+            names = np.where(names == "", texts_of(metadata[column]), names)
     dosed = _first_column(metadata, ("Concentration", "Dose", "DoseRank"))
     if dosed is not None:
         doses = pd.to_numeric(metadata[dosed], errors="coerce").to_numpy(float)
@@ -251,6 +251,9 @@ def _first_column(metadata: DataFrame, names: Sequence[str]) -> str | None:
     return next((folded[(PREFIX + name).casefold()] for name in names if (PREFIX + name).casefold() in folded), None)
 
 
-def _texts(column: Series) -> NDArray[Any]:
-    """Values as text, gaps empty."""
-    return np.array(["" if gap else str(v).strip() for v, gap in zip(column, column.isna(), strict=True)], object)
+def texts_of(column: Series) -> NDArray[Any]:
+    """Return values as text, gaps empty; each different value is written once, for there may be a million rows."""
+    import pandas as pd
+
+    codes, values = pd.factorize(column)
+    return np.asarray(np.array([*(str(value).strip() for value in values), ""], object)[codes])
