@@ -13,6 +13,7 @@ from phenolens.profiling.evaluation import Evaluation
 from phenolens.profiling.evaluation_parts import Part
 from phenolens.profiling.report_plots import matching_plot, precision_plot, predictability_plot
 from phenolens.runtime.files import write_json, writing
+from phenolens.runtime.report_page import html_notes, html_page, verdict_class
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -46,39 +47,6 @@ _EXPLAINED = {
     "consistency": "The same for compounds of one mechanism against those of others; the p-value exchanges mechanisms "
     "among compounds.",
 }
-_CSS = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 54rem; padding: 2rem 1.5rem 4rem; background: #fff; color: #1d2733;
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; }
-h2 { font-size: 1.15rem; margin: 2.6rem 0 .4rem; padding-top: .9rem; border-top: 1px solid #dde3e9; }
-.from { color: #5b6875; margin: 0 0 1.4rem; overflow-wrap: anywhere; }
-.facts { display: flex; flex-wrap: wrap; gap: .4rem 1.8rem; margin: 0 0 1.2rem; padding: 0; list-style: none; }
-.facts b { font-size: 1.15rem; margin-right: .3rem; }
-.answers { margin: 0; padding: 0; list-style: none; }
-.answers li, .verdict { border-left: 4px solid #8a95a1; padding: .35rem .8rem; margin: .5rem 0; background: #f6f8fa; }
-.answers li.yes, .verdict.yes { border-color: #009e73; }
-.answers li.no, .verdict.no { border-color: #d55e00; }
-.answers strong { display: block; }
-.notes { color: #45525f; font-size: .9rem; padding-left: 1.2rem; }
-.method { color: #45525f; font-size: .9rem; }
-figure { margin: 1rem 0; }
-figure svg { display: block; width: 100%; height: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .86rem; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .22rem .5rem; border-bottom: 1px solid #e6eaee; }
-th { border-bottom: 2px solid #aeb8c2; font-weight: 600; vertical-align: bottom; }
-th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td.text { overflow-wrap: anywhere; }
-tr.found td:first-child { font-weight: 600; }
-@media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  figure, tr, .verdict, .answers li { break-inside: avoid; }
-  h2 { break-after: avoid; }
-  thead { display: table-header-group; }
-  .answers li, .verdict, figure { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-}
-"""
 
 
 def write_report(evaluation: Evaluation, folder: str | os.PathLike[str], *, name: str = "") -> Path:
@@ -119,33 +87,19 @@ def html_report(evaluation: Evaluation, name: str = "") -> str:
         f"<li><b>{facts[key]:,}</b>{label}</li>" for key, label in _FACTS if facts.get(key) not in (None, 0)
     )
     answers = "".join(
-        f'<li class="{_class(part)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>'
+        f'<li class="{verdict_class(part.good)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>'
         for part in evaluation.parts
     )
     sections = "\n".join(_section(part, facts) for part in evaluation.parts)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Evaluation of {escape(name or "profiles")}</title>
-<style>{_CSS}</style>
-</head>
-<body>
-<h1>Evaluation of profiles</h1>
-<p class="from">{escape(name)}</p>
-<ul class="facts">{counts}</ul>
+    body = f"""<ul class="facts">{counts}</ul>
 <ul class="answers">{answers}</ul>
-{_notes(evaluation.notes)}
+{html_notes(evaluation.notes)}
 {sections}
 <h2>How it was made</h2>
 <p class="method">Seed {facts["seed"]}, up to {facts["permutations"]:,} permutations for each p-value (fewer where a
 hundred did as well before), cosine similarity.
-Versions and the hash of the file are in provenance.json, all figures in report.json.</p>
-</body>
-</html>
-"""
+Versions and the hash of the file are in provenance.json, all figures in report.json.</p>"""
+    return html_page(f"Evaluation of {name or 'profiles'}", "Evaluation of profiles", name, body)
 
 
 def _section(part: Part, facts: dict[str, Any]) -> str:
@@ -160,10 +114,10 @@ def _section(part: Part, facts: dict[str, Any]) -> str:
         table = _table(part.table, part.figures.get("false_discovery_rate"))
     return f"""<section>
 <h2>{escape(part.title)}</h2>
-<p class="verdict {_class(part)}">{escape(part.verdict)}</p>
+<p class="verdict {verdict_class(part.good)}">{escape(part.verdict)}</p>
 {f"<figure>{plot}</figure>" if plot else ""}
 {table}
-{_notes(part.notes)}
+{html_notes(part.notes)}
 <p class="method">{escape(_EXPLAINED[part.key])}</p>
 </section>"""
 
@@ -198,11 +152,3 @@ def _value(column: str, value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     return f"{value:.1e}" if column in ("p", "q") and value < 0.001 else f"{value:.3f}"
-
-
-def _notes(notes: tuple[str, ...]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
-
-
-def _class(part: Part) -> str:
-    return "none" if part.good is None else "yes" if part.good else "no"

@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phenolens.profiling.matching import Matching
+from phenolens.runtime.svg_plots import COLOURS, FAINT, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#8f4a8b")
-_INK, _FAINT = "#1d2733", "#8a95a1"
 _SHOWN = 30
 _LONGEST = 34
-_WIDTH = 7.2
-_STYLE: dict[Any, Any] = {
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
-    "font.size": 9,
-    "svg.fonttype": "none",
-    "text.color": _INK,
-    # names of compounds hold dollar signs and the like, which mean nothing else here
-    "text.parse_math": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-}
 
 
 def matching_plot(curves: Sequence[Matching], seed: int = 0) -> str:
     """Share of wells with a match among the k nearest, with its interval, and dashed what chance gives."""
 
     def draw(axes: Axes) -> None:
-        for one, colour in zip(curves, _COLOURS, strict=False):
+        for one, colour in zip(curves, COLOURS, strict=False):
             ks = np.arange(1, one.hits.shape[1] + 1)
             low, high = one.interval(seed)
             axes.fill_between(ks, low, high, color=colour, alpha=0.14, linewidth=0)
@@ -53,7 +34,7 @@ def matching_plot(curves: Sequence[Matching], seed: int = 0) -> str:
         axes.set_xticks(ks)
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return _svg(draw, 3.1, f"matching {[one.rule for one in curves]}")
+    return svg(draw, 3.1, f"matching {[one.rule for one in curves]}")
 
 
 def predictability_plot(table: DataFrame) -> str:
@@ -62,17 +43,15 @@ def predictability_plot(table: DataFrame) -> str:
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(rows))
-        colours = [_FAINT if "as given" in one else _COLOURS[0] for one in rows["from"]]
+        colours = [FAINT if "as given" in one else COLOURS[0] for one in rows["from"]]
         axes.hlines(places, rows["low"], rows["high"], color=colours, linewidth=2)
         axes.scatter(rows["share"], places, color=colours, s=32, zorder=3)
-        axes.scatter(
-            rows["chance"], places, color=_COLOURS[1], marker="|", s=140, linewidth=2, zorder=4, label="chance"
-        )
+        axes.scatter(rows["chance"], places, color=COLOURS[1], marker="|", s=140, linewidth=2, zorder=4, label="chance")
         axes.set_yticks(places, [f"{one} by {who}" for one, who in zip(rows["predicted"], rows["from"], strict=True)])
         axes.set(xlabel="share of wells whose origin is named", xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4))
         axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
 
-    return _svg(draw, 0.9 + 0.24 * len(rows), "predictability")
+    return svg(draw, 0.9 + 0.24 * len(rows), "predictability")
 
 
 def precision_plot(table: DataFrame, false_discovery_rate: float) -> str:
@@ -85,34 +64,20 @@ def precision_plot(table: DataFrame, false_discovery_rate: float) -> str:
         found = (rows["q"] <= false_discovery_rate).to_numpy()
         axes.hlines(places, rows["by chance"], rows["mAP"], color="#c9d1d9", linewidth=1.5, zorder=1)
         for which, face, label in (
-            (found, _COLOURS[0], f"q ≤ {false_discovery_rate:g}"),
+            (found, COLOURS[0], f"q ≤ {false_discovery_rate:g}"),
             (~found, "white", f"q > {false_discovery_rate:g}"),
         ):
             axes.scatter(
-                rows["mAP"][which], places[which], facecolor=face, edgecolor=_COLOURS[0], s=30, zorder=3, label=label
+                rows["mAP"][which], places[which], facecolor=face, edgecolor=COLOURS[0], s=30, zorder=3, label=label
             )
         axes.scatter(
-            rows["by chance"], places, color=_COLOURS[1], marker="|", s=90, linewidth=1.6, zorder=2, label="chance"
+            rows["by chance"], places, color=COLOURS[1], marker="|", s=90, linewidth=1.6, zorder=2, label="chance"
         )
         axes.set_yticks(places, [_short(str(name)) for name in rows[what]])
         axes.set(xlabel="mean average precision", xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4))
         axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
 
-    return _svg(draw, 0.9 + 0.2 * len(rows), f"precision {what}")
-
-
-def _svg(draw: Any, height: float, salt: str) -> str:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure.add_subplot())
-        written = StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    text = written.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return text.replace("<svg ", '<svg role="img" ', 1)
+    return svg(draw, 0.9 + 0.2 * len(rows), f"precision {what}")
 
 
 def _short(name: str) -> str:

@@ -46,6 +46,12 @@ class Field:
     paths: tuple[Path, ...] = ()
     agreement: _Agreement = field(default_factory=lambda: _Agreement(), repr=False, compare=False)
 
+    @property
+    def well(self) -> str:
+        """Plate and well of the field; its own key where the screen does not say."""
+        known = [str(self.metadata[name]) for name in ("Metadata_Plate", "Metadata_Well") if name in self.metadata]
+        return "/".join(known) if "Metadata_Well" in self.metadata else self.key
+
     def image(self) -> FieldImage:
         """Read the image.
 

@@ -13,7 +13,7 @@ from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, su
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.table import Field, Screen
+from phenolens.screens.table import Screen
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.finetuning import FinetuneSettings, finetune
@@ -66,19 +66,13 @@ def gather_crops(
             mine = table[table["field"] == field.key]
             mapped = intensity.forward(planes[done - total // 2])
             cut_here += [cut(mapped, window_at(c.y, c.x, crop)) for c in mine.itertuples()]
-            wells_here += [_well(field)] * len(mine)
+            wells_here += [field.well] * len(mine)
             done += 1
             yield Progress(done, total, f"Cutting cells of {field.key}")
         order = rng.permutation(len(cut_here))
         crops.append(resample(np.stack(cut_here), size)[order])
         wells.append(np.array(wells_here)[order])
     return TrainingSet(crops[0], crops[1], wells[0], wells[1], intensity, crop)
-
-
-def _well(field: Field) -> str:
-    """Plate and well of a field; its own key where the screen does not say."""
-    known = [str(field.metadata[name]) for name in ("Metadata_Plate", "Metadata_Well") if name in field.metadata]
-    return "/".join(known) if "Metadata_Well" in field.metadata else field.key
 
 
 def finetune_screen(
