@@ -1,12 +1,17 @@
 """``phenolens translate``: every cell of a screen, or of some images, under the target condition."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import Console, reporting
 from phenolens.cli.options import AsJson, Hold, Pattern, cells_from, held_from
+from phenolens.runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    from phenolens.screens.table import Screen
+    from phenolens.translation.adapter import Adapter
 
 EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translated"
 
@@ -37,6 +42,10 @@ def translate(
             show_default="as the adapter was trained",
         ),
     ] = None,
+    alpha: Annotated[
+        float,
+        typer.Option(help="Share of unchanged cells that may be marked as significant; 0 marks nothing.", metavar="A"),
+    ] = 0.05,
     pattern: Pattern = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
     as_json: AsJson = False,
@@ -44,8 +53,8 @@ def translate(
     """Translate every cell of a screen, or of one or more images.
 
     For each input and strength it writes an OME-TIFF of the input's shape, axes, dtype and pixel size, for
-    each input the signed difference, and one cells.parquet and provenance.json. The same command goes on
-    with an interrupted run.
+    each input the signed difference, and one cells.parquet and provenance.json. Where the adapter has a noise floor,
+    it marks the significant differences too. The same command goes on with an interrupted run.
     """
     with reporting("translate", as_json) as console:
         found = None if cells is None else cells_from(cells)
@@ -67,13 +76,42 @@ def translate(
             job,
             lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
         )
+        shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
         console.done(
             f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
             out=str(folder.resolve()),
             fields=[field.key for field in screen],
             strengths=strengths,
             conditions=list(loaded.conditions),
+            significant=shares,
         )
+
+
+def mark_significant(
+    console: Console, adapter: "Adapter", screen: "Screen", folder: Path, alpha: float
+) -> dict[str, dict[str, float]] | None:
+    """Write what is beyond the adapter's noise floor, where it has one that these translations can be compared with.
+
+    Returns
+    -------
+    dict or None
+        The share of significant pixels, by field and channel.
+    """
+    from phenolens.evaluation.noise_floor import NoiseFloor
+    from phenolens.evaluation.significance_files import check_translated, write_significance
+    from phenolens.translation.adapter import NOISE_FLOOR
+
+    if adapter.folder is None or not (adapter.folder / NOISE_FLOOR).is_dir():
+        return None
+    floor = NoiseFloor.load(adapter)
+    try:
+        check_translated(folder, floor)
+    except ModelError as error:
+        console.say(f"significant differences are not marked. {error}")
+        return None
+    return console.follow(
+        write_significance(folder, screen, adapter, floor, alpha), lambda: f"the translated fields are in {folder}"
+    )
 
 
 command = translate

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,8 +58,8 @@ def write_provenance(folder: str | os.PathLike[str], **facts: Any) -> Path:
     return path
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Hash a file, or a folder by the names and contents of all files in it.
+def sha256_of(path: str | os.PathLike[str], without: Collection[str] = ()) -> str:
+    """Hash a file, or a folder by the names and contents of all files in it but those in the folders `without`.
 
     The hash of a folder does not depend on where it lies, on its own name, or on times and permissions.
 
@@ -74,6 +75,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         raise PhenolensError(f"There is no file or folder at {path}.")
     whole = hashlib.sha256()
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    files = {name: file for name, file in files.items() if name.split("/")[0] not in without}
     for name in sorted(files):
         whole.update(f"{_file_digest(files[name])}  {name}\n".encode())
     return whole.hexdigest()

@@ -9,7 +9,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
-from phenolens.runtime.provenance import write_provenance
+from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.base import Base
 
@@ -19,6 +19,9 @@ LORA_LAYERS = (
     r".*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2|conv1|conv2|conv_shortcut|time_emb_proj)$"
     r"|conv_in|conv_out"
 )
+
+NOISE_FLOOR = "noise_floor"
+"""Folder in an adapter's that is not part of the adapter; see `phenolens.evaluation`."""
 
 
 @dataclass
@@ -79,6 +82,12 @@ class Adapter:
                 f"The adapter knows no condition '{name}': it has {' and '.join(map(repr, self.conditions))}."
             )
         return self.tokens[[0, 1 + self.conditions.index(name)]]
+
+    def sha256(self) -> str | None:
+        """Hash of the adapter's files, whether or not a noise floor lies beside them; None where it has no folder."""
+        if self.folder is None:
+            return None
+        return sha256_of(self.folder, without=(NOISE_FLOOR, f"{NOISE_FLOOR}.partial"))
 
     def check_channels(self, names: tuple[str, ...], where: str) -> None:
         """Raise `ModelError` where an image's channels are not the adapter's."""

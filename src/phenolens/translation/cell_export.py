@@ -10,7 +10,6 @@ import numpy as np
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.crops import window_at
 from phenolens.screens.images import read_image
@@ -87,7 +86,7 @@ def export_cells(
     exported = composed(field.key, plane, translated, strength, image.channel_names, image.pixel_size)
     facts = {
         "adapter": None if adapter.folder is None else str(adapter.folder),
-        "adapter_sha256": None if adapter.folder is None else sha256_of(adapter.folder),
+        "adapter_sha256": adapter.sha256(),
         "base": adapter.base,
         "conditions": list(adapter.conditions),
         "intensity": adapter.intensity.to_dict(),

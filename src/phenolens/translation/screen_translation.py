@@ -73,7 +73,7 @@ def translate_screen(
         "guidance": translator.guidance,
         "held": list(translator.held),
         "seed": seed,
-        "adapter": sha256_of(adapter.folder) if adapter.folder else None,
+        "adapter": adapter.sha256(),
     }
     _check_settings(out, settings)
     # Written first, so that a run that goes on knows what it goes on with.

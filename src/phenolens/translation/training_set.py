@@ -34,9 +34,15 @@ class TrainingSet:
 
 
 def gather_crops(
-    screen: Screen, source: Screen, target: Screen, cells: Cells, settings: FinetuneSettings, size: int
+    screen: Screen,
+    source: Screen,
+    target: Screen,
+    cells: Cells,
+    settings: FinetuneSettings,
+    size: int,
+    intensity: IntensityMap | None = None,
 ) -> Job[TrainingSet]:
-    """Cut the cells of two conditions and map their intensities by one map fitted on both together."""
+    """Cut the cells of two conditions and map their intensities by one map, fitted on both together where None."""
     crop = settings.crop or suggest_crop(cells, screen)
     total = 2 * (len(source) + len(target))
     planes = []
@@ -47,7 +53,8 @@ def gather_crops(
             yield Progress(number, total, f"Reading {field.key}")
 
     yield from read()
-    intensity = IntensityMap.fit(planes, screen.channel_names, kind=settings.intensity)
+    if intensity is None:
+        intensity = IntensityMap.fit(planes, screen.channel_names, kind=settings.intensity)
     crops: list[np.ndarray] = []
     wells: list[np.ndarray] = []
     rng = np.random.default_rng(settings.seed)
@@ -87,10 +94,17 @@ def finetune_screen(
     device: str = "auto",
     nucleus_channel: int | None = None,
     resume: bool = False,
+    intensity: IntensityMap | None = None,
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
 
     Until the adapter is whole, the checkpoint is kept in ``<out>.partial``.
+
+    Parameters
+    ----------
+    intensity
+        Map of the intensities, from an adapter that this one is to be compared with; fitted on both conditions where
+        None.
 
     Raises
     ------
@@ -124,7 +138,7 @@ def finetune_screen(
     if not isinstance(cells, Cells):
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
-    crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop)
+    crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop, intensity)
     telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
     moving = [True] * len(screen.channel_names) if telling is None else [bool(area >= TELLING) for area in telling]
     try:

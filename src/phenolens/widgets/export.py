@@ -42,7 +42,6 @@ def _export(
     strength: float,
     facts: dict[str, Any],
 ) -> Job[Path]:
-    from phenolens.runtime.provenance import sha256_of
     from phenolens.translation.composite import Composite
     from phenolens.translation.session_export import ExportedField, export_session
 
@@ -50,7 +49,7 @@ def _export(
     assert screen is not None
     assert adapter is not None
     if adapter.folder is not None and adapter.folder.is_dir():
-        facts |= {"adapter": str(adapter.folder), "adapter_sha256": sha256_of(adapter.folder)}
+        facts |= {"adapter": str(adapter.folder), "adapter_sha256": adapter.sha256()}
     fields: list[ExportedField] = []
     for field in screen.fields:
         if field.key not in cells:

@@ -1,0 +1,98 @@
+"""``phenolens floor``: how much cells change where nothing should."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Device, Hold, Pattern, Resume, cells_from, held_from
+
+EXAMPLE = "phenolens floor adapter screen"
+
+
+def floor(
+    adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
+    screen: Annotated[Path, typer.Argument(help="The screen it was trained on.", metavar="SCREEN")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the floor.", metavar="DIR", show_default="noise_floor in ADAPTER"),
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            help="Control, as finetune takes its source.", metavar="COND", show_default="the adapter's source"
+        ),
+    ] = None,
+    splits: Annotated[int, typer.Option(min=1, help="Splits of the control wells.", metavar="N")] = 2,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training steps of each split's adapter.", metavar="N", show_default="as the adapter"),
+    ] = None,
+    judged: Annotated[
+        int, typer.Option(min=1, help="Most cells that are judged in each direction of a split.", metavar="N")
+    ] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of splits and cells.", metavar="S")] = 0,
+    device: Device = "auto",
+    hold: Hold = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
+            metavar="auto|whole|FOLDER",
+            show_default="as the adapter was trained",
+        ),
+    ] = None,
+    pattern: Pattern = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the noise floor of an adapter: how much cells change where nothing should.
+
+    Control wells are split into two pretended conditions, an adapter is trained on each split, and control cells are
+    translated between them. With the floor in the adapter's folder, translate marks what is significant. An
+    interrupted run goes on with --resume.
+    """
+    with reporting("floor", as_json) as console:
+        found = None if cells is None else cells_from(cells)
+
+        from phenolens.cli.inputs import open_screen
+        from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
+        from phenolens.screens.conditions import Condition
+        from phenolens.translation.adapter import NOISE_FLOOR, Adapter
+
+        loaded = Adapter.load(adapter)
+        job = fit_noise_floor(
+            loaded,
+            open_screen(screen, pattern),
+            found,
+            settings=FloorSettings(splits=splits, steps=steps, cells=judged, seed=seed),
+            control=None if control is None else Condition.parse(control),
+            held=held_from(hold),
+            out=out,
+            device=device,
+            resume=resume,
+        )
+        folder = out or adapter / NOISE_FLOOR
+
+        def kept() -> str:
+            if folder.with_name(folder.name + ".partial").is_dir():
+                return "what was finished is kept; the same command with --resume goes on from there"
+            return "nothing was finished, so there is nothing to resume"
+
+        fitted = console.follow(job, kept)
+        for sentence in fitted.card["weak"]:
+            console.say(sentence)
+        limits = dict(zip(fitted.channel_names, fitted.thresholds().tolist(), strict=True))
+        console.done(
+            f"Fitted the noise floor on {len(fitted.groups)} translations of control cells: {folder}",
+            floor=str(folder.resolve()),
+            cells=len(fitted.groups),
+            splits=len(fitted.card["splits"]),
+            held=list(fitted.held),
+            thresholds={name: limit if limit < float("inf") else None for name, limit in limits.items()},
+            weak=fitted.card["weak"],
+        )
+
+
+command = floor
