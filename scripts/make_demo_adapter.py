@@ -50,7 +50,7 @@ def make_demo_adapter(
 
 def _in_half_precision(adapter: Adapter) -> Adapter:
     # The tokens are few, and go into the network as they are: only the LoRA weights are halved.
-    adapter.lora = {name: weight.half() for name, weight in adapter.lora.items()}
+    adapter.weights = {name: weight.half() for name, weight in adapter.weights.items()}
     adapter.card |= {
         "trained_on": f"a screen simulated by phenolens: {TREATMENT}, style {STYLE_SEED}, seed {TRAINING_SEED}",
         "weights": "float16",

@@ -38,7 +38,7 @@ def as_shipped(adapter, monkeypatch):
 
 def test_script_writes_half_precision(adapter):
     loaded = Adapter.load(adapter)
-    assert {str(weight.dtype) for weight in loaded.lora.values()} == {"torch.float16"}
+    assert {str(weight.dtype) for weight in loaded.weights.values()} == {"torch.float16"}
     assert loaded.channel_names == demo_style().channel_names
     assert "seed" in json.loads((adapter / "card.json").read_text())["trained_on"]
 

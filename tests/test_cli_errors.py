@@ -94,7 +94,7 @@ def test_missing_base(screen, tmp_path):
 
 
 def test_unknown_method(screen, tiny_base, tmp_path):
-    refused(run(*finetune(screen, tiny_base, tmp_path / "a"), "--method", "svdiff"), "svdiff", "lora")
+    refused(run(*finetune(screen, tiny_base, tmp_path / "a"), "--method", "dreambooth"), "dreambooth", "svdiff")
 
 
 def test_unknown_device(screen, tiny_base, tmp_path):

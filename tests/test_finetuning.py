@@ -54,7 +54,7 @@ def test_resumed_run_gives_the_weights_of_an_uninterrupted_one(tiny, tmp_path):
             break
     assert torch.load(part, weights_only=True)["step"] == 3
     again = finish(finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, part, resume=True))
-    assert same(whole.lora, again.lora)
+    assert same(whole.weights, again.weights)
     assert torch.equal(whole.tokens, again.tokens)
 
 
@@ -111,7 +111,7 @@ def test_adapter_folder_round_trip(tiny, tmp_path):
     assert read.conditions == adapter.conditions == ("Metadata_Role=negative control", "Metadata_Role=treated")
     assert read.channel_names == ("Reporter", "DNA")
     assert read.pixel_size == (0.5, 0.5)
-    assert same(read.lora, adapter.lora)
+    assert same(read.weights, adapter.weights)
     assert read.intensity.to_dict() == adapter.intensity.to_dict()
     assert not (tmp_path / "adapter.partial").exists()
 

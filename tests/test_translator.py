@@ -8,8 +8,9 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter, inject_lora, lora_config, lora_weights
+from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import load_base
+from phenolens.translation.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.translator import CellTranslation, Translator
 from tiny_base import make_tiny_base
 
@@ -171,7 +172,7 @@ def test_mistakes_are_told_in_a_sentence(tiny):
 
 def test_an_adapter_of_another_base_is_refused(tiny, tmp_path):
     adapter = make_translator(tiny).adapter
-    adapter.lora = {k: torch.zeros(3, 3) for k in adapter.lora}
+    adapter.weights = {k: torch.zeros(3, 3) for k in adapter.weights}
     with pytest.raises(ModelError, match="does not fit this base"):
         Translator(load_base(tiny), adapter)
 

@@ -7,7 +7,6 @@ import typer
 
 from phenolens.cli.console import reporting
 from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
-from phenolens.runtime.errors import ModelError
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
@@ -21,8 +20,14 @@ def finetune(
     target: Annotated[str, typer.Option(help="Treated condition, written like the source.", metavar="COND")],
     out: Annotated[Path, typer.Option(help="Folder for the adapter.", metavar="ADAPTER")],
     base: Annotated[str, typer.Option(help="Base model.", metavar="compact|FOLDER|HUB_NAME")] = "compact",
-    method: Annotated[str, typer.Option(help="How the base is adapted: lora.", metavar="lora")] = "lora",
-    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA weights.", metavar="R")] = 16,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="What is trained: lora (low-rank weights), svdiff (singular values, tiny), full (all weights).",
+            metavar="lora|svdiff|full",
+        ),
+    ] = "lora",
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the weights of lora.", metavar="R")] = 16,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 900,
     seed: Annotated[int, typer.Option(help="Seed of weights, cells and noise.", metavar="S")] = 0,
     device: Device = "auto",
@@ -38,8 +43,6 @@ def finetune(
     uninterrupted run gives.
     """
     with reporting("finetune", as_json) as console:
-        if method != "lora":
-            raise ModelError(f"There is no method '{method}' in this version: choose lora.")
         found = cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
@@ -47,7 +50,7 @@ def finetune(
         from phenolens.translation.finetuning import FinetuneSettings
         from phenolens.translation.training_set import finetune_screen
 
-        settings = FinetuneSettings(steps=steps, rank=rank, seed=seed, crop=crop)
+        settings = FinetuneSettings(steps=steps, method=method, rank=rank, seed=seed, crop=crop)
         job = finetune_screen(
             open_screen(screen, pattern),
             Condition.parse(source),
@@ -67,9 +70,14 @@ def finetune(
             return "no step was finished, so there is nothing to resume"
 
         adapter = console.follow(job, kept)
+        size = sum(path.stat().st_size for path in out.iterdir())
+        as_large = ", as large as the UNet, since all of its weights were trained" if method == "full" else ""
         console.done(
-            f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out}",
+            f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out} ({size / 1e6:.1f} MB{as_large})",
             adapter=str(out.resolve()),
+            method=adapter.method,
+            trained=adapter.card["trained"],
+            bytes=size,
             conditions=list(adapter.conditions),
             channels=list(adapter.channel_names),
             crop=adapter.crop,

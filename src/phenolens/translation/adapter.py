@@ -1,4 +1,4 @@
-"""What fine-tuning adds to a base: LoRA weights, a token for each condition, an intensity map, and a card."""
+"""What fine-tuning adds to a base: weights, a token for each condition, an intensity map, and a card."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,13 +12,7 @@ from phenolens.runtime.files import write_json, writing_folder
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.base import Base
-
-# Attention, feed-forward, residual convolutions and both ends: with attention alone, a base that has not seen
-# the data set adapts too little.
-LORA_LAYERS = (
-    r".*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2|conv1|conv2|conv_shortcut|time_emb_proj)$"
-    r"|conv_in|conv_out"
-)
+from phenolens.translation.methods import METHODS, find_method
 
 NOISE_FLOOR = "noise_floor"
 """Folder in an adapter's that is not part of the adapter; see `phenolens.evaluation`."""
@@ -42,14 +36,16 @@ class Adapter:
         Map of each channel from the file's units to about [-1, 1].
     tokens
         (3, d) float32: the token of the data set, of the source and of the target.
-    lora
-        LoRA weights by peft's names.
-    lora_config
-        peft's configuration of them.
+    weights
+        Trained weights by name, as the method keeps them.
+    config
+        The method's configuration of them.
     held
         Names of the channels that do not tell the conditions apart, which a translation leaves as they are.
     guidance
         Weight of the condition difference at which control cells look as treated as treated cells do.
+    method
+        Name of the method that trained the weights.
     card
         What it was trained on and how.
     """
@@ -60,12 +56,13 @@ class Adapter:
     pixel_size: tuple[float, float] | None
     intensity: IntensityMap
     tokens: torch.Tensor
-    lora: dict[str, torch.Tensor]
-    lora_config: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    config: dict[str, Any]
     base: str = "compact"
     nucleus_channel: int | None = None
     held: tuple[str, ...] = ()
     guidance: float = 1.5
+    method: str = "lora"
     card: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -105,10 +102,8 @@ class Adapter:
                 )
 
     def apply(self, base: Base) -> None:
-        """Merge the LoRA weights into the UNet of `base`, which must be of this adapter alone."""
-        inject_lora(base.unet, self.lora_config)
-        load_lora(base.unet, self.lora)
-        base.unet.fuse_lora()
+        """Merge the weights into the UNet of `base`, which must be of this adapter alone."""
+        find_method(self.method).apply(base.unet, self.config, self.weights)
         base.unet.eval().requires_grad_(False)
 
     def save(self, folder: Path) -> Path:
@@ -116,8 +111,9 @@ class Adapter:
         from safetensors.torch import save_file
 
         with writing_folder(folder) as temporary:
-            save_file({k: v.contiguous().cpu() for k, v in self.lora.items()}, temporary / "adapter_model.safetensors")
-            write_json(temporary / "adapter_config.json", self.lora_config)
+            weights = {k: v.contiguous().cpu() for k, v in self.weights.items()}
+            save_file(weights, temporary / "adapter_model.safetensors")
+            write_json(temporary / "adapter_config.json", self.config)
             save_file({"tokens": self.tokens.contiguous().cpu()}, temporary / "conditions.safetensors")
             write_json(temporary / "intensity.json", self.intensity.to_dict())
             write_json(
@@ -131,10 +127,13 @@ class Adapter:
                     "base": self.base,
                     "held": list(self.held),
                     "guidance": self.guidance,
+                    "method": self.method,
                     **self.card,
                 },
             )
-            write_provenance(temporary, conditions=list(self.conditions), base=self.base, **self.card)
+            write_provenance(
+                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card
+            )
         self.folder = Path(folder)
         return self.folder
 
@@ -165,6 +164,10 @@ class Adapter:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
         try:
             card = json.loads((folder / "card.json").read_text())
+            # Adapters that name no method were made when there was only one.
+            method = card.pop("method", "lora")
+            if method not in METHODS:
+                raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
             return cls(
                 conditions=tuple(card.pop("conditions")),
                 channel_names=tuple(card.pop("channel_names")),
@@ -174,55 +177,13 @@ class Adapter:
                 base=card.pop("base"),
                 held=tuple(card.pop("held", ())),
                 guidance=float(card.pop("guidance", 1.5)),
+                method=method,
                 intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
                 tokens=load_file(folder / "conditions.safetensors")["tokens"],
-                lora=load_file(folder / "adapter_model.safetensors"),
-                lora_config=json.loads((folder / "adapter_config.json").read_text()),
+                weights=load_file(folder / "adapter_model.safetensors"),
+                config=json.loads((folder / "adapter_config.json").read_text()),
                 card=card,
                 folder=folder,
             )
         except (SafetensorError, json.JSONDecodeError, KeyError, ValueError) as error:
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
-
-
-def lora_config(rank: int) -> dict[str, Any]:
-    """peft's configuration of LoRA (Hu et al., 2021, arXiv 2106.09685) on the layers that are adapted."""
-    return {
-        "r": rank,
-        "lora_alpha": rank,
-        "target_modules": LORA_LAYERS,
-        "init_lora_weights": "gaussian",
-        "peft_type": "LORA",
-    }
-
-
-def inject_lora(unet: Any, config: dict[str, Any]) -> None:
-    """Add LoRA layers to `unet` in place; with fresh layers its output does not change."""
-    from peft import LoraConfig
-
-    unet.add_adapter(LoraConfig(**{k: v for k, v in config.items() if k != "peft_type"}))
-
-
-def load_lora(unet: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Put saved LoRA weights into the layers that `inject_lora` added.
-
-    Raises
-    ------
-    ModelError
-        Where they belong to a UNet of another layout.
-    """
-    from peft import set_peft_model_state_dict
-
-    try:
-        result: Any = set_peft_model_state_dict(unet, weights, adapter_name="default")
-    except (RuntimeError, KeyError) as error:
-        raise ModelError("The adapter does not fit this base: load the base that its card names.") from error
-    if result.unexpected_keys or any("lora" in key for key in result.missing_keys):
-        raise ModelError("The adapter does not fit this base: load the base that its card names.")
-
-
-def lora_weights(unet: Any) -> dict[str, torch.Tensor]:
-    """The LoRA weights of `unet` by peft's names."""
-    from peft import get_peft_model_state_dict
-
-    return {k: v.detach().clone() for k, v in get_peft_model_state_dict(unet, adapter_name="default").items()}

@@ -1,4 +1,4 @@
-"""Fine-tune a base on the crops of two conditions with LoRA and learned condition tokens."""
+"""Fine-tune a base on the crops of two conditions, with learned condition tokens."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.intensity import Kind
-from phenolens.translation.adapter import inject_lora, load_lora, lora_config, lora_weights
 from phenolens.translation.base import Base, half_precision
+from phenolens.translation.methods import find_method
 from phenolens.translation.solvers import difference, invert
 
 T = TypeVar("T")
@@ -26,6 +26,12 @@ class FinetuneSettings:
 
     Parameters
     ----------
+    method
+        What is trained in the UNet: ``"lora"``, ``"svdiff"`` or ``"full"``.
+    rank
+        Rank of the LoRA weights; the other methods have none.
+    learning_rate
+        Highest rate of the UNet's weights; the method's own where None.
     dropout
         Share of crops whose condition token is hidden.
     snr_gamma
@@ -41,8 +47,9 @@ class FinetuneSettings:
     """
 
     steps: int = 900
+    method: str = "lora"
     rank: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     token_learning_rate: float = 1e-2
     batch: int = 16
     seed: int = 0
@@ -54,6 +61,11 @@ class FinetuneSettings:
     intensity: Kind = "affine"
     preview_every: int = 100
     checkpoint_every: int = 100
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the UNet's weights, chosen or the method's own."""
+        return find_method(self.method).learning_rate if self.learning_rate is None else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,26 @@ class Preview:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What fine-tuning yields: LoRA weights by name, (3, d) tokens, peft's configuration, the last losses."""
+    """What fine-tuning yields.
 
-    lora: dict[str, torch.Tensor]
+    Parameters
+    ----------
+    weights
+        Trained weights by name, as the method keeps them.
+    tokens
+        (3, d) float32: the token of the data set, of the source and of the target.
+    config
+        The method's configuration.
+    trained
+        How many numbers of the UNet were trained.
+    loss
+        That of the last step.
+    """
+
+    weights: dict[str, torch.Tensor]
     tokens: torch.Tensor
     config: dict[str, Any]
+    trained: int
     loss: float
 
 
@@ -91,7 +118,7 @@ def finetune(
     resume: bool = False,
     moving: Sequence[bool] | None = None,
 ) -> Job[Tuned]:
-    """Train LoRA layers in the UNet of `base` (changed in place) on crops of two conditions.
+    """Train the UNet of `base` (changed in place) and the tokens on crops of two conditions.
 
     Parameters
     ----------
@@ -107,24 +134,23 @@ def finetune(
     Raises
     ------
     ModelError
-        Where the checkpoint belongs to other settings or other cells.
+        Where there is no such method, or the checkpoint belongs to other settings or other cells.
     """
+    method = find_method(settings.method)
     torch.manual_seed(settings.seed)
-    config = lora_config(settings.rank)
-    inject_lora(base.unet, config)
+    config = method.configure(settings.rank)
+    method.inject(base.unet, config)
+    weights = method.parameters(base.unet)
     tokens = torch.nn.Parameter(torch.zeros(3, base.token_size, device=base.device))
-    weights = [p for p in base.unet.parameters() if p.requires_grad]
-    parameters = [*weights, tokens]
+    # Whatever else is to be trained joins here.
+    groups = [(weights, settings.rate), ([tokens], settings.token_learning_rate)]
+    parameters = [parameter for group, _ in groups for parameter in group]
     optimizer = torch.optim.AdamW(
-        [
-            {"params": weights, "lr": settings.learning_rate, "peak": settings.learning_rate},
-            {"params": [tokens], "lr": settings.token_learning_rate, "peak": settings.token_learning_rate},
-        ],
-        weight_decay=0.0,
+        [{"params": group, "lr": rate, "peak": rate} for group, rate in groups], weight_decay=0.0
     )
     average = _average(parameters, settings.average)
     run = {**asdict(settings), "cells": [len(source), len(target)], "sum": float(source.sum()) + float(target.sum())}
-    latents = yield from _encode_turned(base, source, target)
+    latents = yield from encode_turned(base, source, target)
     step, loss = 0, float("nan")
     if resume and checkpoint.is_file():
         state = torch.load(checkpoint, map_location=base.device, weights_only=True)
@@ -133,7 +159,7 @@ def finetune(
                 f"The checkpoint {checkpoint} was made with other settings or cells: "
                 "start without resuming, or set them back."
             )
-        load_lora(base.unet, state["lora"])
+        method.put(base.unet, state["weights"])
         tokens.data.copy_(state["tokens"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
@@ -141,7 +167,7 @@ def finetune(
 
     def save() -> None:
         state = {
-            "run": run, "step": step, "loss": loss, "lora": lora_weights(base.unet), "tokens": tokens.detach(),
+            "run": run, "step": step, "loss": loss, "weights": method.take(base.unet), "tokens": tokens.detach(),
             "optimizer": optimizer.state_dict(), "average": average.state_dict(),
         }  # fmt: skip
         with writing(checkpoint) as temporary:
@@ -166,7 +192,8 @@ def finetune(
         if saved < step < settings.steps:
             save()
     average.copy_to(parameters)
-    return Tuned(lora_weights(base.unet), tokens.detach().clone(), config, loss)
+    trained = sum(parameter.numel() for parameter in weights)
+    return Tuned(method.kept(base.unet), tokens.detach().clone(), config, trained, loss)
 
 
 def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
@@ -185,7 +212,7 @@ def _averaged(average: Any, parameters: list[torch.nn.Parameter]) -> Generator[N
         average.restore(parameters)
 
 
-def _encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[list[torch.Tensor]]:
+def encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[list[torch.Tensor]]:
     """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images."""
     latents = []
     for crops in (source, target):

@@ -18,6 +18,7 @@ from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.finetuning import FinetuneSettings, finetune
 from phenolens.translation.guidance import calibrate_guidance
+from phenolens.translation.methods import find_method
 from phenolens.translation.telling import TELLING, telling_channels
 
 
@@ -114,6 +115,7 @@ def finetune_screen(
     import torch
 
     settings = settings or FinetuneSettings()
+    find_method(settings.method)
     out = Path(out)
     partial = out.with_name(out.name + ".partial")
     writable_folder(out.parent)
@@ -166,15 +168,17 @@ def finetune_screen(
         screen.pixel_size,
         crops.intensity,
         tuned.tokens,
-        tuned.lora,
+        tuned.weights,
         tuned.config,
         base,
         nucleus_channel,
         tuple(name for name, moves in zip(screen.channel_names, moving, strict=True) if not moves),
         guidance,
+        settings.method,
         {
             "cells_found": found,
-            "settings": asdict(replace(settings, crop=crops.crop)),
+            "settings": asdict(replace(settings, crop=crops.crop, learning_rate=settings.rate)),
+            "trained": tuned.trained,
             "cells": {source.text: len(crops.source), target.text: len(crops.target)},
             "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},
             "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),

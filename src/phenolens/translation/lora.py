@@ -1,0 +1,62 @@
+"""LoRA (Hu et al., 2021, arXiv 2106.09685): low-rank matrices beside the weights of the UNet, by peft."""
+
+from typing import Any
+
+import torch
+
+from phenolens.runtime.errors import ModelError
+
+# Attention, feed-forward, residual convolutions and both ends: with attention alone, a base that has not seen
+# the data set adapts too little.
+LORA_LAYERS = (
+    r".*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2|conv1|conv2|conv_shortcut|time_emb_proj)$"
+    r"|conv_in|conv_out"
+)
+
+
+def lora_config(rank: int) -> dict[str, Any]:
+    """peft's configuration of LoRA on the layers that are adapted."""
+    return {
+        "r": rank,
+        "lora_alpha": rank,
+        "target_modules": LORA_LAYERS,
+        "init_lora_weights": "gaussian",
+        "peft_type": "LORA",
+    }
+
+
+def inject_lora(unet: Any, config: dict[str, Any]) -> None:
+    """Add LoRA layers to `unet` in place; with fresh layers its output does not change."""
+    from peft import LoraConfig
+
+    unet.add_adapter(LoraConfig(**{k: v for k, v in config.items() if k != "peft_type"}))
+
+
+def load_lora(unet: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Put saved LoRA weights into the layers that `inject_lora` added.
+
+    Raises
+    ------
+    ModelError
+        Where they belong to a UNet of another layout.
+    """
+    from peft import set_peft_model_state_dict
+
+    try:
+        result: Any = set_peft_model_state_dict(unet, weights, adapter_name="default")
+    except (RuntimeError, KeyError) as error:
+        raise ModelError("The adapter does not fit this base: load the base that its card names.") from error
+    if result.unexpected_keys or any("lora" in key for key in result.missing_keys):
+        raise ModelError("The adapter does not fit this base: load the base that its card names.")
+
+
+def lora_weights(unet: Any) -> dict[str, torch.Tensor]:
+    """The LoRA weights of `unet` by peft's names."""
+    from peft import get_peft_model_state_dict
+
+    return {k: v.detach().clone() for k, v in get_peft_model_state_dict(unet, adapter_name="default").items()}
+
+
+def merge_lora(unet: Any) -> None:
+    """Add the low-rank products to the weights beside which they lie."""
+    unet.fuse_lora()
