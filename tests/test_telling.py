@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenolens.translation.telling import TELLING, fit_progress, telling_channels
+from phenolens.translation.telling import TELLING, fit_judge, fit_progress, telling_channels
 
 
 def crops(rng, wells, change=0.0, per_well=20, of_wells=0.0):
@@ -56,3 +56,12 @@ def test_progress_is_zero_at_the_source_and_one_at_the_target():
     halves = [progress(crops(rng, ["C"], change, 60)[0]) for change in (0.2, 0.4, 0.6, 1.0)]
     assert halves == sorted(halves)
     assert 0 < halves[0] < halves[2] < 1 < halves[3]
+
+
+def test_a_judge_tells_cells_it_has_not_seen_and_is_even_between_the_conditions():
+    rng = np.random.default_rng(0)
+    (source, _), (target, _) = (crops(rng, ["A", "B", "C"], change) for change in (0.0, 0.8))
+    judge = fit_judge(source[:40], target[:40])
+    assert (judge(source[40:]) > 0).mean() < 0.1
+    assert (judge(target[40:]) > 0).mean() > 0.9
+    assert (judge(source[:40]) > 0).mean() == pytest.approx(1 - (judge(target[:40]) > 0).mean(), abs=0.06)

@@ -68,14 +68,32 @@ def fit_progress(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray
         between them. A feature counts by its spread within the conditions.
     """
 
-    def features(crops: np.ndarray) -> np.ndarray:
-        return np.concatenate([_features(crops[:, channel]) for channel in range(crops.shape[1])], axis=1)
-
-    one, other = features(source), features(target)
+    one, other = _all_features(source), _all_features(target)
     spread = np.sqrt((one.var(axis=0) + other.var(axis=0)) / 2) + 1e-6
     start = one.mean(axis=0) / spread
     way = other.mean(axis=0) / spread - start
-    return lambda crops: float((features(crops).mean(axis=0) / spread - start) @ way / (way @ way))
+    return lambda crops: float((_all_features(crops).mean(axis=0) / spread - start) @ way / (way @ way))
+
+
+def fit_judge(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit the linear classifier of `telling_channels` to all channels together.
+
+    Parameters
+    ----------
+    source, target
+        (n, C, size, size) float32 mapped crops of the two conditions.
+
+    Returns
+    -------
+    Callable
+        Of crops (m, C, size, size): (m,) float64, above 0 where a crop is more like `target`.
+    """
+    judge = _fit(_all_features(source), _all_features(target))
+    return lambda crops: judge(_all_features(crops))
+
+
+def _all_features(crops: np.ndarray) -> np.ndarray:
+    return np.concatenate([_features(crops[:, channel]) for channel in range(crops.shape[1])], axis=1)
 
 
 def _features(crops: np.ndarray) -> np.ndarray:
