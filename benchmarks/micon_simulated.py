@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import t as student
 
@@ -73,6 +74,26 @@ def replicate_matching(profiles: Profiles) -> dict[str, float]:
         "mechanism": float(other.rate[0]),
         "mechanism_chance": float(other.chance_rate[0]),
     }
+
+
+def true_states(folder: Path, data: TrainingCells, error: float, seed: int) -> tuple[Profiles, np.ndarray]:
+    """What was simulated: wells as the mean of how far each property of their cells was moved, and their batches.
+
+    With an `error` of each mean (standard deviation, where 1 is the largest move that there is), it is what any
+    measurement of so few cells could tell at best.
+    """
+    cells = pd.read_csv(folder / "cells.csv")
+    states = [name for name in cells if name.startswith("state_")]
+    fields = cells.groupby("field")[states].mean()
+    metadata = aggregate(
+        Profiles(data.metadata, data.looks[0].reshape(len(data), -1), {"level": "cell"}), "well"
+    ).metadata
+    key = metadata["Metadata_Plate"] + "_" + metadata["Metadata_Well"] + "_1"
+    known = fields.reindex(key).fillna(0.0).to_numpy()
+    # An inactive compound moves nothing, and nothing has no direction.
+    known = known + max(error, 1e-4) * np.random.default_rng(seed).standard_normal(known.shape)
+    batches = np.unique(metadata["Metadata_Batch"], return_inverse=True)[1]
+    return Profiles(metadata, known.astype(np.float32), {"level": "well"}), batches
 
 
 def embedded(network: torch.nn.Module, data: TrainingCells) -> np.ndarray:
@@ -193,6 +214,13 @@ def main() -> None:
         part = data.select(there)
         return replicate_matching(wells(corrected(vectors[there], part, sphere), part))
 
+    for error in (0.0, 0.05):
+        states, of = true_states(folder, data, error, 0)
+        halves_of = [half for both in HALVES for half in both]
+        scores_of = [replicate_matching(states.select(np.isin(of, half))) for half in halves_of]
+        line = {"what": "the most there is to find", "true_states_with_error": error}
+        line |= {name: round(float(np.mean([one[name] for one in scores_of])), 4) for name in scores_of[0]}
+        print(json.dumps(line), flush=True)
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for seed in range(arguments.seeds):
         halves = HALVES[seed % len(HALVES)]

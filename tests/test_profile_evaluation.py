@@ -11,14 +11,18 @@ from scipy.stats import kstest
 from phenolens.profiling.average_precision import PairRule, average_precision, mean_average_precision
 from phenolens.profiling.evaluation import evaluate_profiles
 from phenolens.profiling.evaluation_neighbours import mechanisms
+from phenolens.profiling.evaluation_unseen import unseen_compounds
 from phenolens.profiling.identities import Identities
 from phenolens.profiling.label_permutation import MOST_BEARERS, permuted_precision
 from phenolens.profiling.profiles import Profiles
 from phenolens.profiling.report import html_report, write_report
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Progress, finish
+from phenolens.simulation.compounds import compound_library
 
-PARTS = ("replicate_matching", "mechanism_matching", "batch_predictability", "activity", "consistency")
+PARTS = (
+    "replicate_matching", "mechanism_matching", "batch_predictability", "activity", "consistency", "unseen_compounds"
+)  # fmt: skip
 REPLICATES = PairRule(same=("Compound",))
 PLATE_CONTROLS = PairRule(same=("Plate",), among="Metadata_Role=negative control")
 
@@ -44,6 +48,16 @@ def screen(effect=1.0, *, seed=0, compounds=16, batches=3, controls=8, batch=1.5
     return Profiles(pd.DataFrame(rows, columns=names), np.array(vectors, np.float32), {"level": "well"})
 
 
+STRUCTURES = [one.smiles for number, one in enumerate(compound_library(24)) if number % 6 < 4]
+
+
+def with_structures(profiles: Profiles) -> Profiles:
+    """The same with structures that share a pharmacophore and scaffolds by mechanism."""
+    number = profiles.metadata["Metadata_Compound"].str.extract(r"drug (\d+)")[0]
+    smiles = ["CS(C)=O" if pd.isna(one) else STRUCTURES[int(one)] for one in number]
+    return Profiles(profiles.metadata.assign(Metadata_SMILES=smiles), profiles.vectors, profiles.card)
+
+
 def without(profiles: Profiles, *columns: str) -> Profiles:
     kept = profiles.metadata.drop(columns=[f"Metadata_{column}" for column in columns])
     return Profiles(kept, profiles.vectors, profiles.card)
@@ -55,7 +69,7 @@ def evaluated(profiles: Profiles, permutations=500, seed=0):
 
 @pytest.fixture(scope="module")
 def planted():
-    return evaluated(screen(), permutations=2000)
+    return evaluated(with_structures(screen()), permutations=2000)
 
 
 def test_what_is_planted_is_found(planted) -> None:
@@ -72,6 +86,30 @@ def test_what_is_planted_is_found(planted) -> None:
     assert mechanism["chance"][0] == pytest.approx(3 / 15)
     assert planted.part("mechanism_matching").figures["exchanged_p_value"] < 0.01
     assert "not measured for other source" in " ".join(planted.part("replicate_matching").notes).lower()
+
+
+def test_effects_of_unseen_compounds_are_predicted_where_structures_tell(planted) -> None:
+    part = planted.part("unseen_compounds")
+    rows = {(row["left out"], row["predicted by"]): row for row in part.figures["rows"]}
+    assert len(rows) == 6
+    assert rows["one compound", "structure regression"]["right mechanism"] >= 0.9
+    assert rows["one compound", "mean change"]["right mechanism"] <= 0.4
+    # of 15 that are kept, three are of the mechanism
+    assert rows["one compound", "mean change"]["chance"] == pytest.approx(3 / 15)
+    assert "This is above chance" in part.verdict
+
+
+def test_effects_of_unseen_compounds_are_not_predicted_where_structures_tell_nothing() -> None:
+    above = 0
+    for seed in range(8):
+        made = with_structures(screen(seed=seed, batches=1))
+        drawn = np.random.default_rng(seed).permutation(16)
+        exchanged = {STRUCTURES[i]: STRUCTURES[j] for i, j in enumerate(drawn)}
+        smiles = made.metadata["Metadata_SMILES"].map(lambda one, to=exchanged: to.get(one, one))
+        known = Identities.of(made.metadata.assign(Metadata_SMILES=smiles))
+        part = unseen_compounds(made.vectors, made.metadata.assign(Metadata_SMILES=smiles), known, seed)
+        above += bool(part.good)
+    assert above <= 2
 
 
 def test_batches_show_in_the_profiles_as_given_and_not_standardised(planted) -> None:
@@ -197,6 +235,7 @@ def test_without_controls_the_other_treatments_stand_in() -> None:
 )
 def test_what_is_missing_is_said(columns, missing) -> None:
     found = evaluated(without(screen(), *columns), permutations=50)
+    missing = missing | {"unseen_compounds"}  # for want of structures
     assert {part.key for part in found.parts if not part.measured} == missing
     for part in found.parts:
         assert part.verdict.startswith("Not measured: ") == (part.key in missing)

@@ -22,10 +22,10 @@ def evaluate(
     ] = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure replicate and mechanism matching, batch effects, activity and consistency, each against chance.
+    """Measure matching of replicates and mechanisms, batch effects, activity, consistency and unseen compounds.
 
-    Writes report.html to read, report.json for machines, and provenance.json. What the file does not allow, such as
-    mechanisms without a column that names them, is reported as not measured.
+    Each stands beside its chance or null. Writes report.html to read, report.json for machines, and provenance.json.
+    What the file does not allow, such as mechanisms without a column that names them, is reported as not measured.
     """
     with reporting("micon evaluate", as_json) as console:
         from phenolens.cli.outputs import check_replaceable

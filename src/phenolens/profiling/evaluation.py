@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from phenolens.profiling.evaluation_neighbours import batch_effects, mechanisms, replicates
 from phenolens.profiling.evaluation_parts import Part
 from phenolens.profiling.evaluation_precision import activity, consistency
+from phenolens.profiling.evaluation_unseen import unseen_compounds
 from phenolens.profiling.identities import Identities
 from phenolens.profiling.profiles import Profiles, aggregate
 from phenolens.profiling.search import unit_rows
@@ -91,7 +92,7 @@ def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 
     """
     if permutations < 1:
         raise ScreenError(f"{permutations} permutations were asked for: at least one is needed.")
-    yield Progress(0, 6, "Wells")
+    yield Progress(0, 7, "Wells")
     wells, notes = _to_wells(profiles)
     if len(wells) < 3:
         raise ScreenError(f"There are {len(wells)} wells to evaluate: at least three are needed.")
@@ -111,10 +112,12 @@ def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 
     for number, (name, measure) in enumerate(
         (("Replicates", replicates), ("Mechanisms", mechanisms), ("Batches", batch_effects)), 1
     ):
-        yield Progress(number, 6, name)
+        yield Progress(number, 7, name)
         parts.append(measure(vectors, given, known, seed))
     parts.append((yield from activity(vectors, known, permutations, seed)))
     parts.append((yield from consistency(vectors, known, permutations, seed)))
+    yield Progress(6, 7, "Unseen compounds")
+    parts.append(unseen_compounds(vectors, wells.metadata, known, seed))
     facts = {
         "rows": len(profiles),
         "level": profiles.level,

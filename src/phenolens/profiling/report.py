@@ -11,7 +11,7 @@ import numpy as np
 
 from phenolens.profiling.evaluation import Evaluation
 from phenolens.profiling.evaluation_parts import Part
-from phenolens.profiling.report_plots import matching_plot, precision_plot, predictability_plot
+from phenolens.profiling.report_plots import matching_plot, precision_plot, predictability_plot, unseen_plot
 from phenolens.runtime.files import write_json, writing
 from phenolens.runtime.report_page import html_notes, html_page, verdict_class
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _MOST_ROWS = 500
-_SHARES = {"top 1", "top 10", "low", "high", "chance", "chance of top 10", "share", "most frequent"}
+_SHARES = {"top 1", "top 10", "low", "high", "chance", "chance of top 10", "share", "most frequent", "right mechanism"}
 _FACTS = (
     ("evaluated", "wells"),
     ("compounds", "compounds"),
@@ -46,6 +46,10 @@ _EXPLAINED = {
     "treated wells for that alone.",
     "consistency": "The same for compounds of one mechanism against those of others; the p-value exchanges mechanisms "
     "among compounds.",
+    "unseen_compounds": "Compounds are left out, one at a time or all of a Murcko scaffold together. The effect of "
+    "each is predicted from its structure and the effects of the others. It is right where the most similar "
+    "effect among those is of the same mechanism. An effect is the mean change from the controls of the plates, over "
+    "all doses. Intervals (95 %) are by bootstrap over what was left out together.",
 }
 
 
@@ -108,6 +112,8 @@ def _section(part: Part, facts: dict[str, Any]) -> str:
         plot = matching_plot(part.curves, facts["seed"])
     elif part.table is not None and "mAP" in part.table:
         plot = precision_plot(part.table, part.figures["false_discovery_rate"])
+    elif part.key == "unseen_compounds" and part.table is not None:
+        plot = unseen_plot(part.table)
     elif part.table is not None:
         plot = predictability_plot(part.table)
     if part.table is not None:

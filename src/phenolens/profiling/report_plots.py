@@ -39,19 +39,32 @@ def matching_plot(curves: Sequence[Matching], seed: int = 0) -> str:
 
 def predictability_plot(table: DataFrame) -> str:
     """Share of wells whose origin their neighbours name, with its interval; a bar marks chance."""
+    labels = [f"{one} by {who}" for one, who in zip(table["predicted"], table["from"], strict=True)]
+    faint = ["as given" in one for one in table["from"]]
+    return _shares(table, "share", labels, faint, "share of wells whose origin is named")
+
+
+def unseen_plot(table: DataFrame) -> str:
+    """Share of left-out compounds predicted to look like one of their mechanism, with its interval."""
+    labels = [f"{by}, {left} left out" for by, left in zip(table["predicted by"], table["left out"], strict=True)]
+    faint = [not by.startswith("structure") for by in table["predicted by"]]
+    return _shares(table, "right mechanism", labels, faint, "share predicted to look like their mechanism")
+
+
+def _shares(table: DataFrame, share: str, labels: Sequence[str], faint: Sequence[bool], what: str) -> str:
     rows = table.iloc[::-1]
 
     def draw(axes: Axes) -> None:
         places = np.arange(len(rows))
-        colours = [FAINT if "as given" in one else COLOURS[0] for one in rows["from"]]
+        colours = [FAINT if one else COLOURS[0] for one in faint[::-1]]
         axes.hlines(places, rows["low"], rows["high"], color=colours, linewidth=2)
-        axes.scatter(rows["share"], places, color=colours, s=32, zorder=3)
+        axes.scatter(rows[share], places, color=colours, s=32, zorder=3)
         axes.scatter(rows["chance"], places, color=COLOURS[1], marker="|", s=140, linewidth=2, zorder=4, label="chance")
-        axes.set_yticks(places, [f"{one} by {who}" for one, who in zip(rows["predicted"], rows["from"], strict=True)])
-        axes.set(xlabel="share of wells whose origin is named", xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4))
+        axes.set_yticks(places, labels[::-1])
+        axes.set(xlabel=what, xlim=(-0.02, 1.02), ylim=(-0.6, len(rows) - 0.4))
         axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
 
-    return svg(draw, 0.9 + 0.24 * len(rows), "predictability")
+    return svg(draw, 0.9 + 0.24 * len(rows), what)
 
 
 def precision_plot(table: DataFrame, false_discovery_rate: float) -> str:
