@@ -1,8 +1,8 @@
-"""``phenolens micon``: train an encoder, embed, search, draw a map, evaluate."""
+"""``phenolens micon``: train an encoder, embed, correct, search, draw a map, evaluate."""
 
 import typer
 
-from phenolens.cli import micon_embed, micon_evaluate, micon_map, micon_search, micon_train
+from phenolens.cli import micon_correct, micon_embed, micon_evaluate, micon_map, micon_search, micon_train
 from phenolens.cli.several import SeveralValues
 
 app = typer.Typer(
@@ -12,5 +12,5 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _module in (micon_train, micon_embed, micon_search, micon_map, micon_evaluate):
+for _module in (micon_train, micon_embed, micon_correct, micon_search, micon_map, micon_evaluate):
     app.command(cls=SeveralValues, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)

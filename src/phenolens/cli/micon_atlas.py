@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Correct = Annotated[
     str,
     typer.Option(
+        "--correct",
         help="What is taken out: scale (each plate by its controls), sphere (by all controls), both or none.",
         metavar="scale,sphere|scale|sphere|none",
     ),
