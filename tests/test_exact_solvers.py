@@ -127,7 +127,7 @@ def test_error_to_the_known_flow_falls_with_its_order(latents, name, order):
     for steps in (40, 80, 160):
         _, change = run(name, latents, steps, guidance=1.3)
         errors.append(float((change[0] - exact_shift(latents, SCHEDULE.grid(steps), 1.3)).abs().max()))
-    assert errors[-1] < 0.35
+    assert errors[-1] < 0.05
     for before, after in pairwise(errors):
         assert before > 0.8 * 2**order * after
 

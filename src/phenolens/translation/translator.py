@@ -115,7 +115,7 @@ class Translator:
             )
         self.held = tuple(name for name in self.adapter.channel_names if name in channels)
 
-    def _moving(self) -> torch.Tensor:
+    def moving_latents(self) -> torch.Tensor:
         """(C * k,) 1 for the latents of the channels that may change, 0 for those that are held."""
         free = torch.tensor([float(name not in self.held) for name in self.adapter.channel_names])
         return free.repeat_interleave(self.base.latents_per_channel).to(self.base.device)
@@ -270,7 +270,7 @@ class Translator:
         strengths: Sequence[float],
     ) -> Job[torch.Tensor]:
         return WITH_TRAJECTORY[solver].translate(
-            network, trajectory, tokens[0], tokens[1], strengths, self.guidance, self._moving()
+            network, trajectory, tokens[0], tokens[1], strengths, self.guidance, self.moving_latents()
         )
 
     def _decode(self, latents: torch.Tensor, delta: torch.Tensor, strengths: Sequence[float]) -> np.ndarray:

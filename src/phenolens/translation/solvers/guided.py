@@ -38,6 +38,10 @@ class GuidedNoise:
         self.plain = bool((weights == 1).all())
         self.target = target.expand(rows, *target.shape)
         self.both = torch.cat([source.expand(rows, *source.shape), self.target])
+        # The condition that counts for more, row by row.
+        leads = (self.weights >= 0.5).float()
+        self.leading = torch.where(leads.view(-1, 1, 1) > 0, self.target, self.both[:rows])
+        self.rest = self.weights - leads
 
     def rows(self, values: torch.Tensor) -> torch.Tensor:
         """`values` (n, c, h, w) once for each strength: (S * n, c, h, w)."""
@@ -45,13 +49,22 @@ class GuidedNoise:
 
     def __call__(self, y: torch.Tensor, s: float, under_source: torch.Tensor | None = None) -> torch.Tensor:
         """Predicted noise (S * n, c, h, w) at `s`; what the source predicts is given where it is known."""
-        if self.plain:
-            return self.noise(y, s, self.target)
+        return self.noise(y, s, self.target) if self.plain else self.with_gap(y, s, under_source)[0]
+
+    def with_gap(
+        self, y: torch.Tensor, s: float, under_source: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predicted noise, and how far the two conditions lie apart in it; both conditions are evaluated."""
         if under_source is None:
             under_source, under_target = self.noise(y.repeat(2, 1, 1, 1), s, self.both).chunk(2)
         else:
             under_target = self.noise(y, s, self.target)
-        return under_source + self.weights * (under_target - under_source)
+        gap = under_target - under_source
+        return under_source + self.weights * gap, gap
+
+    def by_gap(self, y: torch.Tensor, s: float, gap: torch.Tensor) -> torch.Tensor:
+        """Predicted noise where the conditions are taken to lie `gap` apart: the nearer one alone is evaluated."""
+        return self.noise(y, s, self.leading) + self.rest * gap
 
 
 def spread(changes: torch.Tensor, strengths: Sequence[float], latents: torch.Tensor) -> torch.Tensor:
