@@ -94,10 +94,10 @@ def translate(
             job,
             lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
         )
-        shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
         noise = (translation_facts(folder) or {}).get("inverted_noise")
         if noise and noise["warning"]:
             console.say(noise["warning"])
+        shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
         console.done(
             f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
             out=str(folder.resolve()),

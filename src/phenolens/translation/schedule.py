@@ -50,9 +50,8 @@ class NoiseSchedule:
         """(steps + 1,) values of s = sigma/alpha from clean to noise: even in log s about e, wider at the ends."""
         bounds = np.exp(self.log_s[[0, -1]])
         ends = np.log([max(low, bounds[0]), min(high, bounds[1])])
-        return np.asarray(
-            np.exp(_MIDDLE + _EVEN * np.sinh(np.linspace(*np.arcsinh((ends - _MIDDLE) / _EVEN), steps + 1)))
-        )
+        first, last = np.arcsinh((ends - _MIDDLE) / _EVEN)
+        return np.asarray(np.exp(_MIDDLE + _EVEN * np.sinh(np.linspace(float(first), float(last), steps + 1))))
 
     def alpha_sigma(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Alpha and sigma, each (n, 1, 1, 1) float32, at whole `timesteps` (n,)."""
