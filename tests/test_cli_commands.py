@@ -157,6 +157,46 @@ def test_workers_write_the_same(translated, adapter, screen, tmp_path):
     assert json.loads((several / "provenance.json").read_text())["inputs"] == ran.facts["fields"]
 
 
+@pytest.mark.parametrize("solver", ["obelm", "edict", "ddim"])
+def test_translate_takes_every_solver_and_draws_noise_by_its_seed(adapter, screen, tmp_path, solver):
+    made, image = {}, min((screen / "images").glob("*.ome.tif"))
+    for seed in ("3", "4"):
+        out = tmp_path / seed
+        ran = run(
+            *(
+                "translate",
+                adapter,
+                image,
+                "--cells",
+                "whole",
+                "--strength",
+                "0",
+                "1",
+                "--steps",
+                "2",
+                "--hold",
+                "none",
+            ),
+            *("--solver", solver, "--renoise", "0.5", "--seed", seed, "--out", out, "--json"),
+        )
+        assert ran.status == 0
+        known = json.loads((out / "provenance.json").read_text())
+        assert (known["solver"], known["renoise"], known["seed"]) == (solver, 0.5, int(seed))
+        key = ran.facts["fields"][0]
+        made[seed] = pixels(out / f"{key}__difference.ome.tif")
+        assert np.array_equal(pixels(out / f"{key}__s0.00.ome.tif"), pixels(image))
+    assert made["3"].any()
+    assert not np.array_equal(made["3"], made["4"])
+
+
+def test_translate_says_what_the_inverted_noise_is_like(translated):
+    noise = translated.facts["inverted_noise"]
+    assert noise == json.loads((_folder(translated) / "provenance.json").read_text())["inverted_noise"]
+    assert noise["variance"] > 0
+    assert len(noise["spectrum"]) > 1
+    assert not noise["warning"] or noise["warning"] in translated.error
+
+
 def test_translate_images_one_by_one(adapter, screen, tmp_path):
     images = sorted((screen / "images").iterdir())[:2]
     ran = run("translate", adapter, *images, "--steps", "2", "--strength", "1", "--out", tmp_path / "out", "--json")

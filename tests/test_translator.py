@@ -11,6 +11,7 @@ from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import load_base
 from phenolens.translation.lora import inject_lora, lora_config, lora_weights
+from phenolens.translation.solvers import SOLVERS
 from phenolens.translation.translator import CellTranslation, Translator
 from tiny_base import make_tiny_base
 
@@ -155,6 +156,55 @@ def test_stock_ddim_is_there_to_compare_with(tiny):
         finish(translator.move(cell, (0.5,)))
 
 
+@pytest.mark.parametrize("solver", ["difference", "obelm", "edict"])
+def test_the_slider_goes_on_from_every_trajectory(tiny, solver):
+    image = plane(np.uint16)
+    translator = make_translator(tiny, np.uint16)
+    translator.hold(["b"])
+    cell = finish(translator.translate_cell(image, 60, 70, strengths=(0.0, 1.0), steps=(4,), solver=solver))
+    assert (cell.solver, cell.held) == (solver, ("b",))
+    assert cell.at(image, 0).tobytes() == image.tobytes()
+    assert cell.difference[1, 0].any()
+    assert not cell.difference[1, 1].any()
+    moved = finish(translator.move(cell, (0.0, 1.0)))
+    assert not moved.difference[0].any()
+    assert np.abs(moved.difference - cell.difference).max() < 1e-3 * np.abs(cell.difference).max()
+    assert moved.solver == solver
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_evaluations_are_those_that_were_made(tiny, solver):
+    translator = make_translator(tiny)
+    rows = 0
+    network = translator.base.unet.forward
+
+    def counting(images, *others, **named):
+        nonlocal rows
+        rows += len(images)
+        return network(images, *others, **named)
+
+    translator.base.unet.forward = counting
+    windows = [window_at(40, 40, 64), window_at(70, 80, 64)]
+    cells = finish(translator.translate_crops([plane(np.uint8)], windows, steps=(5,), solver=solver))
+    assert [2 * cell.evaluations for cell in cells] == [rows, rows]
+    assert cells[0].evaluations == {"difference": 6 + 5 + 2, "obelm": 6 + 9, "edict": 10 + 20, "ddim": 10}[solver]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_drawn_noise_depends_on_the_seed_and_no_drawn_noise_does_not(tiny, solver):
+    image = plane(np.uint8)
+    translator = make_translator(tiny)
+
+    def made(renoise, seed):
+        job = translator.translate_cell(image, 60, 70, steps=(4,), solver=solver, renoise=renoise, seed=seed)
+        return finish(job).difference
+
+    assert np.array_equal(made(0.0, 1), made(0.0, 2))
+    assert np.array_equal(made(0.5, 1), made(0.5, 1))
+    assert not np.array_equal(made(0.5, 1), made(0.5, 2))
+    assert not np.array_equal(made(0.5, 1), made(0.0, 1))
+
+
 def test_mistakes_are_told_in_a_sentence(tiny):
     translator = make_translator(tiny)
     image = plane(np.uint8)
@@ -164,6 +214,8 @@ def test_mistakes_are_told_in_a_sentence(tiny):
         finish(translator.translate_cell(image, 60, 70, solver="euler"))
     with pytest.raises(ModelError, match=r"0 to 1\.5"):
         finish(translator.translate_cell(image, 60, 70, strengths=(2.0,)))
+    with pytest.raises(ModelError, match=r"Renoise goes from 0 to 1, not 1\.5"):
+        finish(translator.translate_cell(image, 60, 70, renoise=1.5))
     with pytest.raises(ModelError, match="trained on 2 channels"):
         finish(translator.translate_cell(plane(np.uint8, 3), 60, 70))
     with pytest.raises(ModelError, match="1 to 3"):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli import demo, export, finetune, floor, micon, pretrain, simulate, translate
+from phenolens.cli import demo, evaluate, export, finetune, floor, micon, pretrain, simulate, translate
 from phenolens.cli.several import SeveralValues
 
 app = typer.Typer(
@@ -39,6 +39,6 @@ def phenolens(
     """
 
 
-for _module in (demo, simulate, pretrain, finetune, floor, translate, export):
+for _module in (demo, simulate, pretrain, finetune, floor, translate, evaluate, export):
     app.command(cls=SeveralValues, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 app.add_typer(micon.app)

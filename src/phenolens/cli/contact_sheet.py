@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.runtime.files import writing
+from phenolens.screens.colours import coloured
 
 if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
@@ -17,8 +18,6 @@ _GAP = 4
 _HEADER = 20
 _MARGIN = 58
 _TEXT = (205, 205, 205)
-# DNA in blue, the others in the pair that stays apart for colour-blind eyes.
-_COLOURS = np.array([[0.25, 0.45, 1.0], [1.0, 0.75, 0.2], [0.75, 0.25, 0.85]], np.float32)
 _LESS, _MORE = np.array([0.12, 0.55, 1.0], np.float32), np.array([1.0, 0.4, 0.1], np.float32)
 
 
@@ -72,7 +71,7 @@ def write_sheet(
             if version is None:
                 pixels = _signed(intensity.forward(row.whole) - intensity.forward(row.source), compared)
             else:
-                pixels = _shown(intensity.forward(version), channel)
+                pixels = coloured(intensity.forward(version), channel)
             tile = Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8))
             sheet.paste(
                 tile.resize((_TILE, _TILE), Image.Resampling.BICUBIC),
@@ -80,14 +79,6 @@ def write_sheet(
             )
     with writing(path) as temporary:
         sheet.save(temporary, format="PNG")
-
-
-def _shown(mapped: np.ndarray, channel: int | None) -> np.ndarray:
-    """RGB (h, w, 3) of a mapped crop (C, h, w)."""
-    light = np.clip((mapped + 1) / 2, 0, 1)
-    if channel is not None:
-        return np.repeat(light[channel][..., None], 3, axis=-1)
-    return np.tensordot(light, _COLOURS[: len(light)], axes=(0, 0))
 
 
 def _signed(change: np.ndarray, channel: int) -> np.ndarray:

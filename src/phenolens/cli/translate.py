@@ -31,8 +31,18 @@ def translate(
             show_default="0 0.5 1",
         ),
     ] = None,
-    solver: Annotated[str, typer.Option(help="difference, or ddim for comparison.", metavar="NAME")] = "difference",
+    solver: Annotated[
+        str,
+        typer.Option(
+            help="difference; obelm or edict, which undo themselves exactly; or ddim for comparison.", metavar="NAME"
+        ),
+    ] = "difference",
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
+    renoise: Annotated[
+        float,
+        typer.Option(help="Share of the noise levels that are drawn instead of inverted, 0 to 1.", metavar="R"),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")] = 0,
     hold: Hold = None,
     cells: Annotated[
         str | None,
@@ -61,13 +71,21 @@ def translate(
 
         from phenolens.cli.inputs import open_inputs
         from phenolens.translation.adapter import Adapter
+        from phenolens.translation.cell_export import translation_facts
         from phenolens.translation.parallel import translate_in_processes
         from phenolens.translation.screen_translation import translate_screen
 
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs, pattern)
         strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
-        shared: dict[str, Any] = {"strengths": strengths, "solver": solver, "steps": steps, "held": held_from(hold)}
+        shared: dict[str, Any] = {
+            "strengths": strengths,
+            "solver": solver,
+            "steps": steps,
+            "held": held_from(hold),
+            "renoise": renoise,
+            "seed": seed,
+        }
         if workers > 1 and len(screen) > 1:
             job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
         else:
@@ -76,6 +94,9 @@ def translate(
             job,
             lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
         )
+        noise = (translation_facts(folder) or {}).get("inverted_noise")
+        if noise and noise["warning"]:
+            console.say(noise["warning"])
         shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
         console.done(
             f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
@@ -84,6 +105,7 @@ def translate(
             strengths=strengths,
             conditions=list(loaded.conditions),
             significant=shares,
+            inverted_noise=noise,
         )
 
 

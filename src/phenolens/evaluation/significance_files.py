@@ -70,6 +70,8 @@ def check_translated(folder: Path, floor: NoiseFloor) -> None:
     facts = json.loads((folder / "provenance.json").read_text())
     if facts["solver"] != "difference":
         raise ModelError(f"The noise floor is of the solver 'difference', not of '{facts['solver']}': use that solver.")
+    if facts.get("renoise"):
+        raise ModelError("The noise floor is of translations without drawn noise: translate with --renoise 0.")
     floor.check(tuple(facts["held"]), float(facts["guidance"]))
 
 

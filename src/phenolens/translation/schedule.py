@@ -6,6 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+# Where a cell's shape is decided: about s = e, within a factor of 4. Levels beyond change little between them, so a
+# few serve. Found on simulated and on real cells as the grid that leaves the smallest error at 20 evaluations.
+_MIDDLE = 1.0
+_EVEN = 1.5
+
 
 @dataclass(frozen=True)
 class NoiseSchedule:
@@ -42,9 +47,11 @@ class NoiseSchedule:
         return float(np.interp(np.log(s), self.log_s, np.arange(len(self.alphas_cumprod))))
 
     def grid(self, steps: int, low: float = 0.01, high: float = 80.0) -> np.ndarray:
-        """(steps + 1,) values of s = sigma/alpha from clean to noise, even in log-SNR."""
+        """(steps + 1,) values of s = sigma/alpha from clean to noise: even in log s about e, wider at the ends."""
         bounds = np.exp(self.log_s[[0, -1]])
-        return np.geomspace(max(low, bounds[0]), min(high, bounds[1]), steps + 1)
+        ends = np.log([max(low, bounds[0]), min(high, bounds[1])])
+        first, last = np.arcsinh((ends - _MIDDLE) / _EVEN)
+        return np.asarray(np.exp(_MIDDLE + _EVEN * np.sinh(np.linspace(float(first), float(last), steps + 1))))
 
     def alpha_sigma(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Alpha and sigma, each (n, 1, 1, 1) float32, at whole `timesteps` (n,)."""

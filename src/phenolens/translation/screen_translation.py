@@ -20,9 +20,12 @@ from phenolens.screens.table import Field, Screen
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.composite import Composite
+from phenolens.translation.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.solvers import WITH_TRAJECTORY
 from phenolens.translation.translator import CellTranslation, Translator
 
 BATCH = 16
+_JUDGED = 8  # cells whose inverted noise is looked at
 
 
 def translate_screen(
@@ -35,6 +38,7 @@ def translate_screen(
     steps: int = 20,
     guidance: float | None = None,
     held: Sequence[str] | None = None,
+    renoise: float = 0.0,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -49,6 +53,8 @@ def translate_screen(
     ----------
     guidance, held
         As `Translator` takes them.
+    renoise, seed
+        As `Translator.translate_cell` takes them.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
 
@@ -72,10 +78,12 @@ def translate_screen(
         "steps": steps,
         "guidance": translator.guidance,
         "held": list(translator.held),
+        "renoise": renoise,
         "seed": seed,
         "adapter": adapter.sha256(),
     }
     _check_settings(out, settings)
+    noise = yield from _first_noise(translator, screen, cells, solver, steps, renoise, seed)
     # Written first, so that a run that goes on knows what it goes on with.
     write_provenance(
         out,
@@ -86,6 +94,7 @@ def translate_screen(
         base_hash=sha256_of(translator.base.folder) if translator.base.folder else None,
         intensity=adapter.intensity.to_dict(),
         inputs=[field.key for field in screen],
+        inverted_noise=noise and noise.to_dict(),
         **settings,
     )
     wanted = sorted({*settings["strengths"], 1.0})
@@ -96,7 +105,7 @@ def translate_screen(
             image = field.image()
             found = cells.table[cells.table["field"] == field.key]
             windows = [window_at(c.y, c.x, adapter.crop) for c in found.itertuples()]
-            planes = yield from _translate_image(translator, image, windows, wanted, solver, steps, number, len(screen))
+            planes = yield from _translate_image(translator, image, windows, wanted, settings, number, len(screen))
             _write(field, image, planes, names, difference_file, adapter)
         yield Progress(number, len(screen), f"Translated {field.key}")
     with writing(out / "cells.parquet") as temporary:
@@ -118,13 +127,27 @@ def _check_settings(out: Path, settings: dict[str, object]) -> None:
         )
 
 
+def _first_noise(
+    translator: Translator, screen: Screen, cells: Cells, solver: str, steps: int, renoise: float, seed: int
+) -> Job[InvertedNoise | None]:
+    """What the noise looks like that the first cells are inverted into; None without cells or without a trajectory."""
+    field = next((field for field in screen if (cells.table["field"] == field.key).any()), None)
+    if field is None or solver not in WITH_TRAJECTORY:
+        return None
+    found = cells.table[cells.table["field"] == field.key][:_JUDGED]
+    windows = [window_at(c.y, c.x, translator.adapter.crop) for c in found.itertuples()]
+    _, latents = translator.encode_crops([field.image().plane()], windows)
+    source = translator.adapter.conditions[0]
+    inverting = translator.invert_latents(latents, source, steps=steps, solver=solver, renoise=renoise, seed=seed)
+    return inverted_noise((yield from inverting).noise)
+
+
 def _translate_image(
     translator: Translator,
     image: FieldImage,
     windows: list[Window],
     strengths: list[float],
-    solver: str,
-    steps: int,
+    settings: dict[str, Any],
     number: int,
     total: int,
 ) -> Job[dict[tuple[int, int], dict[float, Composite]]]:
@@ -136,8 +159,9 @@ def _translate_image(
         translated: list[CellTranslation] = []
         for start in range(0, len(windows), BATCH):
             job = translator.translate_crops(
-                [plane], windows[start : start + BATCH], strengths=strengths, steps=(steps,), solver=solver
-            )
+                [plane], windows[start : start + BATCH], strengths=strengths, steps=(settings["steps"],),
+                solver=settings["solver"], renoise=settings["renoise"], seed=settings["seed"],
+            )  # fmt: skip
             translated += yield from _as_field(job, number, total)
         for index, strength in enumerate(strengths):
             found: dict[Hashable, tuple[Window, np.ndarray]] = {

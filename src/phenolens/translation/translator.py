@@ -1,8 +1,8 @@
 """Translate single cells of a field: coarse at once, finer behind, any slider position from a cached trajectory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import Window, cut, feather, paste, resample, window_at
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import Base
-from phenolens.translation.solvers import Trajectory, difference, invert, stock_ddim
+from phenolens.translation.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.solvers import SOLVERS, WITH_TRAJECTORY, NoiseModel, Renoise, Trajectory, stock_ddim
 
 T = TypeVar("T")
-SOLVERS = ("difference", "ddim")
 # Past strength 1 the cell leaves what the target condition has shown: extrapolation.
 STRONGEST = 1.5
 
@@ -41,8 +41,14 @@ class CellTranslation:
         The inverted latents, from which `Translator.move` makes further strengths; None for solvers without one.
     crop
         (C, size, size) the raw crop, in the field's dtype.
+    seed
+        Which noise was drawn, where any was.
     held
         Names of the channels that were left as they are.
+    solver
+        Name of the solver.
+    evaluations
+        How often the network saw the cell: for its inversion, and for all strengths.
     """
 
     window: Window
@@ -54,6 +60,13 @@ class CellTranslation:
     trajectory: Trajectory | None = None
     seed: int = 0
     held: tuple[str, ...] = ()
+    solver: str = "difference"
+    evaluations: int = 0
+
+    @property
+    def inverted_noise(self) -> InvertedNoise | None:
+        """What the noise looks like that the cell was inverted into; None for solvers without a trajectory."""
+        return None if self.trajectory is None else inverted_noise(self.trajectory.noise)
 
     def at(self, plane: np.ndarray, index: int = -1) -> np.ndarray:
         """A copy of `plane` (C, H, W) with the cell translated at the strength of `index`; dtype kept."""
@@ -102,7 +115,7 @@ class Translator:
             )
         self.held = tuple(name for name in self.adapter.channel_names if name in channels)
 
-    def _moving(self) -> torch.Tensor:
+    def moving_latents(self) -> torch.Tensor:
         """(C * k,) 1 for the latents of the channels that may change, 0 for those that are held."""
         free = torch.tensor([float(name not in self.held) for name in self.adapter.channel_names])
         return free.repeat_interleave(self.base.latents_per_channel).to(self.base.device)
@@ -118,6 +131,7 @@ class Translator:
         source: str | None = None,
         target: str | None = None,
         solver: str = "difference",
+        renoise: float = 0.0,
         seed: int = 0,
     ) -> Job[CellTranslation]:
         """Translate the cell at pixel (`y`, `x`) of `plane` (C, H, W).
@@ -129,12 +143,19 @@ class Translator:
         source, target
             Names of conditions; the adapter's own source and target where None.
         solver
-            ``"difference"``, or ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
+            ``"difference"``; ``"obelm"`` or ``"edict"`` (inversion and generation that undo one another exactly); or
+            ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
+        renoise
+            Share of the noise levels, from the clean end, at which noise is drawn instead of being found by inversion.
+            More of it frees the cell from what the inversion keeps of it: it reaches the target more often and is less
+            itself.
+        seed
+            Which noise is drawn; of no effect where `renoise` is 0.
         """
         result = yield from self.translate_crops(
             plane[None],
             [window_at(y, x, self.adapter.crop)],
-            strengths=strengths, steps=steps, source=source, target=target, solver=solver, seed=seed,
+            strengths=strengths, steps=steps, source=source, target=target, solver=solver, renoise=renoise, seed=seed,
         )  # fmt: skip
         return result[0]
 
@@ -148,12 +169,53 @@ class Translator:
         source: str | None = None,
         target: str | None = None,
         solver: str = "difference",
+        renoise: float = 0.0,
         seed: int = 0,
     ) -> Job[list[CellTranslation]]:
         """Translate n cells as one batch; `planes` holds a plane (C, H, W) for each window, or one for all."""
         source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
-        _check(strengths, solver)
+        _check(strengths, solver, renoise)
+        raw, latents = self.encode_crops(planes, windows)
+        total = sum(2 * n + 1 for n in steps)
+        held = () if solver == "ddim" else self.held
+        done = 0
+        cells: list[CellTranslation] = []
+        for number, count in enumerate(steps):
+            trajectory = None
+            network = _Counting(self.base.predict if solver == "ddim" else self.base.noise_at)
+            if solver == "ddim":
+                source_tokens, target_tokens = tokens
+                between = [source_tokens + s * (target_tokens - source_tokens) for s in strengths]
+                job = stock_ddim(
+                    network, self.base.scheduler_config, latents, source_tokens, between, count, Renoise(renoise, seed)
+                )
+            else:
+                inverting = self.invert_latents(
+                    latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
+                )
+                trajectory = yield from _counted(inverting, done, total)
+                done += count + 1
+                job = self._translate(network, solver, trajectory, tokens, strengths)
+            delta = yield from _counted(job, done, total)
+            done += count
+            changes = self._decode(latents, delta, strengths)
+            cells = [
+                CellTranslation(
+                    window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
+                    (source, target), raw[i], trajectory and trajectory.one(i), seed, held, solver,
+                    network.rows // len(latents),
+                )
+                for i, window in enumerate(windows)
+            ]  # fmt: skip
+            final = number == len(steps) - 1
+            yield Progress(done, total, "Translated" if final else "Translated coarsely", preview=cells[0])
+        return cells
+
+    def encode_crops(
+        self, planes: Sequence[np.ndarray] | np.ndarray, windows: Sequence[Window]
+    ) -> tuple[list[np.ndarray], torch.Tensor]:
+        """The raw crops (C, size, size) of n cells, and their latents (n, C * k, h, w)."""
         for plane in planes:
             if plane.ndim != 3 or len(plane) != len(self.adapter.channel_names):
                 raise ModelError(
@@ -163,62 +225,53 @@ class Translator:
                 )
         raw = [cut(planes[i if len(planes) > 1 else 0], window) for i, window in enumerate(windows)]
         mapped = resample(np.stack([self.adapter.intensity.forward(crop) for crop in raw]), self.base.crop)
-        latents = self.base.encode(torch.from_numpy(mapped))
-        total = sum(2 * n + 1 for n in steps)
-        held = () if solver == "ddim" else self.held
-        done = 0
-        cells: list[CellTranslation] = []
-        for number, count in enumerate(steps):
-            trajectory = None
-            if solver == "ddim":
-                job: Job[torch.Tensor] = self._stock(latents, tokens, strengths, count)
-            else:
-                inverting = invert(
-                    self.base.noise_at, latents, tokens[0].expand(len(latents), *tokens[0].shape),
-                    self.base.schedule.grid(count),
-                )  # fmt: skip
-                trajectory = yield from _counted(inverting, done, total)
-                done += count + 1
-                job = self._difference(trajectory, tokens, strengths)
-            delta = yield from _counted(job, done, total)
-            done += count
-            changes = self._decode(latents, delta, strengths)
-            cells = [
-                CellTranslation(
-                    window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
-                    (source, target), raw[i], trajectory and _one(trajectory, i), seed, held,
-                )
-                for i, window in enumerate(windows)
-            ]  # fmt: skip
-            final = number == len(steps) - 1
-            yield Progress(done, total, "Translated" if final else "Translated coarsely", preview=cells[0])
-        return cells
+        return raw, self.base.encode(torch.from_numpy(mapped))
+
+    def invert_latents(
+        self,
+        latents: torch.Tensor,
+        condition: str,
+        *,
+        steps: int,
+        solver: str = "difference",
+        renoise: float = 0.0,
+        seed: int = 0,
+        network: NoiseModel | None = None,
+    ) -> Job[Trajectory]:
+        """Bring latents (n, C * k, h, w) into noise under their own `condition`, by a solver with a trajectory."""
+        own = self.adapter.condition_tokens(condition).to(self.base.device)
+        return WITH_TRAJECTORY[solver].invert(
+            network or self.base.noise_at, latents, own.expand(len(latents), *own.shape),
+            self.base.schedule.grid(steps), Renoise(renoise, seed),
+        )  # fmt: skip
 
     def move(self, cell: CellTranslation, strengths: Sequence[float]) -> Job[CellTranslation]:
         """The same cell at other strengths, from its cached trajectory."""
-        _check(strengths, "difference")
+        _check(strengths, cell.solver)
         if cell.trajectory is None:
-            raise ModelError("This translation has no cached trajectory: translate the cell with solver 'difference'.")
+            raise ModelError(
+                "This translation has no cached trajectory: translate the cell with solver "
+                f"{', '.join(map(repr, WITH_TRAJECTORY))}."
+            )
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
         held = self.held
-        delta = yield from self._difference(cell.trajectory, tokens, strengths)
-        changes = self._decode(cell.trajectory.latents, delta, strengths)
+        network = _Counting(self.base.noise_at)
+        delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths)
+        changes = self._decode(cell.trajectory.latents.float(), delta, strengths)
         shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
-        return replace(cell, strengths=tuple(strengths), difference=shown, held=held)
+        return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
 
-    def _difference(
-        self, trajectory: Trajectory, tokens: list[torch.Tensor], strengths: Sequence[float]
+    def _translate(
+        self,
+        network: NoiseModel,
+        solver: str,
+        trajectory: Trajectory,
+        tokens: list[torch.Tensor],
+        strengths: Sequence[float],
     ) -> Job[torch.Tensor]:
-        return difference(
-            self.base.noise_at, trajectory, tokens[0], tokens[1], strengths, self.guidance, self._moving()
+        return WITH_TRAJECTORY[solver].translate(
+            network, trajectory, tokens[0], tokens[1], strengths, self.guidance, self.moving_latents()
         )
-
-    def _stock(
-        self, latents: torch.Tensor, tokens: list[torch.Tensor], strengths: Sequence[float], steps: int
-    ) -> Job[torch.Tensor]:
-        source, target = tokens
-        between = [source + s * (target - source) for s in strengths]
-        return stock_ddim(self.base.predict, self.base.scheduler_config, latents, source, between, steps)
 
     def _decode(self, latents: torch.Tensor, delta: torch.Tensor, strengths: Sequence[float]) -> np.ndarray:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
@@ -242,17 +295,27 @@ class Translator:
         return out
 
 
-def _check(strengths: Sequence[float], solver: str) -> None:
+def _check(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
     if solver not in SOLVERS:
         raise ModelError(f"There is no solver '{solver}': choose one of {', '.join(SOLVERS)}.")
     wrong = [s for s in strengths if not 0 <= s <= STRONGEST]
     if wrong or not len(strengths):
         raise ModelError(f"Strengths go from 0 to {STRONGEST}, not {wrong[0] if wrong else 'an empty list'}.")
+    if not 0 <= renoise <= 1:
+        raise ModelError(
+            f"Renoise goes from 0 to 1, not {renoise}: it is the share of the noise levels that are drawn."
+        )
 
 
-def _one(trajectory: Trajectory, index: int) -> Trajectory:
-    chosen = slice(index, index + 1)
-    return Trajectory(trajectory.grid, trajectory.states[:, chosen], trajectory.noises[:, chosen])
+class _Counting:
+    """A network that counts how many images it has seen."""
+
+    def __init__(self, network: Callable[..., torch.Tensor]) -> None:
+        self.network, self.rows = network, 0
+
+    def __call__(self, images: torch.Tensor, *about: Any) -> torch.Tensor:
+        self.rows += len(images)
+        return self.network(images, *about)
 
 
 def _counted(job: Job[T], done: int, total: int) -> Job[T]:

@@ -1,0 +1,98 @@
+"""``phenolens evaluate``: is the translation of an adapter right?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Device, Hold, Pattern, cells_from, held_from
+
+EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
+
+
+def evaluate(
+    adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
+    screen: Annotated[Path, typer.Argument(help="Table, folder or image with both conditions.", metavar="SCREEN")],
+    out: Annotated[Path, typer.Option(help="Folder for the report.", metavar="DIR")],
+    source: Annotated[
+        str | None, typer.Option(help="Control condition to judge.", metavar="COND", show_default="the adapter's")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Treated condition to judge.", metavar="COND", show_default="the adapter's")
+    ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="The adapter is of another screen, whatever the fields are called.")
+    ] = False,
+    most: Annotated[int, typer.Option(min=8, help="About how many cells of a condition to judge.", metavar="N")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help="Feature whose distribution is compared.",
+            metavar="NAME",
+            show_default="the nuclear-to-cytoplasmic ratio of the channel that tells most",
+        ),
+    ] = None,
+    hold: Hold = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
+            metavar="auto|whole|FOLDER",
+            show_default="as the adapter was trained",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of cells, bootstraps and exchanges.", metavar="S")] = 0,
+    pattern: Pattern = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Judge an adapter on wells that it has not seen: flips, identity, what changed, each beside its null.
+
+    Writes report.html to read, with pictures, report.json for machines, what was measured of each cell
+    (cells.parquet), and provenance.json. The same command goes on with an interrupted run.
+    """
+    with reporting("evaluate", as_json) as console:
+        found = None if cells is None else cells_from(cells)
+
+        from phenolens.cli.inputs import open_screen
+        from phenolens.cli.outputs import check_replaceable
+        from phenolens.evaluation.evaluation import evaluate_translation
+        from phenolens.evaluation.report import write_evaluation
+        from phenolens.runtime.files import writing_folder
+        from phenolens.runtime.provenance import write_provenance
+        from phenolens.translation.adapter import Adapter
+
+        check_replaceable(out, "report.json", "an evaluation")
+        loaded = Adapter.load(adapter)
+        kept = out.with_name(out.name + ".partial")
+        result = console.follow(
+            evaluate_translation(
+                loaded, open_screen(screen, pattern), kept, cells=found, source=source, target=target,
+                unseen=unseen, most=most, steps=steps, held=held_from(hold), measure=measure, device=device, seed=seed,
+            ),
+            lambda: f"the cells that were translated are kept in {kept}; the same command goes on with the rest",
+        )  # fmt: skip
+        name = f"{adapter.name} on {screen.name}"
+        with writing_folder(out) as folder:
+            write_evaluation(result, folder, name=name)
+            write_provenance(
+                folder,
+                command="evaluate",
+                synthetic=True,
+                adapter=loaded.sha256(),
+                inputs=[str(screen.resolve())],
+                **result.facts,
+            )
+        console.done(
+            "\n".join([*result.notes, *(part.verdict for part in result.parts), f"Report: {out / 'report.html'}"]),
+            out=str(out.resolve()),
+            report=str((out / "report.html").resolve()),
+            held_out=result.facts["held_out"],
+            verdicts={part.key: part.verdict for part in result.parts},
+            good={part.key: part.good for part in result.parts},
+        )
+
+
+command = evaluate

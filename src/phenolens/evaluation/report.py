@@ -1,0 +1,166 @@
+"""An evaluation of translations as files: report.json for machines, report.html to read, cells.parquet."""
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenolens.evaluation.evaluation import TranslationEvaluation
+from phenolens.evaluation.pictures import cells_picture
+from phenolens.evaluation.report_plots import distribution_plot, effects_plot, flips_plot, slider_plot
+from phenolens.profiling.evaluation_parts import Part
+from phenolens.runtime.files import write_json, writing
+from phenolens.runtime.report_page import html_notes, html_page, verdict_class
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_EXPLAINED = {
+    "flips": (
+        "Linear discriminant analysis on intensity, texture, radial distribution and channel correlation of whole "
+        "crops. Wells take turns in being judged, and a classifier never learns from a well that it judges. "
+        "Intervals (95 %) are by bootstrap over wells. For the p-value whole wells exchange their labels before "
+        "the classifier learns, and the rise from source to translated cells is compared. The flip rate holds up "
+        "where the classifier's balanced accuracy is at least 0.6, the rate exceeds the upper bound of the "
+        "control cells' and its lower bound exceeds the control cells' rate, p is at most 0.05 (where the wells "
+        "allow it), and it is at least half of that of real treated cells."
+    ),
+    "slider": ("Spearman's rank correlation of strength and log-odds, cell by cell; it holds up from 0.9."),
+    "identity": (
+        "Structural similarity of the autoencoder's reconstruction of the source, before and after the change is "
+        "added; intersection over union of the nucleus, outlined anew in both. It holds up where both are above "
+        "those of a real treated cell in the place of the translated one."
+    ),
+    "changes": (
+        "Effects are differences of the means of wells, in units of the spread of control cells within wells. "
+        "Real effects are tested by Student's t over wells. Translated ones are tested against what an adapter "
+        "would learn from as many wells of two conditions that do not differ. Both at a false discovery rate of 5 "
+        "% (Benjamini-Hochberg). Sizes hold up with a slope (through the origin) of 0.8 to 1.2 and a correlation "
+        "of at least 0.9."
+    ),
+    "kernel": (
+        "Unbiased squared maximum mean discrepancy with a Gaussian kernel (bandwidth: the median distance) on the "
+        "features that the classifier sees, always between sets of the same size; 0 on average where two sets are "
+        "drawn from the same cells. It holds up where translated cells are closer than source cells in 95 % of "
+        "the draws."
+    ),
+    "distribution": (
+        "Largest difference of the two cumulative distributions. It holds up up to 0.2, or up to what halves of "
+        "the real treated wells differ by, where translated cells are no farther than source cells."
+    ),
+    "memorisation": (
+        "Two adapters, each of one half of the training cells, should make the same picture of the same cell; a "
+        "model that memorises returns its own training images."
+    ),
+}
+
+
+def write_evaluation(evaluation: TranslationEvaluation, folder: Path, *, name: str = "") -> Path:
+    """Write ``report.json``, ``report.html`` and ``cells.parquet`` into `folder`, each whole or not at all.
+
+    Parameters
+    ----------
+    name
+        What was evaluated, for the heading.
+
+    Returns
+    -------
+    Path
+        The HTML file.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    write_json(folder / "report.json", evaluation.summary() | {"evaluated": name})
+    with writing(folder / "cells.parquet") as partial:
+        evaluation.shown.table.to_parquet(partial)
+    page = folder / "report.html"
+    text = html_report(evaluation, name)
+    with writing(page) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return page
+
+
+def html_report(evaluation: TranslationEvaluation, name: str = "") -> str:
+    """Return the whole page; all that comes from the user's files is escaped."""
+    facts = evaluation.facts
+    counts = "".join(
+        f"<li><b>{count:,}</b>{label}</li>"
+        for count, label in (
+            (facts["control_cells"], "translated control cells"),
+            (len(facts["control_wells"]), "control wells"),
+            (facts["treated_cells"], "real treated cells"),
+            (len(facts["treated_wells"]), "treated wells"),
+        )
+    )
+    answers = "".join(
+        f'<li class="{verdict_class(part.good)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>'
+        for part in evaluation.parts
+    )
+    sections = "\n".join(_section(part, evaluation) for part in evaluation.parts)
+    source, target = (escape(condition) for condition in facts["conditions"])
+    body = f"""<p>From <b>{source}</b> to <b>{target}</b>{
+        "" if facts["held_out"] else ", judged on wells that the adapter was fine-tuned on"
+    }.</p>
+<ul class="facts">{counts}</ul>
+<ul class="answers">{answers}</ul>
+{html_notes(evaluation.notes)}
+<h2>Cells</h2>
+<figure>{cells_picture(evaluation.shown, evaluation.adapter.intensity)}</figure>
+<p class="method">All tiles have one contrast, that of the adapter's intensity map. Rows go from the translation that
+looks least treated to the classifier to the one that looks most, evenly spaced; none was chosen by hand. Translated
+cells are synthetic. The real treated cells are other cells, most alike by the features that the classifier sees.</p>
+{sections}
+<h2>How it was made</h2>
+<p class="method">Strength 1, {facts["steps"]} solver steps, guidance {facts["guidance"]:.2f}, held channels:
+{escape(", ".join(facts["held"]) or "none")}; seed {facts["seed"]}. What was measured of each cell is in cells.parquet,
+all figures are in report.json, versions and hashes in provenance.json.</p>"""
+    return html_page(f"Evaluation of {name or 'an adapter'}", "Is the translation right?", name, body)
+
+
+def _section(part: Part, evaluation: TranslationEvaluation) -> str:
+    plot = _plot(part, evaluation)
+    table = "" if part.table is None else _table(part.table)
+    return f"""<section>
+<h2>{escape(part.title)}</h2>
+<p class="verdict {verdict_class(part.good)}">{escape(part.verdict)}</p>
+{f"<figure>{plot}</figure>" if plot else ""}
+{table}
+{html_notes(part.notes)}
+<p class="method">{escape(_EXPLAINED[part.key])}</p>
+</section>"""
+
+
+def _plot(part: Part, evaluation: TranslationEvaluation) -> str:
+    shown = evaluation.shown
+    if part.key == "flips" and shown.flips is not None:
+        return flips_plot(shown.flips)
+    if part.key == "slider" and shown.flips is not None:
+        return slider_plot(shown.flips, shown.strengths)
+    if part.key == "changes" and shown.changes is not None:
+        return effects_plot(shown.changes)
+    if part.key == "distribution" and shown.distributions is not None:
+        return distribution_plot(shown.distributions)
+    return ""
+
+
+def _table(table: "DataFrame") -> str:
+    columns = [str(column) for column in table.columns]
+    words = {"feature", "called"}
+    head = "".join(f'<th scope="col"{" class=text" * (name in words)}>{escape(name)}</th>' for name in columns)
+    rows = []
+    for row in table.to_dict("records"):
+        cells = "".join(f"<td{' class=text' * (name in words)}>{escape(_value(row[name]))}</td>" for name in columns)
+        rows.append(f"<tr{' class=found' * (row['called'] == 'both')}>{cells}</tr>")
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

@@ -1,0 +1,263 @@
+"""An adapter judged from the command line: what is held out, what is written, and what is said."""
+
+import json
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cli_run import run
+from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, slider_answer
+from phenolens.evaluation.changes import Changes
+from phenolens.evaluation.distributions import Distributions
+from phenolens.evaluation.features import NUCLEUS, cell_features, nuclear_ratio, outline_nuclei
+from phenolens.evaluation.flips import Flips
+from phenolens.evaluation.held_out import hold_out
+from phenolens.evaluation.identity import overlaps, similarities
+from phenolens.runtime.progress import finish
+from phenolens.screens.table import read_screen
+from phenolens.simulation import simulate_screen, style_for
+from phenolens.translation.adapter import Adapter
+
+CONTROL, TREATED = "Metadata_Role=negative control", "Metadata_Compound=translocation"
+LEFT_OUT = (",Well!=A05,Well!=A07", ",Well!=A06,Well!=A08")
+PARTS = ["flips", "slider", "identity", "changes", "kernel", "distribution", "memorisation"]
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulated") / "screen"
+    style = style_for("translocation", 9002)
+    return finish(simulate_screen(folder, "translocation", wells=8, cells=8, seed=4, shape=(160, 160), style=style))
+
+
+@pytest.fixture(scope="module")
+def adapter(screen, tiny_base, tmp_path_factory):
+    """An adapter of four of the eight wells."""
+    out = tmp_path_factory.mktemp("tuned") / "adapter"
+    ran = run(
+        *("finetune", screen, "--source", CONTROL + LEFT_OUT[0], "--target", TREATED + LEFT_OUT[1], "--out", out),
+        *("--base", tiny_base, "--rank", "2", "--steps", "2", "--crop", "48", "--cells", screen / "labels"),
+        *("--device", "cpu"),
+    )
+    assert ran.status == 0
+    return out
+
+
+def evaluate(adapter, screen, out, *options):
+    return run(
+        *("evaluate", adapter, screen, "--source", CONTROL, "--target", TREATED, "--cells", screen / "labels"),
+        *("--most", "12", "--steps", "2", "--device", "cpu", "--out", out, "--json", *options),
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(adapter, screen, tmp_path_factory):
+    ran = evaluate(adapter, screen, tmp_path_factory.mktemp("evaluated") / "out")
+    assert ran.status == 0
+    return ran
+
+
+def folder_of(ran):
+    from pathlib import Path
+
+    return Path(ran.facts["out"])
+
+
+def test_wells_of_the_fine_tuning_are_not_judged(adapter, screen):
+    chosen = finish(hold_out(Adapter.load(adapter), read_screen(screen), CONTROL, TREATED))
+    assert chosen.held_out
+    assert {field.metadata["Metadata_Well"] for field in chosen.control} == {"A05", "A07"}
+    assert {field.metadata["Metadata_Well"] for field in chosen.treated} == {"A06", "A08"}
+    assert {field.metadata["Metadata_Well"] for field in chosen.further_control} == {"A01", "A03"}
+    assert chosen.trained_wells == (2, 2)
+    assert "Only 2 new wells" in chosen.notes[0]
+
+
+def test_wells_that_were_all_used_are_judged_with_a_warning(adapter, screen):
+    chosen = finish(hold_out(Adapter.load(adapter), read_screen(screen)))
+    assert not chosen.held_out
+    assert chosen.notes[0].startswith("Every well of a condition was used for fine-tuning")
+    unseen = finish(hold_out(Adapter.load(adapter), read_screen(screen), unseen=True))
+    assert unseen.held_out
+    assert unseen.notes == ()
+
+
+def test_another_screen_with_the_same_names_is_new(adapter, tmp_path):
+    style = style_for("translocation", 9003)
+    other = finish(
+        simulate_screen(tmp_path / "other", "translocation", wells=8, cells=4, seed=5, shape=(96, 96), style=style)
+    )
+    chosen = finish(hold_out(Adapter.load(adapter), read_screen(other), CONTROL, TREATED))
+    assert chosen.held_out
+    assert len(chosen.control) == 4
+    assert "taken as another screen" in chosen.notes[0]
+
+
+def test_evaluate_writes_a_report(evaluated):
+    assert evaluated.facts["held_out"]
+    assert list(evaluated.facts["verdicts"]) == PARTS
+    folder = folder_of(evaluated)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "cells.parquet",
+        "provenance.json",
+        "report.html",
+        "report.json",
+    ]
+    report = json.loads((folder / "report.json").read_text())
+    assert list(report["parts"]) == PARTS
+    assert report["facts"]["control_wells"] == ["plate1/A05", "plate1/A07"]
+    flips = report["parts"]["flips"]["figures"]
+    assert 0 <= flips["translated"]["value"] <= 1
+    assert len(report["parts"]["slider"]["figures"]["median_log_odds"]) == 5
+    assert {"feature", "real", "translated", "called"} <= set(report["parts"]["changes"]["table"][0])
+    # 12 cells a condition, 6 of each well
+    table = pd.read_parquet(folder / "cells.parquet")
+    assert dict(table["kind"].value_counts()) == {"source": 12, "translated": 12, "treated": 12}
+    assert set(table.loc[table["kind"] != "treated", "well"]) == {"plate1/A05", "plate1/A07"}
+    assert (table["synthetic"] == (table["kind"] == "translated")).all()
+    assert json.loads((folder / "provenance.json").read_text())["synthetic"] is True
+    assert not folder.with_name("out.partial").exists()
+
+
+def test_the_page_has_pictures_and_loads_nothing(evaluated):
+    page = (folder_of(evaluated) / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 1
+    assert page.count("<svg") == 4
+    assert "synthetic" in page
+    for outside in ("http://", "https://", "<script", "<link"):
+        assert outside not in page.replace("http://www.w3.org", "")
+    for verdict in evaluated.facts["verdicts"].values():
+        assert verdict.split("'")[0][:60] in page
+
+
+def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path, monkeypatch):
+    import phenolens.evaluation.evaluation as engine
+    from phenolens.translation.translator import Translator
+
+    whole, translated = engine.evaluate_translation, []
+
+    def stopped(*given, **named):
+        job = whole(*given, **named)
+        try:
+            for progress in job:
+                if progress.message == "Translating cells" and progress.step:
+                    signal.raise_signal(signal.SIGINT)
+                yield progress
+        finally:
+            job.close()
+
+    monkeypatch.setattr(engine, "evaluate_translation", stopped)
+    out = tmp_path / "out"
+    ran = evaluate(adapter, screen, out)
+    assert ran.status == 130
+    assert "kept in" in ran.error
+    assert len(list((tmp_path / "out.partial").glob("cells-*.npy"))) == 1
+    assert not out.exists()
+
+    def counted(self, planes, *given, **named):
+        translated.append(len(planes))
+        return translate(self, planes, *given, **named)
+
+    translate = Translator.translate_crops
+    monkeypatch.setattr(engine, "evaluate_translation", whole)
+    monkeypatch.setattr(Translator, "translate_crops", counted)
+    again = evaluate(adapter, screen, out)
+    assert again.status == 0
+    assert translated == [4]  # the eight cells of the first batch were there
+    assert not (tmp_path / "out.partial").exists()
+    first, second = (json.loads((folder_of(one) / "report.json").read_text()) for one in (evaluated, again))
+    assert first["parts"]["flips"]["figures"] == second["parts"]["flips"]["figures"]
+
+
+def test_mistakes_are_told(adapter, screen, tmp_path):
+    unknown = evaluate(adapter, screen, tmp_path / "out", "--measure", "size of the moon")
+    assert unknown.status == 2
+    assert "There is no measure 'size of the moon': choose one of nucleus area" in unknown.error
+    same = run("evaluate", adapter, screen, "--source", TREATED, "--target", TREATED, "--out", tmp_path / "out")
+    assert same.status == 2
+    assert "exclude one another" in same.error
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    assert "is not an evaluation" in evaluate(adapter, screen, tmp_path / "mine").error
+
+
+def disk(radius, size=48, y=23.5, x=23.5):
+    rows, columns = np.mgrid[:size, :size]
+    return np.hypot(rows - y, columns - x) <= radius
+
+
+def test_features_of_a_drawn_cell():
+    nucleus = disk(7)
+    ring = disk(16) & ~nucleus
+    rng = np.random.default_rng(0)
+    dna = 100 + 900.0 * nucleus + rng.normal(0, 5, nucleus.shape)
+    reporter = 100 + 400.0 * nucleus + 100.0 * ring
+    nuclei = outline_nuclei(dna[None])
+    assert (nuclei[0] == NUCLEUS).sum() == pytest.approx(nucleus.sum(), rel=0.1)
+    found = cell_features(np.stack([dna, reporter])[None], nuclei, ("DNA", "Reporter"), (100, 100)).iloc[0]
+    assert found["nucleus area"] == pytest.approx(np.pi * 49, rel=0.1)
+    assert found["nucleus eccentricity"] < 0.3
+    assert found[nuclear_ratio("Reporter")] == pytest.approx(2, abs=0.2)
+    empty = cell_features(np.zeros((1, 1, 48, 48)), np.zeros((1, 48, 48), np.uint8), ("DNA",), (0,))
+    assert empty.isna().all(axis=None)
+
+
+def test_identity_of_what_stays_and_what_goes():
+    before = np.where(disk(7), NUCLEUS, 0).astype(np.uint8)[None]
+    moved = np.roll(before, 7, axis=2)
+    assert overlaps(before, before) == 1
+    assert overlaps(before, np.zeros_like(before)) == 0
+    expected = (disk(7) & np.roll(disk(7), 7, axis=1)).sum() / (disk(7) | np.roll(disk(7), 7, axis=1)).sum()
+    assert overlaps(before, moved) == pytest.approx(expected)
+    assert np.isnan(overlaps(np.zeros_like(before), before))
+    crop = np.random.default_rng(1).normal(0, 0.3, (1, 2, 32, 32)).astype(np.float32)
+    assert similarities(crop, crop) == pytest.approx(1)
+    assert similarities(crop, np.roll(crop, 9, axis=3)) < 0.6
+
+
+def flips(translated, control, treated, p_value=0.01, smallest_p=0.005):
+    none = np.zeros(0)
+    return Flips(
+        translated, control, treated, np.linspace(0.3, 0.7, 50), p_value, smallest_p,
+        {"source": none, "translated": none, "treated": none}, np.zeros((3, 2)), np.array([0.2, 0.5, np.nan]), 4,
+    )  # fmt: skip
+
+
+def test_a_flip_rate_that_does_not_hold_up_is_said_so():
+    low, high = (0.05, 0.02, 0.1), (0.97, 0.94, 1.0)
+    assert flip_answer(flips(high, low, high)).good is True
+    under = flip_answer(flips((0.31, 0.2, 0.4), (0.2, 0.05, 0.35), high))
+    assert under.good is False
+    assert "0.31 (0.20 to 0.40) is not above that of untouched control cells, 0.20 (0.05 to 0.35)" in under.verdict
+    assert "exchanged labels rise as much" in flip_answer(flips(high, low, high, p_value=0.3)).verdict
+    few = flip_answer(flips(high, low, high, p_value=0.3, smallest_p=0.17))
+    assert few.good is True
+    assert "too few wells" in few.notes[0]
+    assert "means nothing" in flip_answer(flips(high, (0.5, 0.4, 0.6), (0.55, 0.4, 0.6))).verdict
+    assert "do not reach" in flip_answer(flips((0.3, 0.25, 0.4), low, high)).verdict
+    assert flip_answer(None).good is None
+    assert "do not rise" in slider_answer(flips(high, low, high), (0.0, 1.0)).verdict
+
+
+def test_changes_that_do_not_hold_up_are_said_so():
+    def answer(slope, called, wells=(4, 4)):
+        table = pd.DataFrame({"feature": ["a", "b"], "called": called})
+        return changes_answer(Changes(table, (slope, 0.1, 2.0), (0.95, 0.9, 1.0), (1.0, 1.0, 1.0), wells))
+
+    assert answer(1.0, ["both", "both"]).good is True
+    assert "too small" in answer(0.4, ["both", "real only"]).verdict
+    invented = answer(1.0, ["translated only", "neither"])
+    assert invented.good is False
+    assert "do not read" in invented.verdict
+    assert answer(1.0, ["neither", "neither"]).good is True
+    assert answer(1.0, ["not tested"] * 2, (1, 4)).good is None
+
+
+def test_a_measure_that_does_not_tell_is_said_so():
+    values = {name: np.arange(3.0) for name in ("source", "translated", "treated")}
+    near, far = (0.1, 0.05, 0.2), (0.8, 0.7, 0.9)
+    assert "does not tell" in distribution_answer(Distributions("m", values, near, near, near), "m").verdict
+    assert distribution_answer(Distributions("m", values, near, far, near), "m").good is True
+    assert distribution_answer(Distributions("m", values, far, far, near), "m").good is False
