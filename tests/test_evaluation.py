@@ -29,7 +29,7 @@ PARTS = ["flips", "slider", "identity", "changes", "kernel", "distribution", "me
 def screen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "screen"
     style = style_for("translocation", 9002)
-    return finish(simulate_screen(folder, "translocation", wells=8, cells=8, seed=4, shape=(160, 160), style=style))
+    return finish(simulate_screen(folder, "translocation", wells=8, cells=7, seed=4, shape=(136, 136), style=style))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +169,19 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     assert not (tmp_path / "out.partial").exists()
     first, second = (json.loads((folder_of(one) / "report.json").read_text()) for one in (evaluated, again))
     assert first["parts"]["flips"]["figures"] == second["parts"]["flips"]["figures"]
+
+
+@pytest.mark.slow
+def test_memorisation_is_measured_where_it_is_asked_for(adapter, screen, evaluated, tmp_path):
+    assert "--memorisation" in evaluated.facts["verdicts"]["memorisation"]
+    ran = evaluate(adapter, screen, tmp_path / "out", "--memorisation")
+    assert ran.status == 0
+    figures = json.loads((folder_of(ran) / "report.json").read_text())["parts"]["memorisation"]["figures"]
+    assert 0 <= figures["auroc"] <= 1
+    assert figures["cells"] > 4
+    assert figures["by_well"] is True
+    assert "nearest training image" in (folder_of(ran) / "report.html").read_text()
+    assert not (tmp_path / "out.partial").exists()
 
 
 def test_mistakes_are_told(adapter, screen, tmp_path):

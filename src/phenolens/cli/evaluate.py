@@ -34,6 +34,9 @@ def evaluate(
             show_default="the nuclear-to-cytoplasmic ratio of the channel that tells most",
         ),
     ] = None,
+    memorisation: Annotated[
+        bool, typer.Option("--memorisation", help="Also fine-tune twice more, to see whether the recipe memorises.")
+    ] = False,
     hold: Hold = None,
     cells: Annotated[
         str | None,
@@ -70,7 +73,8 @@ def evaluate(
         result = console.follow(
             evaluate_translation(
                 loaded, open_screen(screen, pattern), kept, cells=found, source=source, target=target,
-                unseen=unseen, most=most, steps=steps, held=held_from(hold), measure=measure, device=device, seed=seed,
+                unseen=unseen, most=most, steps=steps, held=held_from(hold), measure=measure, memorisation=memorisation,
+                device=device, seed=seed,
             ),
             lambda: f"the cells that were translated are kept in {kept}; the same command goes on with the rest",
         )  # fmt: skip

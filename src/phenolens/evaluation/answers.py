@@ -7,6 +7,7 @@ from phenolens.evaluation.distributions import Distributions
 from phenolens.evaluation.flips import Flips, relabelled_interval
 from phenolens.evaluation.identity import Identity
 from phenolens.evaluation.kernel import KernelDistances
+from phenolens.evaluation.memorisation import Memorisation
 from phenolens.evaluation.well_statistics import mean_interval
 from phenolens.profiling.evaluation_parts import Part, not_measured
 
@@ -16,6 +17,7 @@ LEAST_SPEARMAN = 0.9
 SLOPES = (0.8, 1.2)
 LEAST_CORRELATION = 0.9
 MOST_KS = 0.2
+LEAST_AUROC = 0.95
 
 Bounds = tuple[float, float, float]
 
@@ -244,10 +246,23 @@ def distribution_answer(found: Distributions | None, measure: str) -> Part:
     return Part("distribution", title, verdict, good, figures)
 
 
-def memorisation_answer() -> Part:
-    """What stands where memorisation was not asked for."""
-    why = "it takes two more fine-tunings, on halves of the training cells"
-    return not_measured("memorisation", "Memorisation", why)
+def memorisation_answer(found: Memorisation | None, asked: bool) -> Part:
+    """Two models of halves of the training cells, beside their training cells."""
+    title = "Memorisation"
+    if not asked:
+        why = "it takes two more fine-tunings, on halves of the training cells; ask for it with --memorisation"
+        return not_measured("memorisation", title, why)
+    if found is None:
+        return not_measured("memorisation", title, "the screen lacks fields that the adapter was fine-tuned on")
+    good = found.auroc >= LEAST_AUROC
+    verdict = (
+        f"Two models of {found.cells} cells each, without a cell in common, make images that are nearer to one another "
+        f"than to their training images with a probability of {found.auroc:.2f}"
+        + (": the recipe makes new cells." if good else f", where {LEAST_AUROC} is asked for: it may repeat its cells.")
+    )
+    figures = {"auroc": found.auroc, "gap": found.gap, "cells": found.cells, "by_well": found.by_well}
+    notes = () if found.by_well else ("A condition has a single well, so both halves share it.",)
+    return Part("memorisation", title, verdict, good, figures, notes=notes)
 
 
 def _bounds(found: Bounds) -> dict[str, float]:

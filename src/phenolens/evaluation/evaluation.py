@@ -17,6 +17,8 @@ from phenolens.evaluation.held_out import HeldOut, hold_out
 from phenolens.evaluation.identity import Identity, overlaps, similarities
 from phenolens.evaluation.judged_cells import JudgedCells, draw_cells
 from phenolens.evaluation.kernel import measure_distances
+from phenolens.evaluation.memorisation import Memorisation
+from phenolens.evaluation.training_halves import adapter_memorisation
 from phenolens.evaluation.translated_cells import remove_kept, translate_cells
 from phenolens.profiling.classical import classical_features
 from phenolens.profiling.evaluation import Evaluation
@@ -63,6 +65,7 @@ class Shown:
     flips: Flips | None
     changes: Changes | None
     distributions: Distributions | None
+    memorisation: Memorisation | None
     strengths: tuple[float, ...] = STRENGTHS
 
 
@@ -88,6 +91,7 @@ def evaluate_translation(
     guidance: float | None = None,
     held: Sequence[str] | None = None,
     measure: str | None = None,
+    memorisation: bool = False,
     device: str = "auto",
     seed: int = 0,
 ) -> Job[TranslationEvaluation]:
@@ -108,6 +112,8 @@ def evaluate_translation(
     measure
         Feature whose distribution is compared; the nuclear-to-cytoplasmic ratio of the channel that tells the
         conditions apart best where None.
+    memorisation
+        Also fine-tune twice more, on halves of the training cells, to see whether the recipe memorises.
     seed
         Of the cells, the bootstraps and the exchanges of labels.
 
@@ -161,6 +167,9 @@ def evaluate_translation(
         treated.wells, seed,
     )  # fmt: skip
     kernel = yield from measure_distances(seen["source"], seen["translated"], seen["treated"], treated.wells, seed)
+    memorised = None
+    if memorisation and not unseen:
+        memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
     held_nucleus = adapter.channel_names[nucleus] in translator.held
     found: tuple[Part, ...] = (
         answers.flip_answer(flips),
@@ -169,7 +178,7 @@ def evaluate_translation(
         answers.changes_answer(changes),
         answers.kernel_answer(kernel),
         answers.distribution_answer(distributions, measure),
-        answers.memorisation_answer(),
+        answers.memorisation_answer(memorised, memorisation),
     )
     if not chosen.held_out:
         found = tuple(
@@ -197,7 +206,7 @@ def evaluate_translation(
     notes = list(chosen.notes)
     if set(translator.held) == set(adapter.channel_names):
         notes.append("Every channel is held as it is, so nothing is translated.")
-    shown = Shown(control.crops, translated, treated.crops, seen, table, flips, changes, distributions)
+    shown = Shown(control.crops, translated, treated.crops, seen, table, flips, changes, distributions, memorised)
     return TranslationEvaluation(facts, found, tuple(notes), shown=shown, adapter=adapter)
 
 

@@ -8,7 +8,13 @@ import numpy as np
 
 from phenolens.evaluation.evaluation import TranslationEvaluation
 from phenolens.evaluation.pictures import cells_picture
-from phenolens.evaluation.report_plots import distribution_plot, effects_plot, flips_plot, slider_plot
+from phenolens.evaluation.report_plots import (
+    distribution_plot,
+    effects_plot,
+    flips_plot,
+    memorisation_plot,
+    slider_plot,
+)
 from phenolens.profiling.evaluation_parts import Part
 from phenolens.runtime.files import write_json, writing
 from phenolens.runtime.report_page import html_notes, html_page, verdict_class
@@ -144,6 +150,8 @@ def _plot(part: Part, evaluation: TranslationEvaluation) -> str:
         return effects_plot(shown.changes)
     if part.key == "distribution" and shown.distributions is not None:
         return distribution_plot(shown.distributions)
+    if part.key == "memorisation" and shown.memorisation is not None:
+        return memorisation_plot(shown.memorisation)
     return ""
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from phenolens.evaluation.changes import Changes
 from phenolens.evaluation.distributions import Distributions
 from phenolens.evaluation.flips import Flips
+from phenolens.evaluation.memorisation import Memorisation
 from phenolens.runtime.svg_plots import COLOURS, FAINT, svg
 
 if TYPE_CHECKING:
@@ -70,6 +71,20 @@ def flips_plot(flips: Flips) -> str:
 def distribution_plot(found: Distributions) -> str:
     """The chosen measure in source, translated and real treated cells."""
     return _histogram(found.values, found.measure, "distribution")
+
+
+def memorisation_plot(found: Memorisation) -> str:
+    """Likeness of two models' images to one another, and of each to the training image most like it."""
+    edges, between, nearest = found.histograms()
+
+    def draw(axes: "Axes") -> None:
+        for counts, colour, label in ((between, COLOURS[0], "the other model's image"),
+                                      (nearest, COLOURS[1], "nearest training image")):  # fmt: skip
+            axes.stairs(counts / max(counts.sum(), 1), edges, color=colour, linewidth=1.6, label=label)
+        axes.set(xlabel="likeness (cosine of latents)", ylabel="share of images")
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return svg(draw, 2.6, "memorisation")
 
 
 def _histogram(values: Mapping[str, NDArray[np.float64]], label: str, salt: str, mark: float | None = None) -> str:
