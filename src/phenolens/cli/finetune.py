@@ -33,6 +33,15 @@ def finetune(
     device: Device = "auto",
     cells: Cells = "auto",
     crop: Crop = None,
+    network_crop: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            help="Pixels that the network sees of the square, which is resampled to them.",
+            metavar="PX",
+            show_default="the base's own",
+        ),
+    ] = None,
     pattern: Pattern = None,
     resume: Resume = False,
     as_json: AsJson = False,
@@ -50,7 +59,9 @@ def finetune(
         from phenolens.translation.finetuning import FinetuneSettings
         from phenolens.translation.training_set import finetune_screen
 
-        settings = FinetuneSettings(steps=steps, method=method, rank=rank, seed=seed, crop=crop)
+        settings = FinetuneSettings(
+            steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop
+        )
         job = finetune_screen(
             open_screen(screen, pattern),
             Condition.parse(source),

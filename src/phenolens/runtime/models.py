@@ -4,21 +4,29 @@ Environment: ``PHENOLENS_CACHE`` moves the cache, ``PHENOLENS_OFFLINE=1`` forbid
 huggingface_hub's own variables, such as ``HF_ENDPOINT`` and ``HF_TOKEN``, choose the hub and who asks.
 """
 
+import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import output_error, writable_folder, write_json
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import sha256_of
 
 _PARTS = ("unet", "vae", "scheduler")
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+# The whole weights before those in half precision, the safe format before the older one.
+_WEIGHTS = {
+    "diffusion_pytorch_model.safetensors": None,
+    "diffusion_pytorch_model.fp16.safetensors": "fp16",
+    "diffusion_pytorch_model.bin": None,
+    "diffusion_pytorch_model.fp16.bin": "fp16",
+}
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0
@@ -56,12 +64,18 @@ def local_base(name: str) -> Path | None:
     return cached if _HUB_NAME.fullmatch(name) and cached.is_dir() else None
 
 
+def weights_variant(folder: Path) -> str | None:
+    """Which variant of its weights a part of a base holds, as diffusers names them: None, or ``"fp16"``."""
+    return next((variant for weights, variant in _WEIGHTS.items() if (folder / weights).is_file()), None)
+
+
 def fetch_base(name: str) -> Job[Path]:
     """Find a base, downloading it from the hub where it is not here yet.
 
     Only what translation needs is downloaded: UNet, autoencoder and schedule, not the text encoder.
-    Progress counts bytes. Cancelled or broken off, the next call goes on where this one stopped; the folder
-    has its real name only once everything is there and its checksums are right.
+    The first progress says how much there is to download, the next ones count bytes. Cancelled or broken off, the
+    next call goes on where this one stopped; the folder has its real name only once everything is there and its
+    checksums are right.
 
     Returns
     -------
@@ -95,6 +109,9 @@ def fetch_base(name: str) -> Job[Path]:
     partial = writable_folder(_cached(name).with_name(f".partial-{_cached(name).name}-{revision[:12]}"))
     total = sum(file.size for file in hub_files)
     before = 0
+    missing = total - sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    _check_room(partial, missing, name)
+    yield Progress(0, total, f"{name} is not here yet: downloading {missing / 1e6:.0f} MB to {partial.parent}")
     for file in hub_files:
         for done in _download(name, revision, file, partial / file.path):
             message = f"Downloading {name}: {(before + done) / 1e6:.0f} of {total / 1e6:.0f} MB"
@@ -110,10 +127,31 @@ class _HubFile:
     path: str
     size: int
     sha256: str | None
+    blob: str | None
+
+    def is_whole(self, path: Path) -> bool:
+        """Whether `path` has its size and, where the hub gives one, its checksum: SHA-256, or git's own."""
+        if path.stat().st_size != self.size:
+            return False
+        if self.sha256:
+            return sha256_of(path) == self.sha256
+        if self.blob:
+            data = path.read_bytes()
+            return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == self.blob
+        return True
 
 
 def _cached(name: str) -> Path:
     return cache_folder() / "bases" / name.replace("/", "--")
+
+
+def _check_room(folder: Path, size: int, name: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OutputError(
+            f"{name} needs {size / 1e6:.0f} MB in {folder.parent}, where {free / 1e6:.0f} MB are free: "
+            "make room, or set PHENOLENS_CACHE to another folder."
+        )
 
 
 def _is_set(variable: str) -> bool:
@@ -136,12 +174,20 @@ def _list_files(name: str) -> tuple[str, str, list[_HubFile]]:
     for part in _PARTS:
         there = [path for path in siblings if PurePosixPath(path).parts[:-1] == (part,)]
         wanted += [path for path in there if path.endswith(".json") and ".index." not in path]
-        wanted += [f"{part}/{weights}" for weights in _WEIGHTS if f"{part}/{weights}" in there][:1]
-        if not there:
+        weights = [f"{part}/{file}" for file in _WEIGHTS if f"{part}/{file}" in there][:1]
+        wanted += weights
+        if not there or not (weights or part == "scheduler"):
+            lacks = f"weights in its folder {part!r}" if there else f"folder {part!r}"
             raise ModelError(
-                f"{name} on the hub is no Stable-Diffusion-type model in diffusers layout: it has no folder {part!r}."
+                f"{name} on the hub is no Stable-Diffusion-type model in diffusers layout: it has no {lacks}."
             )
-    chosen = [_HubFile(path, siblings[path].size or 0, getattr(siblings[path].lfs, "sha256", None)) for path in wanted]
+    chosen = []
+    for path in wanted:
+        file = siblings[path]
+        # The git checksum of a large file is that of a pointer to it.
+        chosen.append(
+            _HubFile(path, file.size or 0, file.lfs.sha256 if file.lfs else None, None if file.lfs else file.blob_id)
+        )
     return str(info.sha), str(getattr(info.card_data, "license", None) or ""), chosen
 
 
@@ -170,7 +216,7 @@ def _download(name: str, revision: str, file: _HubFile, target: Path) -> Iterato
                     out.write(chunk)
                     done += len(chunk)
                     yield done
-    if done != file.size or (file.sha256 and sha256_of(part) != file.sha256):
+    if not file.is_whole(part):
         part.unlink()
         raise ModelError(f"{file.path} of {name} arrived damaged; download it again.")
     os.replace(part, target)

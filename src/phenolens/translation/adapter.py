@@ -13,6 +13,10 @@ from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.base import Base
 from phenolens.translation.methods import METHODS, find_method
+from phenolens.translation.widening import end_parameters, load_ends
+
+# File of the end convolutions, which is there where they were widened and the method did not train them anyway.
+ENDS = "widened_ends.safetensors"
 
 NOISE_FLOOR = "noise_floor"
 """Folder in an adapter's that is not part of the adapter; see `phenolens.evaluation`."""
@@ -46,6 +50,11 @@ class Adapter:
         Weight of the condition difference at which control cells look as treated as treated cells do.
     method
         Name of the method that trained the weights.
+    network_crop
+        Height and width that the network sees of a crop; the base's own where None.
+    ends
+        The convolutions at both ends of the UNet, where the base was widened for more channels and they are not among
+        the weights; else nothing.
     card
         What it was trained on and how.
     """
@@ -63,6 +72,8 @@ class Adapter:
     held: tuple[str, ...] = ()
     guidance: float = 1.5
     method: str = "lora"
+    network_crop: int | None = None
+    ends: dict[str, torch.Tensor] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
@@ -102,8 +113,24 @@ class Adapter:
                 )
 
     def apply(self, base: Base) -> None:
-        """Merge the weights into the UNet of `base`, which must be of this adapter alone."""
-        find_method(self.method).apply(base.unet, self.config, self.weights)
+        """Merge the weights into the UNet of `base`, which must be of this adapter alone.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter was made on another base.
+        """
+        base.use_channels(len(self.channel_names))
+        if self.network_crop:
+            base.use_crop(self.network_crop)
+        method = find_method(self.method)
+        method.inject(base.unet, self.config)
+        method.put(base.unet, self.weights)
+        if base.widened and not any(end.requires_grad for end in end_parameters(base.unet).values()):
+            load_ends(base.unet, self.ends)
+        method.merge(base.unet)
+        if base.memory.half:
+            base.unet.half()
         base.unet.eval().requires_grad_(False)
 
     def save(self, folder: Path) -> Path:
@@ -113,6 +140,8 @@ class Adapter:
         with writing_folder(folder) as temporary:
             weights = {k: v.contiguous().cpu() for k, v in self.weights.items()}
             save_file(weights, temporary / "adapter_model.safetensors")
+            if self.ends:
+                save_file({k: v.contiguous().cpu() for k, v in self.ends.items()}, temporary / ENDS)
             write_json(temporary / "adapter_config.json", self.config)
             save_file({"tokens": self.tokens.contiguous().cpu()}, temporary / "conditions.safetensors")
             write_json(temporary / "intensity.json", self.intensity.to_dict())
@@ -128,6 +157,7 @@ class Adapter:
                     "held": list(self.held),
                     "guidance": self.guidance,
                     "method": self.method,
+                    "network_crop": self.network_crop,
                     **self.card,
                 },
             )
@@ -178,6 +208,8 @@ class Adapter:
                 held=tuple(card.pop("held", ())),
                 guidance=float(card.pop("guidance", 1.5)),
                 method=method,
+                network_crop=card.pop("network_crop", None),
+                ends=load_file(folder / ENDS) if (folder / ENDS).is_file() else {},
                 intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
                 tokens=load_file(folder / "conditions.safetensors")["tokens"],
                 weights=load_file(folder / "adapter_model.safetensors"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,11 @@ from phenolens.screens.intensity import Kind
 from phenolens.translation.base import Base, half_precision
 from phenolens.translation.methods import find_method
 from phenolens.translation.solvers import difference, invert
+from phenolens.translation.widening import end_parameters, load_ends
 
 T = TypeVar("T")
+# Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
+ENDS_RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class FinetuneSettings:
         Most cells of a condition; more are drawn at random by `seed`.
     intensity
         ``"affine"`` or ``"sqrt"``: the map from intensity to about [-1, 1].
+    network_crop
+        Pixels that the network sees of a crop, which is resampled to them; the base's own where None.
+    checkpointing
+        Whether activations are computed again instead of kept, which saves memory; by the base's size where None.
     """
 
     steps: int = 900
@@ -59,6 +66,8 @@ class FinetuneSettings:
     crop: int | None = None
     max_cells: int = 400
     intensity: Kind = "affine"
+    network_crop: int | None = None
+    checkpointing: bool | None = None
     preview_every: int = 100
     checkpoint_every: int = 100
 
@@ -99,6 +108,8 @@ class Tuned:
         How many numbers of the UNet were trained.
     loss
         That of the last step.
+    ends
+        The convolutions at both ends of the UNet, where more channels made it wider and they are not among the weights.
     """
 
     weights: dict[str, torch.Tensor]
@@ -106,6 +117,7 @@ class Tuned:
     config: dict[str, Any]
     trained: int
     loss: float
+    ends: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def finetune(
@@ -119,6 +131,8 @@ def finetune(
     moving: Sequence[bool] | None = None,
 ) -> Job[Tuned]:
     """Train the UNet of `base` (changed in place) and the tokens on crops of two conditions.
+
+    Where the UNet is widened for more channels, the convolutions at both its ends are trained too.
 
     Parameters
     ----------
@@ -138,12 +152,22 @@ def finetune(
     """
     method = find_method(settings.method)
     torch.manual_seed(settings.seed)
+    base.use_channels(source.shape[1])
     config = method.configure(settings.rank)
     method.inject(base.unet, config)
     weights = method.parameters(base.unet)
+    ends = end_parameters(base.unet) if base.widened else {}
+    if any(end.requires_grad for end in ends.values()):
+        ends = {}  # they are among the weights
+    if base.memory.checkpointing if settings.checkpointing is None else settings.checkpointing:
+        base.unet.enable_gradient_checkpointing()
     tokens = torch.nn.Parameter(torch.zeros(3, base.token_size, device=base.device))
     # Whatever else is to be trained joins here.
-    groups = [(weights, settings.rate), ([tokens], settings.token_learning_rate)]
+    groups = [
+        (weights, settings.rate),
+        ([tokens], settings.token_learning_rate),
+        ([end.requires_grad_(True) for end in ends.values()], ENDS_RATE),
+    ]
     parameters = [parameter for group, _ in groups for parameter in group]
     optimizer = torch.optim.AdamW(
         [{"params": group, "lr": rate, "peak": rate} for group, rate in groups], weight_decay=0.0
@@ -160,6 +184,8 @@ def finetune(
                 "start without resuming, or set them back."
             )
         method.put(base.unet, state["weights"])
+        if ends:
+            load_ends(base.unet, state["ends"])
         tokens.data.copy_(state["tokens"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
@@ -168,6 +194,7 @@ def finetune(
     def save() -> None:
         state = {
             "run": run, "step": step, "loss": loss, "weights": method.take(base.unet), "tokens": tokens.detach(),
+            "ends": {name: end.detach() for name, end in ends.items()},
             "optimizer": optimizer.state_dict(), "average": average.state_dict(),
         }  # fmt: skip
         with writing(checkpoint) as temporary:
@@ -192,8 +219,9 @@ def finetune(
         if saved < step < settings.steps:
             save()
     average.copy_to(parameters)
-    trained = sum(parameter.numel() for parameter in weights)
-    return Tuned(method.kept(base.unet), tokens.detach().clone(), config, trained, loss)
+    trained = sum(parameter.numel() for parameter in [*weights, *ends.values()])
+    kept_ends = {name: end.detach().clone() for name, end in ends.items()}
+    return Tuned(method.kept(base.unet), tokens.detach().clone(), config, trained, loss, kept_ends)
 
 
 def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
@@ -288,11 +316,10 @@ def _preview(
     inverting = invert(base.noise_at, latents, source.expand(len(cells), *source.shape), base.schedule.grid(8))
     # Each evaluation is a step of its own, so that a waiting click or a cancel does not wait for the whole preview.
     trajectory = yield from _as_step(inverting, step, steps)
-    free = torch.ones(cells.shape[1]) if moving is None else torch.tensor([float(moves) for moves in moving])
-    mask = free.repeat_interleave(base.latents_per_channel).to(base.device)
-    job = difference(base.noise_at, trajectory, source, target, (1.0,), moving=mask)
+    free = [True] * cells.shape[1] if moving is None else moving
+    job = difference(base.noise_at, trajectory, source, target, (1.0,), moving=base.latent_mask(free))
     delta = yield from _as_step(job, step, steps)
-    change = (base.decode(latents + delta[0]) - base.decode(latents)).cpu().numpy()
+    change = base.decode_change(latents, delta, free)[0].cpu().numpy()
     return Preview(names, cells, cells + change)
 
 

@@ -46,10 +46,10 @@ def calibrate_guidance(
     trajectory = yield from invert(
         base.noise_at, latents, one.expand(len(cells), *one.shape), base.schedule.grid(_STEPS)
     )
-    mask = torch.tensor([float(m) for m in moving], device=base.device).repeat_interleave(base.latents_per_channel)
+    mask = base.latent_mask(moving)
     delta = yield from difference(base.noise_at, trajectory, one, other, _TRIED, 1.0, mask)
-    before = base.decode(latents)
-    reached = [progress((cells + (base.decode(latents + change) - before).cpu().numpy())[:, free]) for change in delta]
+    changes = base.decode_change(latents, delta, moving).cpu().numpy()
+    reached = [progress((cells + change)[:, free]) for change in changes]
     first = next((i for i, value in enumerate(reached) if value > 1), None)
     if first is None:
         return _TRIED[-1]

@@ -26,10 +26,16 @@ def lora_config(rank: int) -> dict[str, Any]:
 
 
 def inject_lora(unet: Any, config: dict[str, Any]) -> None:
-    """Add LoRA layers to `unet` in place; with fresh layers its output does not change."""
+    """Add LoRA layers to `unet` in place; with fresh layers its output does not change.
+
+    They are float32, in a UNet of half precision too.
+    """
     from peft import LoraConfig
 
     unet.add_adapter(LoraConfig(**{k: v for k, v in config.items() if k != "peft_type"}))
+    for parameter in unet.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def load_lora(unet: Any, weights: dict[str, torch.Tensor]) -> None:

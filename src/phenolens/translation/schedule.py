@@ -19,7 +19,7 @@ class NoiseSchedule:
     Parameters
     ----------
     alphas_cumprod
-        (T,) float64, alpha**2 by timestep, falling.
+        (T,) float64, alpha**2 by timestep, falling; down to 0 where the schedule ends in pure noise.
     prediction
         What the network predicts: ``"epsilon"`` or ``"v_prediction"``.
     """
@@ -33,14 +33,13 @@ class NoiseSchedule:
         from diffusers import DDIMScheduler
 
         scheduler = DDIMScheduler.from_config(config)
-        alphas = scheduler.alphas_cumprod.double().numpy()
-        # A zero-terminal-SNR schedule ends in alpha = 0, where sigma/alpha has no value.
-        return cls(np.maximum(alphas, 1e-9), scheduler.config.prediction_type)
+        return cls(scheduler.alphas_cumprod.double().numpy(), scheduler.config.prediction_type)
 
     @property
     def log_s(self) -> np.ndarray:
-        """(T,) log(sigma/alpha) by timestep, rising."""
-        return np.asarray(0.5 * np.log((1 - self.alphas_cumprod) / self.alphas_cumprod))
+        """(T,) log(sigma/alpha) by timestep, rising; large but finite where alpha is 0."""
+        squared = np.maximum(self.alphas_cumprod, 1e-9)
+        return np.asarray(0.5 * np.log((1 - squared) / squared))
 
     def timestep(self, s: float) -> float:
         """Timestep, between whole ones too, at which sigma/alpha equals `s`."""
@@ -55,14 +54,17 @@ class NoiseSchedule:
 
     def alpha_sigma(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Alpha and sigma, each (n, 1, 1, 1) float32, at whole `timesteps` (n,)."""
-        squared = torch.as_tensor(self.alphas_cumprod, dtype=torch.float32, device=timesteps.device)[timesteps]
-        squared = squared.view(-1, 1, 1, 1)
+        squared = self._squared(timesteps).view(-1, 1, 1, 1)
         return squared.sqrt(), (1 - squared).sqrt()
 
     def snr(self, timesteps: torch.Tensor) -> torch.Tensor:
         """Signal-to-noise ratio alpha**2 / sigma**2, (n,) float32, at whole `timesteps` (n,)."""
-        squared = torch.as_tensor(self.alphas_cumprod, dtype=torch.float32, device=timesteps.device)[timesteps]
+        squared = self._squared(timesteps)
         return squared / (1 - squared)
+
+    def _squared(self, timesteps: torch.Tensor) -> torch.Tensor:
+        # Made float32 before it goes to the device, for not every device has float64.
+        return torch.from_numpy(self.alphas_cumprod.astype(np.float32)).to(timesteps.device)[timesteps]
 
 
 def alpha_sigma_at(s: float) -> tuple[float, float]:

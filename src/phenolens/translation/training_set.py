@@ -134,6 +134,8 @@ def finetune_screen(
         base = str(Path(base).resolve())
     loaded = yield from open_base(base, where)
     loaded.check_channels(len(screen.channel_names), "The screen")
+    if settings.network_crop:
+        loaded.use_crop(settings.network_crop)
     if nucleus_channel is None and cells == "auto":
         nucleus_channel = guess_nucleus_channel(screen)
     found = "given" if isinstance(cells, Cells) else str(cells)
@@ -175,6 +177,8 @@ def finetune_screen(
         tuple(name for name, moves in zip(screen.channel_names, moving, strict=True) if not moves),
         guidance,
         settings.method,
+        loaded.crop,
+        tuned.ends,
         {
             "cells_found": found,
             "settings": asdict(replace(settings, crop=crops.crop, learning_rate=settings.rate)),

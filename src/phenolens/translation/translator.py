@@ -116,9 +116,11 @@ class Translator:
         self.held = tuple(name for name in self.adapter.channel_names if name in channels)
 
     def moving_latents(self) -> torch.Tensor:
-        """(C * k,) 1 for the latents of the channels that may change, 0 for those that are held."""
-        free = torch.tensor([float(name not in self.held) for name in self.adapter.channel_names])
-        return free.repeat_interleave(self.base.latents_per_channel).to(self.base.device)
+        """(c,) 1 for the latents that may change, 0 for those of channels that are held."""
+        return self.base.latent_mask(self._moving(self.held))
+
+    def _moving(self, held: Sequence[str]) -> list[bool]:
+        return [name not in held for name in self.adapter.channel_names]
 
     def translate_cell(
         self,
@@ -199,7 +201,7 @@ class Translator:
                 job = self._translate(network, solver, trajectory, tokens, strengths)
             delta = yield from _counted(job, done, total)
             done += count
-            changes = self._decode(latents, delta, strengths)
+            changes = self._decode(latents, delta, held)
             cells = [
                 CellTranslation(
                     window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
@@ -257,7 +259,7 @@ class Translator:
         held = self.held
         network = _Counting(self.base.noise_at)
         delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths)
-        changes = self._decode(cell.trajectory.latents.float(), delta, strengths)
+        changes = self._decode(cell.trajectory.latents.float(), delta, held)
         shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
         return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
 
@@ -273,13 +275,9 @@ class Translator:
             network, trajectory, tokens[0], tokens[1], strengths, self.guidance, self.moving_latents()
         )
 
-    def _decode(self, latents: torch.Tensor, delta: torch.Tensor, strengths: Sequence[float]) -> np.ndarray:
+    def _decode(self, latents: torch.Tensor, delta: torch.Tensor, held: Sequence[str]) -> np.ndarray:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
-        before = self.base.decode(latents)
-        after = self.base.decode((latents + delta).flatten(0, 1)).view(len(strengths), *before.shape)
-        # A channel whose latents stayed must not change by the rounding of another batch.
-        changed = delta.unflatten(2, (-1, self.base.latents_per_channel)).flatten(3).any(dim=3)
-        return np.asarray(((after - before) * changed[..., None, None]).cpu())
+        return np.asarray(self.base.decode_change(latents, delta, self._moving(held)).cpu())
 
     def _intensity_difference(self, raw: np.ndarray, changes: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
         """(S, C, size, size) float32 in intensity units, of mapped changes (S, C, crop, crop)."""

@@ -1,0 +1,86 @@
+"""From channels to latents and back, through an autoencoder of one channel or of colour images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+# Pixels that go through the autoencoder at once: a colour image of 256 x 256 takes about 0.2 GB on its way.
+_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Encodes C channels in groups of as many as the autoencoder sees together.
+
+    The compact autoencoder sees one, so each channel has latents of its own. Stable Diffusion's sees three as one
+    colour image: channels 1 to 3 are the first image, 4 to 6 the second, and so on. A group that is not full is
+    filled by repeating its own channels in turn, (a, a, a) or (a, b, a); what is decoded for the repeats is dropped.
+    Channels are never averaged.
+    """
+
+    autoencoder: Any
+
+    @property
+    def together(self) -> int:
+        """Channels that share latents."""
+        return int(self.autoencoder.config.in_channels)
+
+    @property
+    def latents_per_group(self) -> int:
+        return int(self.autoencoder.config.latent_channels)
+
+    @property
+    def factor(self) -> int:
+        """Pixels to a latent, along Y and along X."""
+        return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
+
+    def groups(self, channels: int) -> int:
+        return -(-channels // self.together)
+
+    def latents(self, channels: int) -> int:
+        """Latent channels that `channels` channels become."""
+        return self.groups(channels) * self.latents_per_group
+
+    @torch.no_grad()
+    def encode(self, crops: torch.Tensor) -> torch.Tensor:
+        """Latents (n, G * k, h, w) float32, of unit spread, of mapped crops (n, C, H, W) float32.
+
+        The mode of the encoder's distribution is taken, so that encoding is deterministic.
+        """
+        n, channels = crops.shape[:2]
+        images = crops[:, self._filled(channels)].reshape(-1, self.together, *crops.shape[2:])
+        at_once = max(1, _PIXELS // (crops.shape[-2] * crops.shape[-1]))
+        device = next(self.autoencoder.parameters()).device
+        parts = [self.autoencoder.encode(part.to(device)).latent_dist.mode() for part in images.split(at_once)]
+        latents = torch.cat(parts) * self.autoencoder.config.scaling_factor
+        joined: torch.Tensor = latents.reshape(n, -1, *latents.shape[2:])
+        return joined
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, channels: int | None = None) -> torch.Tensor:
+        """Mapped crops (n, C, H, W) float32 of latents (n, G * k, h, w); all that the groups hold where C is None."""
+        flat = latents.reshape(-1, self.latents_per_group, *latents.shape[2:]) / self.autoencoder.config.scaling_factor
+        at_once = max(1, _PIXELS // (flat.shape[-2] * flat.shape[-1] * self.factor**2))
+        crops = torch.cat([self.autoencoder.decode(part).sample for part in flat.split(at_once)])
+        joined: torch.Tensor = crops.reshape(len(latents), -1, *crops.shape[2:])
+        return joined[:, :channels]
+
+    def latent_mask(self, moving: Sequence[bool]) -> torch.Tensor:
+        """(G * k,) float32: 1 for the latents of a group in which any channel moves, else 0."""
+        groups = [float(any(moving[i : i + self.together])) for i in range(0, len(moving), self.together)]
+        return torch.tensor(groups).repeat_interleave(self.latents_per_group)
+
+    def changed(self, delta: torch.Tensor, channels: int) -> torch.Tensor:
+        """(..., C) bool: the channels of which any latent differs from zero in `delta` (..., G * k, h, w)."""
+        groups: torch.Tensor = delta.unflatten(-3, (-1, self.latents_per_group)).flatten(-3).any(dim=-1)
+        return groups.repeat_interleave(self.together, dim=-1)[..., :channels]
+
+    def _filled(self, channels: int) -> list[int]:
+        """Channel at each place of the groups."""
+        places = []
+        for start in range(0, channels, self.together):
+            size = min(self.together, channels - start)
+            places += [start + place % size for place in range(self.together)]
+        return places
