@@ -15,7 +15,7 @@ SHIFT = 2.0
 class Gaussian:
     """Pixels are N(0, 1) untreated; the model knows of the treatment's shift in the second channel only a share."""
 
-    latents_per_channel, device = 1, "cpu"
+    device = "cpu"
     schedule = NoiseSchedule.from_config(SCHEDULER)
 
     def __init__(self, share):
@@ -24,8 +24,11 @@ class Gaussian:
     def encode(self, crops):
         return crops
 
-    def decode(self, latents):
-        return latents
+    def latent_mask(self, moving):
+        return torch.tensor([float(moves) for moves in moving])
+
+    def decode_change(self, latents, delta, moving):
+        return delta
 
     def noise_at(self, y, s, tokens):
         return s * (y - self.shift * tokens[:, 1, 0].view(-1, 1, 1, 1)) / (1 + s * s)

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from phenolens.runtime.errors import ModelError, OutputError
-from phenolens.runtime.models import fetch_base, local_base
+from phenolens.runtime.models import fetch_base, local_base, weights_variant
 from phenolens.runtime.progress import finish
 
 NAME = "cells/base"
@@ -36,6 +37,10 @@ NEEDED = {
 }
 
 
+def git_checksum(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
 class Hub(ThreadingHTTPServer):
     """As much of a model hub as a download asks for."""
 
@@ -44,6 +49,7 @@ class Hub(ThreadingHTTPServer):
         self.files = dict(FILES)
         self.sha256 = hashlib.sha256(WEIGHTS).hexdigest()
         self.asked: list[tuple[str, str]] = []
+        self.blobs: dict[str, str] = {}
         self.cut_after: int | None = None
 
 
@@ -54,7 +60,7 @@ class Answer(BaseHTTPRequestHandler):
         hub = self.server
         if self.path.startswith(f"/api/models/{NAME}"):
             siblings = [
-                {"rfilename": path, "size": len(data)}
+                {"rfilename": path, "size": len(data), "blobId": hub.blobs.get(path, git_checksum(data))}
                 | ({"lfs": {"sha256": hub.sha256, "size": len(data), "pointerSize": 1}} if data == WEIGHTS else {})
                 for path, data in hub.files.items()
             ]
@@ -168,6 +174,53 @@ def test_a_model_without_a_unet_is_refused(hub: Hub) -> None:
     hub.files = {path: data for path, data in FILES.items() if not path.startswith("unet/")}
     with pytest.raises(ModelError, match="no folder 'unet'"):
         finish(fetch_base(NAME))
+
+
+def test_a_small_file_is_checked_by_git_s_checksum(hub: Hub) -> None:
+    hub.blobs["unet/config.json"] = git_checksum(b"something else")
+    with pytest.raises(ModelError, match=r"unet/config.json of cells/base arrived damaged"):
+        finish(fetch_base(NAME))
+    assert local_base(NAME) is None
+    hub.blobs.clear()
+    finish(fetch_base(NAME))
+
+
+def test_half_precision_is_taken_where_there_is_no_other(hub: Hub) -> None:
+    hub.files.pop("unet/diffusion_pytorch_model.safetensors")
+    folder = finish(fetch_base(NAME))
+    assert relative_files(folder / "unet") == {"config.json", "diffusion_pytorch_model.fp16.safetensors"}
+    assert weights_variant(folder / "unet") == "fp16"
+    assert weights_variant(folder / "vae") is None
+
+
+def test_a_model_without_weights_that_can_be_read_is_refused(hub: Hub) -> None:
+    hub.files.pop("vae/diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match="no weights in its folder 'vae'"):
+        finish(fetch_base(NAME))
+    assert hub.asked == []
+
+
+def test_name_and_what_is_left_to_download_are_said_first(hub: Hub) -> None:
+    job = fetch_base(NAME)
+    assert next(job).message == f"Asking the hub for {NAME}"
+    first = next(job)
+    assert first.message.startswith(f"{NAME} is not here yet: downloading 3 MB to ")
+    assert (first.step, first.total) == (0, sum(len(FILES[path]) for path in NEEDED))
+    assert hub.asked == []
+    while next(job).step < 2_000_000:
+        pass
+    job.close()
+    again = fetch_base(NAME)
+    next(again)
+    assert "downloading 1 MB" in next(again).message
+    again.close()
+
+
+def test_a_disk_without_room_is_a_sentence_before_the_download(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phenolens.runtime.models.shutil.disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
+    with pytest.raises(OutputError, match=r"needs 3 MB in .* where 1 MB are free: make room, or set PHENOLENS_CACHE"):
+        finish(fetch_base(NAME))
+    assert hub.asked == []
 
 
 def test_an_unknown_name_is_a_sentence(hub: Hub) -> None:

@@ -1,7 +1,9 @@
 """Bases of Stable Diffusion's kind: the same numbers as diffusers, 1 to 8 channels, and the way from end to end."""
 
 import json
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -277,7 +279,7 @@ def test_what_is_trained_is_float32_on_weights_in_half_precision(folders, tmp_pa
     monkeypatch.setattr(finetuning, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
     base = half_base(folders["1"])
     tuned = finish(finetune(base, crops(5), crops(5, seed=1), tuple("abcde"), SETTINGS, tmp_path / "c.pt"))
-    assert {value.dtype for value in [*tuned.lora.values(), *tuned.ends.values(), tuned.tokens]} == {torch.float32}
+    assert {value.dtype for value in [*tuned.weights.values(), *tuned.ends.values(), tuned.tokens]} == {torch.float32}
     assert np.isfinite(tuned.loss)
     assert base.unet.mid_block.resnets[0].norm1.weight.dtype == torch.float16
 
@@ -298,7 +300,7 @@ def test_checkpointing_changes_memory_alone(folders, tmp_path):
                 finetune(load_base(folders["1"]), crops(3), crops(3, seed=1), ("a", "b", "c"), settings,
                          tmp_path / f"{checkpointing}.pt")
             )  # fmt: skip
-        results.append(tuned.lora)
+        results.append(tuned.weights)
         kept.append(saved)
     assert all(torch.allclose(results[0][k], results[1][k], atol=1e-5) for k in results[0])
     assert kept[1] < 0.5 * kept[0]
@@ -391,3 +393,23 @@ def test_other_kinds_are_refused_in_a_sentence(tmp_path, part, change, said):
 def test_nine_channels_are_too_many(folders):
     with pytest.raises(ModelError, match="9 channels, but the base '1' takes 1 to 8"):
         replace(load_base(folders["1"]), name="1").check_channels(9, "The screen")
+
+
+def run_benchmark(monkeypatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["sd_base.py", *arguments])
+    runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "sd_base.py"), run_name="__main__")
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_small_and_claims_nothing_of_a_gpu(monkeypatch, capsys):
+    run_benchmark(
+        monkeypatch, "--tiny", "--device", "cpu", "--steps", "6", "--batch", "2", "--crop", "64", "--repeats", "1"
+    )
+    shown = capsys.readouterr().out
+    assert shown.count("| not measured |") == 4
+    assert "No GPU was used" in shown
+
+
+def test_the_benchmark_refuses_to_claim_what_it_cannot_measure(monkeypatch):
+    with pytest.raises(SystemExit, match="needs a CUDA device"):
+        run_benchmark(monkeypatch, "--device", "cpu")
