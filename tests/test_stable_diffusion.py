@@ -151,23 +151,27 @@ def screen(channels: int):
 
 
 @pytest.mark.parametrize(
-    ("layout", "channels"),
+    ("layout", "channels", "method"),
     [
-        ("1", 1),
-        ("2", 2),
-        ("zero", 5),
-        ("compact", 8),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("1", 3), ("1", 8), ("compact", 5))),
+        ("1", 1, "lora"),
+        ("zero", 5, "svdiff"),
+        ("compact", 8, "lora"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("2", 2, "lora"), ("1", 3, "lora"), ("1", 8, "lora"), ("compact", 5, "full"))
+        ),
     ],
 )
-def test_fine_tune_save_load_translate(folders, tmp_path, layout, channels):
+def test_fine_tune_save_load_translate(folders, tmp_path, layout, channels, method):
     conditions = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
+    settings = replace(SETTINGS, method=method)
     made = finish(
         finetune_screen(
-            screen(channels), *conditions, "whole", out=tmp_path / "a", base=str(folders[layout]), settings=SETTINGS
+            screen(channels), *conditions, "whole", out=tmp_path / "a", base=str(folders[layout]), settings=settings
         )
     )
-    assert bool(made.ends) == (tmp_path / "a" / "widened_ends.safetensors").is_file() == (channels > 3)
+    widened = channels > 3 and method != "full"  # which keeps the ends among all weights
+    assert bool(made.ends) == (tmp_path / "a" / "widened_ends.safetensors").is_file() == widened
     read = Adapter.load(tmp_path / "a")
     assert read.network_crop == 64
     plane = screen(channels)["A01"].image().plane()
@@ -206,7 +210,7 @@ def test_an_adapter_of_another_base_is_refused(folders, tmp_path):
             "whole", out=tmp_path / "a", base=str(folders["1"]), settings=SETTINGS,
         )
     )  # fmt: skip
-    with pytest.raises(ModelError, match="do not fit this base"):
+    with pytest.raises(ModelError, match="does not fit this base"):
         Translator(load_base(folders["compact"]), adapter)
 
 

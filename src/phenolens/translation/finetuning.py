@@ -159,6 +159,8 @@ def finetune(
     ends = end_parameters(base.unet) if base.widened else {}
     if any(end.requires_grad for end in ends.values()):
         ends = {}  # they are among the weights
+    for end in ends.values():
+        end.requires_grad_(True)
     if base.memory.checkpointing if settings.checkpointing is None else settings.checkpointing:
         base.unet.enable_gradient_checkpointing()
     tokens = torch.nn.Parameter(torch.zeros(3, base.token_size, device=base.device))
@@ -166,7 +168,7 @@ def finetune(
     groups = [
         (weights, settings.rate),
         ([tokens], settings.token_learning_rate),
-        ([end.requires_grad_(True) for end in ends.values()], ENDS_RATE),
+        (list(ends.values()), ENDS_RATE),
     ]
     parameters = [parameter for group, _ in groups for parameter in group]
     optimizer = torch.optim.AdamW(

@@ -54,12 +54,6 @@ class Method:
         """The trained weights of `unet` as an adapter keeps them."""
         return {name: weight.to(self.kept_as) for name, weight in self.take(unet).items()}
 
-    def apply(self, unet: Any, config: dict[str, Any], weights: Weights) -> None:
-        """Merge `weights` into a `unet` that holds no others."""
-        self.inject(unet, config)
-        self.put(unet, weights)
-        self.merge(unet)
-
 
 def find_method(name: str) -> Method:
     """The method of this name.
