@@ -90,7 +90,7 @@ def draw(results, stock, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     shares = sorted({row["renoise"] for row in results})
     for number, solver in enumerate(SOLVERS):
         for share in shares:
@@ -102,7 +102,7 @@ def draw(results, stock, path):
                 )  # fmt: skip
     axes.plot(stock["SSIM"], stock["flip"], "k*", ms=14, label="stock DDIM, strength 1")
     axes.set(xlabel="identity: SSIM to the reconstruction", ylabel="flip rate", ylim=(-0.03, 1.03))
-    axes.legend(fontsize=7)
+    figure.legend(fontsize=7, loc="outside right upper")
     figure.savefig(path, dpi=150)
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--real", type=int, default=150, help="real cells of a condition and row")
     parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), choices=SOLVERS)
     parser.add_argument("--steps", type=int, default=10, help="of all solvers but stock DDIM, which has 50 and 50")
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.75, 1.0, 1.25, 1.5, 2.0])
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.5, 0.75, 1.0, 1.25, 1.5, 2.0])
     parser.add_argument("--renoise", type=float, nargs="+", default=[0.0, 0.3, 0.6])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)

@@ -117,6 +117,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--reference", type=int, default=500, help="steps of the reference")
     parser.add_argument("--guidance", type=float, help="the adapter's own where not given")
+    parser.add_argument("--solvers", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -146,7 +147,7 @@ def main() -> None:
         "|" + "---|" * len(COLUMNS),
     ]
     print("\n".join(lines), flush=True)
-    runs = [(solver, steps) for solver, several in STEPS.items() for steps in several]
+    runs = [(solver, steps) for solver in options.solvers for steps in STEPS[solver]]
     for solver, steps in [*runs, ("difference", options.reference)]:
         if (solver, steps) == ("difference", options.reference):
             cells, seconds, trip, noise = reference, reference_seconds, None, None

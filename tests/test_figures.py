@@ -42,6 +42,19 @@ def test_simulated_cells_come_near_their_true_counterfactual(treatment, worst, o
     assert ours[0]["median_error"] <= of_stock * stock["median_error"]
 
 
+def test_twenty_evaluations_come_near_the_reference_and_exact_solvers_come_back():
+    command = [sys.executable, str(BENCHMARKS / "solvers.py"), "--cells", "4", "--reference", "100"]
+    done = subprocess.run([*command, "--solvers", "difference", "obelm"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    header, _, *lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")]
+    rows = {(line[0], int(line[1])): dict(zip(header, line, strict=False)) for line in lines}
+    for steps, evaluations, most in ((8, 20, 0.1), (16, 40, 0.05)):
+        assert int(rows["difference", steps]["evaluations"]) == evaluations
+        assert float(rows["difference", steps]["to reference"]) <= most
+    for steps in (10, 20, 40):
+        assert float(rows["obelm", steps]["round trip"]) <= 1e-4
+
+
 def test_the_autoencoder_keeps_real_cells(shared_data):
     (report,) = run("autoencoder.py", shared_data / "translocation")
     assert report["psnr_db"] >= 32
