@@ -8,6 +8,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from phenolens.profiling.drawing import contrast
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
+from phenolens.widgets.map_canvas import extent
 from phenolens.widgets.map_colours import CONTROL, OTHER, PALETTE, group, groupings
 from phenolens.widgets.map_comparison import TargetCompound, compare, cosine_distance, spread
 from phenolens.widgets.map_jobs import predict
@@ -211,3 +212,13 @@ def test_a_picture_of_points_has_each_at_its_pixel_and_the_last_on_top():
     assert picture[1, 3, 0] == 30
     wide = rasterise(places[:1], colours[:1], np.array([2.0, 2.0]), np.ones(2), (4, 5), 2)
     assert np.argwhere(wide[..., 3]).tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
+
+
+def test_one_far_point_does_not_squeeze_the_view():
+    points = np.random.default_rng(0).normal(size=(200, 2))
+    low, high = extent(points)
+    assert (low < points.min(0)).all()
+    assert (high > points.max(0)).all()
+    low, high = extent(np.vstack([points, [[500.0, 0.0]]]))
+    assert high[0] < 10
+    assert np.isfinite(extent(np.ones((3, 2)))).all()

@@ -178,6 +178,18 @@ def test_a_channel_is_held_where_it_is_ticked(window, small_screen, tiny, tmp_pa
     assert not first.data.any()
     assert all(layer.data.any() for layer in others)
 
+    window.viewer.theme = "light"
+    window.viewer.reset_view()
+    for view in ("original", "translated", "difference"):
+        panel.show_view(view)
+        window.qtbot.wait(100)
+        canvas = window.viewer.screenshot(flash=False)[..., :3]
+        high, wide = (side // 4 for side in canvas.shape[:2])
+        middle = canvas[high:-high, wide:-wide]
+        assert np.median(middle) < 100, f"{view} is drawn on white"
+    layers = window.viewer.layers
+    assert layers.index(dock.field_layers.labels) > layers.index(dock.synthetic.differences[-1]), "outlines on top"
+
 
 def test_the_viewer_closes_while_a_job_runs(window, small_screen, tiny, tmp_path):
     panel = window.dock.finetune_panel

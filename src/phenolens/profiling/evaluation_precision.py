@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from phenolens.profiling.average_precision import benjamini_hochberg
 from phenolens.profiling.evaluation_parts import Part, not_measured
 from phenolens.profiling.identities import Identities
-from phenolens.profiling.label_permutation import UNKNOWN, Permuted, permuted_precision
+from phenolens.profiling.label_permutation import MOST_BEARERS, UNKNOWN, Permuted, permuted_precision
 from phenolens.runtime.progress import Job, Progress
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -122,6 +122,10 @@ def _permuted_part(
             f"For {blind} of {len(asked)} {what}s no p-value below {FALSE_DISCOVERY_RATE:.2f} is possible with so few "
             "to compare: they cannot be found, whatever they do."
         )
+    many = sum(one.bearers >= MOST_BEARERS for _, one in asked)
+    if many:
+        members = "wells" if what == "compound" else "compounds"
+        notes.append(f"{many} {what}s with {MOST_BEARERS} {members} or more are judged by {MOST_BEARERS} of them.")
     significant = int((q_values <= FALSE_DISCOVERY_RATE).sum())
     rate = f"false discovery rate {FALSE_DISCOVERY_RATE:.0%}"
     if significant:

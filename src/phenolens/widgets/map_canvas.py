@@ -20,6 +20,8 @@ from phenolens.widgets.map_session import Mark
 _STILL_PX = 4
 _REACH_PX = 14
 _MARGIN = 0.08
+# Points farther beyond the middle nine tenths than these are wide do not set the view.
+_REACH = 1.0
 _HEIGHT = 190
 
 
@@ -104,9 +106,7 @@ class MapCanvas(QWidget):
         """Show all points but a few far ones."""
         if not len(self._positions):
             return
-        ends = np.percentile(self._positions, [0, 100] if len(self._positions) < 1000 else [0.05, 99.95], axis=0)
-        span = np.maximum(ends[1] - ends[0], 1e-6 + 1e-6 * np.abs(ends).max())
-        low, high = ends[0] - _MARGIN * span, ends[1] + _MARGIN * span
+        low, high = extent(self._positions)
         self.view.camera.rect = (*low, *(high - low))
 
     def _bring_in(self, places: NDArray[np.float64]) -> None:
@@ -199,3 +199,13 @@ class MapCanvas(QWidget):
     def close_canvas(self) -> None:
         """Give the drawing surface back."""
         self.canvas.close()
+
+
+def extent(positions: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest corner (2,) of a view of points (n, 2), which a few far ones do not squeeze."""
+    few, many = np.percentile(positions, [5, 95], axis=0)
+    reach = _REACH * (many - few)
+    low = np.maximum(positions.min(axis=0), few - reach)
+    high = np.minimum(positions.max(axis=0), many + reach)
+    span = np.maximum(high - low, 1e-6 + 1e-6 * np.abs([low, high]).max())
+    return low - _MARGIN * span, high + _MARGIN * span

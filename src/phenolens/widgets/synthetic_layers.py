@@ -138,7 +138,8 @@ class SyntheticLayers:
                     name=f"{source.name} · synthetic difference",
                     colormap=_SIGNED,
                     contrast_limits=(-half, half),
-                    blending="additive",
+                    # It is shown alone, on a canvas that may be white.
+                    blending="translucent_no_depth",
                     metadata=self._facts("difference", source),
                     **shared,
                 )
@@ -154,6 +155,10 @@ class SyntheticLayers:
         )
         for layer in (*self.translated, *self.differences, self.outlines):
             self._viewer.add_layer(layer)
+        # Outlines of the cells stay in sight above the pictures.
+        layers, labels = self._viewer.layers, self._field.labels
+        if labels in layers:
+            layers.move(layers.index(labels), layers.index(self.outlines))
         self._viewer.layers.selection.active = active
 
     def _facts(self, kind: str, source: Image) -> dict[str, Any]:
