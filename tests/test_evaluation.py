@@ -2,6 +2,7 @@
 
 import json
 import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,8 +61,6 @@ def evaluated(adapter, screen, tmp_path_factory):
 
 
 def folder_of(ran):
-    from pathlib import Path
-
     return Path(ran.facts["out"])
 
 
@@ -196,6 +195,32 @@ def test_mistakes_are_told(adapter, screen, tmp_path):
     assert "is not an evaluation" in evaluate(adapter, screen, tmp_path / "mine").error
 
 
+@pytest.mark.slow
+def test_the_shipped_adapter_on_a_new_screen_of_its_style(tmp_path):
+    import phenolens
+    from phenolens.cli.demo_run import demo_style
+
+    folder = tmp_path / "screen"
+    new = finish(simulate_screen(folder, "translocation", wells=8, cells=12, seed=12, style=demo_style()))
+    shipped = Path(phenolens.__file__).parent / "adapters" / "demo"
+    ran = run(
+        *("evaluate", shipped, new, "--unseen", "--cells", new / "labels", "--most", "32", "--steps", "6"),
+        *("--device", "cpu", "--out", tmp_path / "out", "--json"),
+    )
+    assert ran.status == 0
+    parts = json.loads((tmp_path / "out" / "report.json").read_text())["parts"]
+    flips = parts["flips"]["figures"]
+    assert flips["balanced_accuracy"] > 0.95
+    assert flips["translated"]["value"] > flips["control"]["value"] + 0.2
+    assert flips["p_value"] <= 0.05
+    assert parts["slider"]["good"]
+    assert parts["identity"]["good"]
+    assert parts["kernel"]["good"]
+    # only the reporter moves: nothing is seen of the held channels
+    assert parts["changes"]["figures"]["called_translated_only"] == 0
+    assert parts["changes"]["table"][0]["called"] == "both"
+
+
 def disk(radius, size=48, y=23.5, x=23.5):
     rows, columns = np.mgrid[:size, :size]
     return np.hypot(rows - y, columns - x) <= radius
@@ -244,7 +269,7 @@ def test_a_flip_rate_that_does_not_hold_up_is_said_so():
     under = flip_answer(flips((0.31, 0.2, 0.4), (0.2, 0.05, 0.35), high))
     assert under.good is False
     assert "0.31 (0.20 to 0.40) is not above that of untouched control cells, 0.20 (0.05 to 0.35)" in under.verdict
-    assert "exchanged labels rise as much" in flip_answer(flips(high, low, high, p_value=0.3)).verdict
+    assert "exchanged labels, translated cells rise as much" in flip_answer(flips(high, low, high, p_value=0.3)).verdict
     few = flip_answer(flips(high, low, high, p_value=0.3, smallest_p=0.17))
     assert few.good is True
     assert "too few wells" in few.notes[0]

@@ -55,7 +55,7 @@ def flip_answer(flips: Flips | None) -> Part:
     elif flips.p_value > ERROR_RATE and flips.smallest_p <= ERROR_RATE:
         good = False
         verdict = (
-            f"Classifiers that learned from wells with exchanged labels rise as much (p = {flips.p_value:.2f}): the "
+            f"To classifiers of wells with exchanged labels, translated cells rise as much (p = {flips.p_value:.2f}): the "
             f"flip rate of {_range(rate)} is not above its null of {low:.2f} to {high:.2f}."
         )
     elif rate[0] < flips.treated[0] / 2:

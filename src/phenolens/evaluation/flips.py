@@ -36,7 +36,7 @@ class Flips:
     relabelled
         (B,) share of translated cells called treated where the classifier learned from wells with exchanged labels.
     p_value
-        How often exchanged labels give at least as much rise from source to translated.
+        How often exchanged labels give at least as much rise of the log-odds from source to translated.
     smallest_p
         The least that the number of wells allows.
     logits
@@ -108,7 +108,7 @@ def judge_flips(
     after = _judged(classifiers, translated, mine)
     moved = np.stack([_judged(classifiers, slider[:, i], mine[: len(slider)]) for i in range(len(strengths))], axis=1)
     before = real[~judged.treated]
-    rise = float((after > 0).mean() - (before > 0).mean())
+    rise = float(after.mean() - before.mean())
     rates, rises = yield from _relabelled(judged, further, translated, groups, folds, seed)
     control_wells = judged.wells[~judged.treated]
     names = len(first) + len(second) + (0 if further is None else len(np.unique(further.wells)))
@@ -135,7 +135,10 @@ def _relabelled(
     folds: int,
     seed: int,
 ) -> Job[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Rates, and rises from source to translated, where whole wells have exchanged their labels."""
+    """Rates, and rises of the mean log-odds from source to translated, where whole wells have exchanged their labels.
+
+    The log-odds have no ceiling as the rates have: labels that are nearly right give rates of nearly 1 as well.
+    """
     rng = np.random.default_rng([seed, len(translated)])
     parts = [judged] if further is None else [judged, further]
     labels = {well: bool(part.treated[part.wells == well][0]) for part in parts for well in np.unique(part.wells)}
@@ -147,9 +150,9 @@ def _relabelled(
         given = [np.array([new[well] for well in part.wells]) for part in parts]
         classifiers = _fitted(judged, further, groups, folds, given[0], given[1] if further is not None else None)
         if classifiers is not None:
-            before = _judged(classifiers, judged.features[~judged.treated], mine) > 0
-            after = _judged(classifiers, translated, mine) > 0
-            rates.append(float(after.mean()))
+            before = _judged(classifiers, judged.features[~judged.treated], mine)
+            after = _judged(classifiers, translated, mine)
+            rates.append(float((after > 0).mean()))
             rises.append(float(after.mean() - before.mean()))
         if number % 20 == 0:
             yield Progress(number, RELABELLINGS, "Exchanging labels")

@@ -27,10 +27,10 @@ _EXPLAINED = {
         "Linear discriminant analysis on intensity, texture, radial distribution and channel correlation of whole "
         "crops. Wells take turns in being judged, and a classifier never learns from a well that it judges. "
         "Intervals (95 %) are by bootstrap over wells. For the p-value whole wells exchange their labels before "
-        "the classifier learns, and the rise from source to translated cells is compared. The flip rate holds up "
-        "where the classifier's balanced accuracy is at least 0.6, the rate exceeds the upper bound of the "
-        "control cells' and its lower bound exceeds the control cells' rate, p is at most 0.05 (where the wells "
-        "allow it), and it is at least half of that of real treated cells."
+        "the classifier learns, and the rise of the log-odds from source to translated cells is compared. The "
+        "flip rate holds up where the classifier's balanced accuracy is at least 0.6, the rate exceeds the upper "
+        "bound of the control cells' and its lower bound exceeds the control cells' rate, p is at most 0.05 "
+        "(where the wells allow it), and it is at least half of that of real treated cells."
     ),
     "slider": ("Spearman's rank correlation of strength and log-odds, cell by cell; it holds up from 0.9."),
     "identity": (

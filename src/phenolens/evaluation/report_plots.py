@@ -15,7 +15,7 @@ from phenolens.runtime.svg_plots import COLOURS, FAINT, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NAMED = 6  # features that are written beside their points
+_NAMED = 4  # features that are written beside their points
 _KINDS = (("source", FAINT, "source"), ("translated", COLOURS[1], "translated (synthetic)"),
           ("treated", COLOURS[0], "real treated"))  # fmt: skip
 
@@ -36,8 +36,15 @@ def effects_plot(changes: Changes) -> str:
             if which.any():
                 axes.scatter(real[which], shown[which], s=26, color=colour, label=f"changed: {called}", zorder=3)
         for number in range(min(_NAMED, len(table))):
-            axes.annotate(str(table.at[number, "feature"]), (real[number], shown[number]), fontsize=7,
-                          xytext=(4, 3), textcoords="offset points")  # fmt: skip
+            right = real[number] > 0.2 * reach  # towards the middle, where there is room
+            axes.annotate(
+                str(table.at[number, "feature"]),
+                (real[number], shown[number]),
+                fontsize=7,
+                ha="right" if right else "left",
+                xytext=(-4 if right else 4, 3),
+                textcoords="offset points",
+            )
         axes.set(xlabel="real effect (treated − control)", ylabel="translated effect", xlim=(-reach, reach),
                  ylim=(-reach, reach))  # fmt: skip
         axes.set_aspect("equal")
