@@ -132,7 +132,7 @@ def test_the_page_has_pictures_and_loads_nothing(evaluated):
 
 
 def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path, monkeypatch):
-    import phenolens.evaluation.evaluation as engine
+    import phenolens.evaluation.report as engine
     from phenolens.translation.translator import Translator
 
     whole, translated = engine.evaluate_translation, []

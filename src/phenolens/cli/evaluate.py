@@ -61,34 +61,32 @@ def evaluate(
 
         from phenolens.cli.inputs import open_screen
         from phenolens.cli.outputs import check_replaceable
-        from phenolens.evaluation.evaluation import evaluate_translation
-        from phenolens.evaluation.report import write_evaluation
-        from phenolens.runtime.files import writing_folder
-        from phenolens.runtime.provenance import write_provenance
+        from phenolens.evaluation.report import evaluate_adapter, kept_beside
         from phenolens.translation.adapter import Adapter
 
         check_replaceable(out, "report.json", "an evaluation")
-        loaded = Adapter.load(adapter)
-        kept = out.with_name(out.name + ".partial")
         result = console.follow(
-            evaluate_translation(
-                loaded, open_screen(screen, pattern), kept, cells=found, source=source, target=target,
-                unseen=unseen, most=most, steps=steps, held=held_from(hold), measure=measure, memorisation=memorisation,
-                device=device, seed=seed,
+            evaluate_adapter(
+                Adapter.load(adapter),
+                open_screen(screen, pattern),
+                out,
+                name=f"{adapter.name} on {screen.name}",
+                cells=found,
+                source=source,
+                target=target,
+                unseen=unseen,
+                most=most,
+                steps=steps,
+                held=held_from(hold),
+                measure=measure,
+                memorisation=memorisation,
+                device=device,
+                seed=seed,
             ),
-            lambda: f"the cells that were translated are kept in {kept}; the same command goes on with the rest",
-        )  # fmt: skip
-        name = f"{adapter.name} on {screen.name}"
-        with writing_folder(out) as folder:
-            write_evaluation(result, folder, name=name)
-            write_provenance(
-                folder,
-                command="evaluate",
-                synthetic=True,
-                adapter=loaded.sha256(),
-                inputs=[str(screen.resolve())],
-                **result.facts,
-            )
+            lambda: (
+                f"the cells that were translated are kept in {kept_beside(out)}; the same command goes on with the rest"
+            ),
+        )
         console.done(
             "\n".join([*result.notes, *(part.verdict for part in result.parts), f"Report: {out / 'report.html'}"]),
             out=str(out.resolve()),

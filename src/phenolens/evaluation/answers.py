@@ -55,8 +55,8 @@ def flip_answer(flips: Flips | None) -> Part:
     elif flips.p_value > ERROR_RATE and flips.smallest_p <= ERROR_RATE:
         good = False
         verdict = (
-            f"To classifiers of wells with exchanged labels, translated cells rise as much (p = {flips.p_value:.2f}): the "
-            f"flip rate of {_range(rate)} is not above its null of {low:.2f} to {high:.2f}."
+            f"To classifiers of wells with exchanged labels, translated cells rise as much (p = {flips.p_value:.2f}): "
+            f"the flip rate of {_range(rate)} is not above its null of {low:.2f} to {high:.2f}."
         )
     elif rate[0] < flips.treated[0] / 2:
         good = False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenolens.evaluation.evaluation import TranslationEvaluation
+from phenolens.evaluation.evaluation import TranslationEvaluation, evaluate_translation
 from phenolens.evaluation.pictures import cells_picture
 from phenolens.evaluation.report_plots import (
     distribution_plot,
@@ -16,8 +16,12 @@ from phenolens.evaluation.report_plots import (
     slider_plot,
 )
 from phenolens.profiling.evaluation_parts import Part
-from phenolens.runtime.files import write_json, writing
+from phenolens.runtime.files import write_json, writing, writing_folder
+from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import write_provenance
 from phenolens.runtime.report_page import html_notes, html_page, verdict_class
+from phenolens.screens.table import Screen
+from phenolens.translation.adapter import Adapter
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,6 +64,41 @@ _EXPLAINED = {
         "model that memorises returns its own training images."
     ),
 }
+
+
+def evaluate_adapter(
+    adapter: Adapter, screen: Screen, out: Path, *, name: str = "", **settings: Any
+) -> Job[TranslationEvaluation]:
+    """Judge `adapter` on `screen` and write the report to the folder `out`, whole or not at all.
+
+    What is there already is replaced. Until the end, translated cells are kept in ``<out>.partial``; the same call goes
+    on from there.
+
+    Parameters
+    ----------
+    name
+        What is evaluated, for the heading.
+    settings
+        Further arguments of `evaluate_translation`, which says what goes wrong.
+    """
+    result = yield from evaluate_translation(adapter, screen, kept_beside(out), **settings)
+    yield Progress(0, 0, "Writing the report")
+    with writing_folder(out) as folder:
+        write_evaluation(result, folder, name=name)
+        write_provenance(
+            folder,
+            command="evaluate",
+            synthetic=True,
+            adapter=adapter.sha256(),
+            inputs=[field.key for field in screen],
+            **result.facts,
+        )
+    return result
+
+
+def kept_beside(out: Path) -> Path:
+    """Folder in which translated cells are kept while the evaluation `out` is made."""
+    return out.with_name(out.name + ".partial")
 
 
 def write_evaluation(evaluation: TranslationEvaluation, folder: Path, *, name: str = "") -> Path:
