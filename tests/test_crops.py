@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from phenolens.screens.crops import Window, cut, feather, paste, resample, window_at
+from phenolens.screens.crops import Window, changed, cut, feather, paste, resample, window_at
 
 DTYPES = [np.uint8, np.int16, np.uint16, np.uint32, np.float32, np.float64]
 
@@ -106,3 +106,19 @@ def test_cutting_then_pasting_the_missing_part_restores_the_image():
     result = paste(before, window, cut(after, window).astype(np.float32) - cut(before, window).astype(np.float32))
     np.testing.assert_array_equal(result[:, :13, 12:], after[:, :13, 12:])
     np.testing.assert_array_equal(result[:, :, :12], before[:, :, :12])
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int8, np.float16])
+@given(data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_changed_pixels_are_the_nearest_that_their_dtype_has(dtype, data):
+    finite = {"allow_nan": False, "allow_infinity": False} if np.issubdtype(dtype, np.floating) else {}
+    pixels = data.draw(hnp.arrays(dtype, (2, 3), elements=finite or None))
+    difference = data.draw(hnp.arrays(np.float32, (2, 3), elements=st.floats(-1e6, 1e6, width=32)))
+    result = changed(pixels, difference)
+    assert result.dtype == dtype
+    limits = np.finfo(dtype) if finite else np.iinfo(dtype)
+    for before, moved, after in zip(pixels.ravel(), difference.ravel(), result.ravel(), strict=True):
+        wanted = min(max(float(before) + float(moved), float(limits.min)), float(limits.max))
+        assert abs(float(after) - wanted) <= (max(abs(wanted) * float(limits.eps), 1e-6) if finite else 0.5)
+        assert moved != 0 or after == before

@@ -1,10 +1,13 @@
-"""A base with random weights, small enough to train in a test."""
+"""A base and an adapter with random weights, small enough for a test."""
 
 from pathlib import Path
 
 import torch
 
-from phenolens.translation.base import Base
+from phenolens.screens.intensity import IntensityMap
+from phenolens.translation.adapter import Adapter
+from phenolens.translation.base import Base, load_base
+from phenolens.translation.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.pretraining import SCHEDULER, build_autoencoder, build_unet
 from phenolens.translation.schedule import NoiseSchedule
 
@@ -16,3 +19,16 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
         build_autoencoder((8, 8, 16)), build_unet((16, 16, 32), 1), NoiseSchedule.from_config(SCHEDULER), SCHEDULER
     )
     return base.save(folder)
+
+
+def make_tiny_adapter(base_folder: Path, channels: int = 2, crop: int = 64) -> Adapter:
+    """Make an adapter of random weights that changes what `base_folder` predicts."""
+    base = load_base(base_folder)
+    config = lora_config(2)
+    inject_lora(base.unet, config)
+    torch.manual_seed(5)
+    weights = {name: 0.2 * torch.randn_like(value) for name, value in lora_weights(base.unet).items()}
+    names = tuple("abcdef"[:channels])
+    intensity = IntensityMap("affine", names, (0.0,) * channels, (200.0,) * channels)
+    tokens = torch.randn(3, base.token_size)
+    return Adapter(("control", "treated"), names, crop, None, intensity, tokens, weights, config, str(base_folder))

@@ -47,8 +47,9 @@ def translate(
     cells: Annotated[
         str | None,
         typer.Option(
-            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
-            metavar="auto|whole|FOLDER",
+            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field; "
+            "tiles translates fields as a whole, without cells.",
+            metavar="auto|whole|tiles|FOLDER",
             show_default="as the adapter was trained",
         ),
     ] = None,
@@ -67,7 +68,7 @@ def translate(
     it marks the significant differences too. The same command goes on with an interrupted run.
     """
     with reporting("translate", as_json) as console:
-        found = None if cells is None else cells_from(cells)
+        found = cells if cells in (None, "tiles") else cells_from(cells)
 
         from phenolens.cli.inputs import open_inputs
         from phenolens.translation.adapter import Adapter

@@ -48,8 +48,13 @@ def resample(crops: NDArray[Any], size: int) -> NDArray[np.float32]:
 
     Linear, keeps constants, and is the identity where `size` is the size already.
     """
-    rows = _resampling(crops.shape[-2], size)
-    columns = _resampling(crops.shape[-1], size)
+    return resample_to(crops, size, size)
+
+
+def resample_to(crops: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
+    """Resize `crops` (..., h, w) to (..., height, width) as `resample` does."""
+    rows = _resampling(crops.shape[-2], height)
+    columns = _resampling(crops.shape[-1], width)
     return np.asarray(rows @ np.asarray(crops, np.float32) @ columns.T, np.float32)
 
 
@@ -82,18 +87,32 @@ def paste(plane: NDArray[Any], window: Window, difference: NDArray[Any]) -> NDAr
     bottom, right = min(window.y + window.size, height), min(window.x + window.size, width)
     if top >= bottom or left >= right:
         return result
-    part = np.asarray(
-        difference[..., top - window.y : bottom - window.y, left - window.x : right - window.x], np.float64
-    )
-    target = result[..., top:bottom, left:right]
-    if np.issubdtype(plane.dtype, np.integer):
-        # The room left up to the ends of the dtype is exact in float64 for all but 64-bit images.
-        limits = np.iinfo(plane.dtype)
-        moved = np.clip(target.astype(np.float64) + np.rint(part), limits.min, limits.max).astype(plane.dtype)
-    else:
-        moved = (target.astype(np.float64) + part).astype(plane.dtype)
-    result[..., top:bottom, left:right] = np.where(part == 0, target, moved)
+    part = difference[..., top - window.y : bottom - window.y, left - window.x : right - window.x]
+    result[..., top:bottom, left:right] = changed(result[..., top:bottom, left:right], part)
     return result
+
+
+def changed(pixels: NDArray[Any], difference: NDArray[Any]) -> NDArray[Any]:
+    """Add `difference`, in intensity units, to `pixels` of the same shape.
+
+    Integers are rounded, and all are held to the range of their dtype. A pixel whose difference is zero keeps its
+    value bit for bit.
+
+    Returns
+    -------
+    ndarray
+        A new array of the dtype of `pixels`.
+    """
+    wanted = pixels.astype(np.float64)
+    part = np.asarray(difference, np.float64)
+    if np.issubdtype(pixels.dtype, np.integer):
+        # The room left up to the ends of the dtype is exact in float64 for all but 64-bit images.
+        integers = np.iinfo(pixels.dtype)
+        moved = np.clip(wanted + np.rint(part), integers.min, integers.max)
+    else:
+        floats = np.finfo(pixels.dtype)
+        moved = np.clip(wanted + part, floats.min, floats.max)
+    return np.where(part == 0, pixels, moved.astype(pixels.dtype))
 
 
 def _reflected(start: int, count: int, length: int) -> NDArray[np.int64]:

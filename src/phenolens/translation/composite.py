@@ -1,11 +1,12 @@
 """A field with some of its cells translated."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from phenolens.screens.crops import Window, feather, paste
+from phenolens.screens.crops import Window, changed, feather
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Composite:
         self._cells[cell] = (window, difference)
         self._draw([window])
 
-    def put_all(self, cells: dict[Hashable, tuple[Window, np.ndarray]]) -> None:
+    def put_all(self, cells: Mapping[Any, tuple[Window, np.ndarray]]) -> None:
         """Set the differences of many cells at once."""
         self._cells.update(cells)
         self._draw([window for window, _ in cells.values()])
@@ -66,11 +67,7 @@ class Composite:
             weight[here] += nearness
         region = (slice(None), slice(top, bottom), slice(left, right))
         self.difference[region] = total / np.maximum(weight, np.finfo(np.float32).tiny)
-        # `paste` takes squares: its rounding and clipping are the ones that every output shares.
-        side = max(bottom - top, right - left)
-        square = np.zeros((len(self.plane), side, side), np.float32)
-        square[:, : bottom - top, : right - left] = self.difference[region]
-        self.translated[region] = paste(self.plane[region], Window(0, 0, side), square)
+        self.translated[region] = changed(self.plane[region], self.difference[region])
 
 
 def _span(starts: list[int], ends: list[int], length: int) -> tuple[int, int]:

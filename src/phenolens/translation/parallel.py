@@ -14,10 +14,10 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.models import fetch_base
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.cells import Cells
 from phenolens.screens.table import Screen
 from phenolens.translation.adapter import Adapter
-from phenolens.translation.screen_translation import translate_screen
+from phenolens.translation.screen_translation import cells_to_translate, translate_screen
 
 _GLANCE = 0.3  # s between looks at what the processes have finished
 _stop: Event | None = None
@@ -53,10 +53,8 @@ def translate_in_processes(
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
     out = writable_folder(out)
     adapter.check_channels(tuple(screen.channel_names), "the screen")
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        cells = yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel)
+    found = yield from cells_to_translate(adapter, screen, cells)
+    given = "tiles" if found is None else found
     # Once, so that the processes find it here.
     yield from fetch_base(adapter.base)
     # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
@@ -67,14 +65,14 @@ def translate_in_processes(
     pool = ProcessPoolExecutor(len(parts), context, _start, (stop, threads))
     try:
         work = [
-            pool.submit(_translate_part, adapter.folder, screen.select(part), out, cells, settings) for part in parts
+            pool.submit(_translate_part, adapter.folder, screen.select(part), out, given, settings) for part in parts
         ]
         yield from _watch(work, out, [field.key for field in screen])
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
     # All fields are there; this writes the table and the provenance of the whole.
-    return (yield from translate_screen(adapter, screen, out, cells=cells, **settings))
+    return (yield from translate_screen(adapter, screen, out, cells=given, **settings))
 
 
 def _watch(work: Sequence[Future[None]], out: Path, keys: Sequence[str]) -> Job[None]:
@@ -100,7 +98,7 @@ def _start(stop: Event, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _translate_part(folder: Path, screen: Screen, out: Path, cells: Cells, settings: dict[str, Any]) -> None:
+def _translate_part(folder: Path, screen: Screen, out: Path, cells: Cells | str, settings: dict[str, Any]) -> None:
     job = translate_screen(Adapter.load(folder), screen, out, cells=cells, **settings)
     try:
         for _ in job:

@@ -1,6 +1,6 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import OutputError
+from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import sha256_of, write_provenance
-from phenolens.screens.cells import Cells, find_cells
-from phenolens.screens.crops import Window, window_at
+from phenolens.screens.cells import COLUMNS, Cells, find_cells
+from phenolens.screens.crops import Window, changed, window_at
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
@@ -21,10 +21,14 @@ from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.composite import Composite
 from phenolens.translation.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.series import translate_series
 from phenolens.translation.solvers import WITH_TRAJECTORY
-from phenolens.translation.translator import CellTranslation, Translator
+from phenolens.translation.tiles import translate_field
+from phenolens.translation.translator import Translator
 
 BATCH = 16
+# A plane (C, Y, X) translated, and its difference, by strength.
+Translated = dict[float, tuple[np.ndarray, np.ndarray]]
 _JUDGED = 8  # cells whose inverted noise is looked at
 
 
@@ -56,7 +60,8 @@ def translate_screen(
     renoise, seed
         As `Translator.translate_cell` takes them.
     cells
-        ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
+        ``"auto"``, ``"whole"``, a folder of label images or `Cells`; ``"tiles"`` translates fields as a whole, with the
+        difference solver; as the adapter was trained where None.
 
     Raises
     ------
@@ -68,14 +73,14 @@ def translate_screen(
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
     translator = Translator(base, adapter, guidance, held)
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        cells = yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel)
+    if cells == "tiles" and solver != "difference":
+        raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{solver}'.")
+    found = yield from cells_to_translate(adapter, screen, cells)
     settings: dict[str, Any] = {
         "strengths": [float(s) for s in strengths],
         "solver": solver,
         "steps": steps,
+        "cells": "tiles" if found is None else "cells",
         "guidance": translator.guidance,
         "held": list(translator.held),
         "renoise": renoise,
@@ -83,7 +88,7 @@ def translate_screen(
         "adapter": adapter.sha256(),
     }
     _check_settings(out, settings)
-    noise = yield from _first_noise(translator, screen, cells, solver, steps, renoise, seed)
+    noise = yield from _first_noise(translator, screen, found, solver, steps, renoise, seed)
     # Written first, so that a run that goes on knows what it goes on with.
     write_provenance(
         out,
@@ -103,14 +108,29 @@ def translate_screen(
         difference_file = out / f"{field.key}__difference.ome.tif"
         if not all(path.is_file() for path in [*names.values(), difference_file]):
             image = field.image()
-            found = cells.table[cells.table["field"] == field.key]
-            windows = [window_at(c.y, c.x, adapter.crop) for c in found.itertuples()]
-            planes = yield from _translate_image(translator, image, windows, wanted, settings, number, len(screen))
+            if found is None:
+                job = _translate_tiles(translator, image, wanted, settings)
+            else:
+                here = found.table[found.table["field"] == field.key]
+                windows = [window_at(c.y, c.x, adapter.crop) for c in here.itertuples()]
+                job = _translate_cells(translator, image, windows, wanted, settings)
+            planes = yield from _as_field(job, number, len(screen))
             _write(field, image, planes, names, difference_file, adapter)
         yield Progress(number, len(screen), f"Translated {field.key}")
     with writing(out / "cells.parquet") as temporary:
-        _cells_table(screen, cells, adapter).to_parquet(temporary)
+        _cells_table(screen, found, adapter).to_parquet(temporary)
     return out
+
+
+def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cells | None) -> Job[Cells | None]:
+    """Find the cells as `translate_screen` is told to; None where fields are translated as a whole."""
+    if isinstance(cells, Cells):
+        return cells
+    if cells == "tiles":
+        return None
+    if cells is None:
+        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
+    return (yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel))
 
 
 def _check_settings(out: Path, settings: dict[str, object]) -> None:
@@ -128,11 +148,13 @@ def _check_settings(out: Path, settings: dict[str, object]) -> None:
 
 
 def _first_noise(
-    translator: Translator, screen: Screen, cells: Cells, solver: str, steps: int, renoise: float, seed: int
+    translator: Translator, screen: Screen, cells: Cells | None, solver: str, steps: int, renoise: float, seed: int
 ) -> Job[InvertedNoise | None]:
     """What the noise looks like that the first cells are inverted into; None without cells or without a trajectory."""
+    if cells is None or solver not in WITH_TRAJECTORY:
+        return None
     field = next((field for field in screen if (cells.table["field"] == field.key).any()), None)
-    if field is None or solver not in WITH_TRAJECTORY:
+    if field is None:
         return None
     found = cells.table[cells.table["field"] == field.key][:_JUDGED]
     windows = [window_at(c.y, c.x, translator.adapter.crop) for c in found.itertuples()]
@@ -142,38 +164,57 @@ def _first_noise(
     return inverted_noise((yield from inverting).noise)
 
 
-def _translate_image(
+def _translate_cells(
     translator: Translator,
     image: FieldImage,
     windows: list[Window],
     strengths: list[float],
     settings: dict[str, Any],
-    number: int,
-    total: int,
-) -> Job[dict[tuple[int, int], dict[float, Composite]]]:
-    """Composites by strength for every (t, z) plane."""
-    planes = {}
-    for t, z in np.ndindex(_length(image, "T"), _length(image, "Z")):
+) -> Job[list[Translated]]:
+    """Translate the cells of every plane and join them."""
+    how = {"renoise": settings["renoise"], "seed": settings["seed"]}
+    composites = [{s: Composite(image.plane(t=t, z=z)) for s in strengths} for t, z in image.positions()]
+    for start in range(0, len(windows), BATCH):
+        batch = windows[start : start + BATCH]
+        if settings["solver"] == "difference":
+            jobs = translate_series(translator, image, batch, strengths=strengths, steps=settings["steps"], **how)
+        else:
+            # The others are there for comparison, and take each plane by itself.
+            jobs = (
+                translator.translate_crops(
+                    [image.plane(t=t, z=z)],
+                    batch,
+                    strengths=strengths,
+                    steps=(settings["steps"],),
+                    solver=settings["solver"],
+                    **how,
+                )
+                for t, z in image.positions()
+            )
+        for here, job in zip(composites, jobs, strict=True):
+            cells = yield from job
+            for index, strength in enumerate(strengths):
+                here[strength].put_all(
+                    {start + i: (cell.window, cell.difference[index]) for i, cell in enumerate(cells)}
+                )
+    return [{s: (made.translated, made.difference) for s, made in here.items()} for here in composites]
+
+
+def _translate_tiles(
+    translator: Translator, image: FieldImage, strengths: list[float], settings: dict[str, Any]
+) -> Job[list[Translated]]:
+    """Translate every plane as a whole."""
+    planes = []
+    how = {name: settings[name] for name in ("steps", "renoise", "seed")}
+    jobs = translate_field(translator, image, strengths=strengths, **how)
+    for (t, z), job in zip(image.positions(), jobs, strict=True):
+        differences = yield from job
         plane = image.plane(t=t, z=z)
-        composites = {s: Composite(plane) for s in strengths}
-        translated: list[CellTranslation] = []
-        for start in range(0, len(windows), BATCH):
-            job = translator.translate_crops(
-                [plane], windows[start : start + BATCH], strengths=strengths, steps=(settings["steps"],),
-                solver=settings["solver"], renoise=settings["renoise"], seed=settings["seed"],
-            )  # fmt: skip
-            translated += yield from _as_field(job, number, total)
-        for index, strength in enumerate(strengths):
-            found: dict[Hashable, tuple[Window, np.ndarray]] = {
-                i: (cell.window, cell.difference[index]) for i, cell in enumerate(translated)
-            }
-            if found:
-                composites[strength].put_all(found)
-        planes[t, z] = composites
+        planes.append({s: (changed(plane, one), one) for s, one in zip(strengths, differences, strict=True)})
     return planes
 
 
-def _as_field(job: Job[list[CellTranslation]], number: int, total: int) -> Job[list[CellTranslation]]:
+def _as_field(job: Job[list[Translated]], number: int, total: int) -> Job[list[Translated]]:
     while True:
         try:
             progress = next(job)
@@ -182,46 +223,32 @@ def _as_field(job: Job[list[CellTranslation]], number: int, total: int) -> Job[l
         yield Progress(number - 1, total, progress.message)
 
 
-def _length(image: FieldImage, axis: str) -> int:
-    return int(image.data.shape[image.axes.index(axis)]) if axis in image.axes else 1
-
-
 def _write(
     field: Field,
     image: FieldImage,
-    planes: dict[tuple[int, int], dict[float, Composite]],
+    planes: list[Translated],
     names: dict[float, Path],
     difference_file: Path,
     adapter: Adapter,
 ) -> None:
     facts = {"source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key}
-    for strength, path in names.items():
-        stack = _stack(image, {at: made[strength].translated for at, made in planes.items()})
+
+    def write(path: Path, arrays: Iterable[np.ndarray], synthetic: bool, **about: object) -> None:
         write_ome_tiff(
-            path, stack, image.axes, image.channel_names, image.pixel_size, synthetic=strength != 0,
-            description={**facts, "strength": strength},
+            path, image.restacked(arrays).data, image.axes, image.channel_names, image.pixel_size,
+            synthetic=synthetic, description={**facts, **about}, z_spacing=image.z_spacing,
         )  # fmt: skip
-    stack = _stack(image, {at: made[1.0].difference for at, made in planes.items()})
-    write_ome_tiff(
-        difference_file, stack, image.axes, image.channel_names, image.pixel_size, synthetic=True,
-        description={**facts, "content": "strength 1 minus source, in intensity units"},
+
+    for strength, path in names.items():
+        write(path, (made[strength][0] for made in planes), strength != 0, strength=strength)
+    write(
+        difference_file, (made[1.0][1] for made in planes), True,
+        content="strength 1 minus source, in intensity units",
     )  # fmt: skip
 
 
-def _stack(image: FieldImage, planes: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
-    """Put (C, Y, X) planes back into an array of the image's own axes and shape."""
-    first = next(iter(planes.values()))
-    stack = np.empty((_length(image, "T"), _length(image, "Z"), *first.shape), first.dtype)
-    for (t, z), plane in planes.items():
-        stack[t, z] = plane
-    order = "TZCYX"
-    kept = [axis for axis in order if axis in image.axes]
-    absent = tuple(i for i, axis in enumerate(order) if axis not in image.axes)
-    squeezed = stack.squeeze(absent)
-    return np.transpose(squeezed, [kept.index(axis) for axis in image.axes])
-
-
-def _cells_table(screen: Screen, cells: Cells, adapter: Adapter) -> pd.DataFrame:
+def _cells_table(screen: Screen, cells: Cells | None, adapter: Adapter) -> pd.DataFrame:
     keys = {field.key for field in screen}
-    table = cells.table[cells.table["field"].isin(keys)].reset_index(drop=True)
+    every = pd.DataFrame(columns=list(COLUMNS)) if cells is None else cells.table
+    table = every[every["field"].isin(keys)].reset_index(drop=True)
     return table.assign(crop=adapter.crop, source=adapter.conditions[0], target=adapter.conditions[1], synthetic=True)

@@ -173,11 +173,15 @@ class Translator:
         solver: str = "difference",
         renoise: float = 0.0,
         seed: int = 0,
+        path: Trajectory | None = None,
     ) -> Job[list[CellTranslation]]:
-        """Translate n cells as one batch; `planes` holds a plane (C, H, W) for each window, or one for all."""
+        """Translate n cells as one batch; `planes` holds a plane (C, H, W) for each window, or one for all.
+
+        Where a `path` of the n crops into noise is given, it is taken instead of inverting them anew.
+        """
         source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
-        _check(strengths, solver, renoise)
+        check_wanted(strengths, solver, renoise)
         raw, latents = self.encode_crops(planes, windows)
         total = sum(2 * n + 1 for n in steps)
         held = () if solver == "ddim" else self.held
@@ -193,10 +197,12 @@ class Translator:
                     network, self.base.scheduler_config, latents, source_tokens, between, count, Renoise(renoise, seed)
                 )
             else:
-                inverting = self.invert_latents(
-                    latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
-                )
-                trajectory = yield from _counted(inverting, done, total)
+                trajectory = path
+                if trajectory is None:
+                    inverting = self.invert_latents(
+                        latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
+                    )
+                    trajectory = yield from _counted(inverting, done, total)
                 done += count + 1
                 job = self._translate(network, solver, trajectory, tokens, strengths)
             delta = yield from _counted(job, done, total)
@@ -219,15 +225,19 @@ class Translator:
     ) -> tuple[list[np.ndarray], torch.Tensor]:
         """The raw crops (C, size, size) of n cells, and their latents (n, C * k, h, w)."""
         for plane in planes:
-            if plane.ndim != 3 or len(plane) != len(self.adapter.channel_names):
-                raise ModelError(
-                    f"The adapter was trained on {len(self.adapter.channel_names)} channels "
-                    f"({', '.join(self.adapter.channel_names)}), but the image has the shape {plane.shape} instead of "
-                    "(channels, height, width)."
-                )
+            self.check_plane(plane)
         raw = [cut(planes[i if len(planes) > 1 else 0], window) for i, window in enumerate(windows)]
         mapped = resample(np.stack([self.adapter.intensity.forward(crop) for crop in raw]), self.base.crop)
         return raw, self.base.encode(torch.from_numpy(mapped))
+
+    def check_plane(self, plane: np.ndarray) -> None:
+        """Raise `ModelError` where a plane (C, H, W) has other channels than the adapter."""
+        if plane.ndim != 3 or len(plane) != len(self.adapter.channel_names):
+            raise ModelError(
+                f"The adapter was trained on {len(self.adapter.channel_names)} channels "
+                f"({', '.join(self.adapter.channel_names)}), but the image has the shape {plane.shape} instead of "
+                "(channels, height, width)."
+            )
 
     def invert_latents(
         self,
@@ -249,7 +259,7 @@ class Translator:
 
     def move(self, cell: CellTranslation, strengths: Sequence[float]) -> Job[CellTranslation]:
         """The same cell at other strengths, from its cached trajectory."""
-        _check(strengths, cell.solver)
+        check_wanted(strengths, cell.solver)
         if cell.trajectory is None:
             raise ModelError(
                 "This translation has no cached trajectory: translate the cell with solver "
@@ -293,7 +303,8 @@ class Translator:
         return out
 
 
-def _check(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
+def check_wanted(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
+    """Raise `ModelError` where there is no such solver, or a strength or a share of noise is out of reach."""
     if solver not in SOLVERS:
         raise ModelError(f"There is no solver '{solver}': choose one of {', '.join(SOLVERS)}.")
     wrong = [s for s in strengths if not 0 <= s <= STRONGEST]
