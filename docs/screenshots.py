@@ -91,7 +91,7 @@ def take_the_dock(adapter: Path, steps: int) -> None:
         wait(lambda: not dock.running.busy, settle=1)
         take(dock, "slider.png")
         panel = dock.finetune_panel
-        for section, wide in zip(dock.sections, (False, True, True, False), strict=True):
+        for section, wide in zip(dock.sections, (False, True, True, False, False), strict=True):
             section.unfold(wide)
         panel.steps.setValue(steps)
         panel.out.setText(str(Path(folder) / "adapter"))

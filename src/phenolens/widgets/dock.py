@@ -1,4 +1,4 @@
-"""The dock: four numbered steps from a screen to a translated cell."""
+"""The dock: numbered steps from a screen to a translated cell, and whether it is more than noise."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from phenolens.widgets.click import ClickTool
 from phenolens.widgets.export import export_job
 from phenolens.widgets.finetune_panel import FinetunePanel
 from phenolens.widgets.layers import FieldLayers
+from phenolens.widgets.noise_layers import NoiseLayers
+from phenolens.widgets.noise_panel import NoisePanel
 from phenolens.widgets.screen_panel import ScreenPanel
 from phenolens.widgets.section import Section
 from phenolens.widgets.session import Session, TranslatedCell
@@ -52,12 +54,17 @@ class PhenolensDock(QWidget):
         self.cells_panel = CellsPanel(napari_viewer, self.session, self.running)
         self.finetune_panel = FinetunePanel(self.session, self.running)
         self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
+        self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
+        self.noise_panel = NoisePanel(self.session, self.running, self.noise_layers)
+        self.translate_panel.channel.currentIndexChanged.connect(self.noise_layers.set_channel)
+        self.translate_panel.views.idClicked.connect(lambda _: self.noise_panel.hide_picture())
         self.finetune_panel.tuned.connect(self._tuned)
         panels = (
             ("Screen", self.screen_panel),
             ("Cells", self.cells_panel),
             ("Fine-tune", self.finetune_panel),
             ("Translate", self.translate_panel),
+            ("More than noise?", self.noise_panel),
         )
         self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
         self._lay_out()
@@ -68,6 +75,7 @@ class PhenolensDock(QWidget):
             session.adapter_changed,
             session.cell_changed,
             session.field_changed,
+            session.floor_changed,
         ):
             signal.connect(self._mark)
         session.screen_changed.connect(self._screen_opened)
@@ -152,6 +160,7 @@ class PhenolensDock(QWidget):
         self.sections[2].mark("adapter ready" if session.adapter is not None else "", done=session.adapter is not None)
         ready = sum(cell.translation is not None for cell in here.values())
         self.sections[3].mark(f"{ready} in this field" if ready else "", done=ready > 0)
+        self.sections[4].mark("floor ready" if session.floor is not None else "", done=session.floor is not None)
 
     def closeEvent(self, event: Any) -> None:
         """Stop what is going on and leave the viewer's layers as they are."""

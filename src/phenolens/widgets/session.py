@@ -10,6 +10,7 @@ from psygnal import Signal
 from phenolens.runtime.errors import ModelError
 
 if TYPE_CHECKING:
+    from phenolens.evaluation.noise_floor import NoiseFloor
     from phenolens.screens.cells import Cells
     from phenolens.screens.conditions import Condition
     from phenolens.screens.intensity import IntensityMap
@@ -83,6 +84,7 @@ class Session:
     cell_changed = Signal(object)
     strength_changed = Signal(float)
     held_changed = Signal()
+    floor_changed = Signal()
 
     def __init__(self) -> None:
         self.screen: Screen | None = None
@@ -102,6 +104,7 @@ class Session:
         self.adapter: Adapter | None = None
         self.translator: Translator | None = None
         self.translator_device = "cpu"
+        self.floor: NoiseFloor | None = None
         self.strength = 1.0
         self.translated: dict[str, dict[CellId, TranslatedCell]] = {}
 
@@ -118,7 +121,7 @@ class Session:
         self.labels, self.translated = {}, {}
         self.screen_changed.emit()
         if self.adapter is not None and self.mismatch(self.adapter):
-            self.adapter = self.translator = None
+            self.adapter = self.translator = self.floor = None
             self.adapter_changed.emit()
 
     def set_conditions(self, source: "Condition | None", target: "Condition | None") -> None:
@@ -147,8 +150,23 @@ class Session:
         if reason := self.mismatch(adapter):
             raise ModelError(reason)
         self.adapter, self.translator, self.translator_device = adapter, translator, device
-        self.translated = {}
+        self.translated, self.floor = {}, None
         self.adapter_changed.emit()
+
+    def set_floor(self, floor: "NoiseFloor") -> None:
+        """Hold differences to a noise floor of the adapter."""
+        self.floor = floor
+        self.floor_changed.emit()
+
+    def floor_misfit(self) -> str:
+        """Why the shown differences cannot be held to the noise floor; empty where they can."""
+        if self.floor is None or self.translator is None:
+            return ""
+        try:
+            self.floor.check(self.translator.held, self.translator.guidance)
+        except ModelError as error:
+            return str(error)
+        return ""
 
     def mismatch(self, adapter: "Adapter") -> str:
         """Why `adapter` cannot be used on this screen; empty where it can."""

@@ -127,7 +127,7 @@ class SyntheticLayers:
                     contrast_limits=source.contrast_limits,
                     gamma=source.gamma,
                     blending=source.blending,
-                    metadata=self._facts("translated", source),
+                    metadata=self.facts("translated", source),
                     **shared,
                 )
             )
@@ -140,14 +140,14 @@ class SyntheticLayers:
                     contrast_limits=(-half, half),
                     # It is shown alone, on a canvas that may be white.
                     blending="translucent_no_depth",
-                    metadata=self._facts("difference", source),
+                    metadata=self.facts("difference", source),
                     **shared,
                 )
             )
         self.outlines = Shapes(
             name="synthetic cells",
             ndim=2,
-            metadata=self._facts("outlines", self._field.channels[0]),
+            metadata=self.facts("outlines", self._field.channels[0]),
             features={"note": np.empty(0, object)},
             text={"string": "{note}", "color": AMBER, "size": 9, "anchor": "upper_left", "translation": (-2, 0)},
             opacity=1.0,
@@ -161,7 +161,8 @@ class SyntheticLayers:
             layers.move(layers.index(labels), layers.index(self.outlines))
         self._viewer.layers.selection.active = active
 
-    def _facts(self, kind: str, source: Image) -> dict[str, Any]:
+    def facts(self, kind: str, source: Image) -> dict[str, Any]:
+        """Metadata of a synthetic layer: what it shows of the channel `source`, and where it comes from."""
         adapter, field = self._session.adapter, self._session.field
         facts: dict[str, Any] = {"synthetic": True, "kind": kind, "channel": source.name}
         if adapter is not None and field is not None:

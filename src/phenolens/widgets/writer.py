@@ -73,7 +73,8 @@ def _suffix(layer: FullLayerData) -> str | None:
     facts = meta.get("metadata", {}).get("phenolens", {})
     if not facts.get("synthetic"):
         return ""
-    return "__difference" if facts.get("kind") == "difference" else "__synthetic"
+    kind = facts.get("kind", "translated")
+    return "__synthetic" if kind == "translated" else f"__{kind}"
 
 
 def _pixel_size(meta: dict[str, Any]) -> tuple[float, float] | None:

@@ -1,0 +1,67 @@
+"""The jobs behind the section on noise: fit or load a floor, and what is asked of each translated cell."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from phenolens.runtime.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from phenolens.evaluation.noise_floor import NoiseFloor
+    from phenolens.screens.cells import Cells
+    from phenolens.screens.table import Screen
+    from phenolens.translation.adapter import Adapter
+    from phenolens.translation.translator import Translator
+    from phenolens.widgets.session import TranslatedCell
+
+
+def load_floor(adapter: "Adapter") -> "Job[NoiseFloor | None]":
+    """The noise floor in an adapter's folder, or None where there is none."""
+    from phenolens.evaluation.noise_floor import NoiseFloor
+    from phenolens.translation.adapter import NOISE_FLOOR
+
+    yield Progress(0, 0, "loading the noise floor")
+    if adapter.folder is None or not (adapter.folder / NOISE_FLOOR).is_dir():
+        return None
+    return NoiseFloor.load(adapter)
+
+
+def fit_floor(
+    adapter: "Adapter",
+    screen: "Screen",
+    cells: "Cells | None",
+    *,
+    settings: dict[str, Any],
+    held: Sequence[str],
+    device: str,
+    resume: bool,
+) -> "Job[NoiseFloor]":
+    """Fit a noise floor; a job of its own because the engine imports torch."""
+    from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
+
+    yield Progress(0, 0, "Splitting the controls")
+    return (
+        yield from fit_noise_floor(
+            adapter, screen, cells, settings=FloorSettings(**settings), held=held, device=device, resume=resume
+        )
+    )
+
+
+def autoencoder_errors(translator: "Translator", cells: "Sequence[TranslatedCell]") -> Job[None]:
+    """What the autoencoder cannot represent of translated cells; each comes as (cell, (C, size, size))."""
+    from phenolens.evaluation.doubts import autoencoder_error
+
+    for done, cell in enumerate(cells, start=1):
+        if cell.translation is not None:
+            error = autoencoder_error(translator, cell.translation.crop[None])[0]
+            yield Progress(done, len(cells), "Asking the autoencoder", preview=(cell, error))
+
+
+def chance_of(floor: "NoiseFloor", cell: "TranslatedCell", strength: float, adapter: "Adapter") -> float | None:
+    """How often a control cell changes as much as `cell` does at `strength`; None where that is not known."""
+    from phenolens.evaluation.change import local_change
+
+    difference = cell.difference(strength)
+    if cell.translation is None or difference is None or strength == 0 or strength > floor.strengths[-1]:
+        return None
+    changes = local_change(cell.translation.crop, difference, adapter.intensity, floor.width)
+    return floor.p_value(changes.max(axis=(1, 2)), strength)

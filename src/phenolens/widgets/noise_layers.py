@@ -1,0 +1,154 @@
+"""Layers that say what of a difference is more than noise: one outline, and one picture that lies over the others."""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from napari import Viewer
+from napari.layers import Image, Labels, Layer
+from napari.utils import DirectLabelColormap
+
+from phenolens.screens.crops import Window
+from phenolens.translation.composite import Composite
+from phenolens.widgets.layers import FieldLayers, like
+from phenolens.widgets.session import CellId, Session
+from phenolens.widgets.synthetic_layers import SyntheticLayers
+
+PICTURES = {
+    "significant_difference": "synthetic difference beyond noise",
+    "autoencoder_error": "autoencoder error",
+}
+"""Kind of a picture, and what its layer is called after the channel's name."""
+OUTLINE = "significant"
+_OUTLINED = DirectLabelColormap(color_dict={0: "transparent", None: "#ffffff"})
+
+
+class NoiseLayers:
+    """The outline of what is significant, and one picture at a time, of the channel whose difference is shown.
+
+    Parameters
+    ----------
+    viewer, session
+        Where to show what.
+    field, synthetic
+        The source, and the translated cells that are judged.
+    """
+
+    def __init__(self, viewer: Viewer, session: Session, field: FieldLayers, synthetic: SyntheticLayers) -> None:
+        self._viewer, self._session, self._field, self._synthetic = viewer, session, field, synthetic
+        self.channel = 0
+        self.alpha = 0.05
+        self.outlined = False
+        self.picture = ""
+        self.errors: dict[CellId, np.ndarray] = {}
+        self.layers: dict[str, Layer] = {}
+        for signal in (session.screen_changed, session.adapter_changed, session.field_changed):
+            signal.connect(self._forget)
+        for signal in (session.cell_changed, session.strength_changed, session.floor_changed, session.held_changed):
+            signal.connect(self.refresh)
+
+    def show(self, outlined: bool, picture: str) -> None:
+        """Show the outline or not, and the picture of a kind of `PICTURES`, or none where it is empty."""
+        self.outlined, self.picture = outlined, picture
+        self.refresh()
+
+    def set_channel(self, channel: int) -> None:
+        """Show another channel's."""
+        self.channel = max(channel, 0)
+        self.refresh()
+
+    def set_alpha(self, alpha: float) -> None:
+        """Ask for another error rate."""
+        self.alpha = alpha
+        self.refresh()
+
+    def mask(self) -> np.ndarray | None:
+        """(C, H, W) bool: what is significant in the shown field; None where it cannot be said."""
+        from phenolens.evaluation.significance import significant
+
+        session, composite = self._session, self._synthetic.composite
+        floor, adapter = session.floor, session.adapter
+        if floor is None or adapter is None or composite is None or session.floor_misfit():
+            return None
+        return significant(
+            composite.plane, composite.difference, adapter.intensity, floor, self.alpha, session.strength
+        )
+
+    def refresh(self, *_: Any) -> None:
+        """Draw what is wanted anew, and take away what is not."""
+        for kind, wanted, draw in (
+            (OUTLINE, self.outlined, self._outline),
+            *((kind, self.picture == kind, self._drawn(kind)) for kind in PICTURES),
+        ):
+            data = draw() if wanted and self._session.here() and self._field.channels else None
+            if data is None:
+                self._take_away(kind)
+            else:
+                self._put(kind, data)
+
+    def _drawn(self, kind: str) -> Callable[[], np.ndarray | None]:
+        return self._difference if kind == "significant_difference" else self._error
+
+    def _outline(self) -> np.ndarray | None:
+        mask = self.mask()
+        return None if mask is None else mask[self.channel].astype(np.uint8)
+
+    def _difference(self) -> np.ndarray | None:
+        from phenolens.evaluation.significance import masked
+
+        mask, composite = self.mask(), self._synthetic.composite
+        if mask is None or composite is None:
+            return None
+        return masked(composite.difference, mask)[self.channel]
+
+    def _error(self) -> np.ndarray | None:
+        plane = self._session.plane
+        cells: dict[Hashable, tuple[Window, np.ndarray]] = {
+            cell.id: (cell.translation.window, self.errors[cell.id])
+            for cell in self._session.here().values()
+            if cell.translation is not None and cell.id in self.errors
+        }
+        if plane is None or not cells:
+            return None
+        field = Composite(np.zeros(plane.shape, np.float32))
+        field.put_all(cells)
+        return field.difference[self.channel]
+
+    def _put(self, kind: str, data: np.ndarray) -> None:
+        source = self._field.channels[self.channel]
+        layer = self.layers.get(kind)
+        if layer is None or layer not in self._viewer.layers:
+            active = self._viewer.layers.selection.active
+            layer = self.layers[kind] = self._viewer.add_layer(self._made(kind, data, source))
+            self._viewer.layers.selection.active = active
+        else:
+            layer.data = data
+        layer.name = f"{source.name} · {'synthetic change beyond noise' if kind == OUTLINE else PICTURES[kind]}"
+        layer.metadata = self._synthetic.facts(kind, source)
+        layer.metadata["phenolens"] |= {"strength": self._session.strength}
+        if kind != "autoencoder_error":
+            layer.metadata["phenolens"] |= {"alpha": self.alpha}
+        if isinstance(layer, Image):
+            layer.contrast_limits = self._limits(kind)
+
+    def _made(self, kind: str, data: np.ndarray, source: Image) -> Layer:
+        if kind == OUTLINE:
+            layer = Labels(data, colormap=_OUTLINED, **like(source))
+            layer.contour = 1
+            return layer
+        signed = self._synthetic.differences[self.channel].colormap if kind == "significant_difference" else "inferno"
+        return Image(data, colormap=signed, blending="opaque", **like(source))
+
+    def _limits(self, kind: str) -> tuple[float, float]:
+        """Those of the channel's difference, so that what is doubtful is seen against what is shown."""
+        low, high = self._synthetic.differences[self.channel].contrast_limits
+        return (low, high) if kind == "significant_difference" else (0.0, high)
+
+    def _take_away(self, kind: str) -> None:
+        layer = self.layers.pop(kind, None)
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
+    def _forget(self) -> None:
+        self.errors = {}
+        self.refresh()
