@@ -1,6 +1,7 @@
 """The section on noise in a real window: fit a floor, outline what is beyond it, look at the autoencoder's error."""
 
 import numpy as np
+import pytest
 
 from phenolens.evaluation.doubts import autoencoder_error
 from phenolens.evaluation.noise_floor import NoiseFloor
@@ -54,6 +55,8 @@ def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, ti
     assert np.array_equal(outline.data, mask)
     assert outline.contour == 1
     assert np.array_equal(shown.data, np.where(mask, composite.difference[channel], 0))
+    order = window.viewer.layers.index
+    assert order(dock.synthetic.differences[-1]) < order(shown) < order(dock.synthetic.outlines) < order(outline)
     for layer in (outline, shown):
         assert "synthetic" in layer.name
         facts = layer.metadata["phenolens"]

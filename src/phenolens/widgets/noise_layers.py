@@ -120,6 +120,11 @@ class NoiseLayers:
         if layer is None or layer not in self._viewer.layers:
             active = self._viewer.layers.selection.active
             layer = self.layers[kind] = self._viewer.add_layer(self._made(kind, data, source))
+            if kind != OUTLINE and self._synthetic.outlines in self._viewer.layers:
+                # over the other pictures, under the outlines
+                self._viewer.layers.move(
+                    len(self._viewer.layers) - 1, self._viewer.layers.index(self._synthetic.outlines)
+                )
             self._viewer.layers.selection.active = active
         else:
             layer.data = data
@@ -140,9 +145,9 @@ class NoiseLayers:
         return Image(data, colormap=signed, blending="opaque", **like(source))
 
     def _limits(self, kind: str) -> tuple[float, float]:
-        """Those of the channel's difference, so that what is doubtful is seen against what is shown."""
+        """Those of the channel's difference; a quarter of them for an error, which would be too dark to see."""
         low, high = self._synthetic.differences[self.channel].contrast_limits
-        return (low, high) if kind == "significant_difference" else (0.0, high)
+        return (low, high) if kind == "significant_difference" else (0.0, high / 4)
 
     def _take_away(self, kind: str) -> None:
         layer = self.layers.pop(kind, None)
