@@ -9,7 +9,7 @@ import torch
 
 from phenolens.evaluation.change import local_change
 from phenolens.evaluation.control_split import split_controls
-from phenolens.evaluation.doubts import autoencoder_error, spread_over_seeds
+from phenolens.evaluation.doubts import autoencoder_error, spread_over_seeds, translate_by_seeds
 from phenolens.evaluation.noise_floor import NoiseFloor
 from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
 from phenolens.evaluation.significance import contours, masked, significant
@@ -17,7 +17,7 @@ from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
-from phenolens.screens.crops import window_at
+from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
 from phenolens.translation.adapter import NOISE_FLOOR, Adapter
@@ -272,13 +272,16 @@ def test_the_error_of_the_autoencoder_is_in_the_units_of_the_file(tuned):
 
 
 def test_the_spread_over_seeds_is_their_standard_deviation(tuned):
-    from dataclasses import replace
-
     screen, _, adapter = tuned
     translator = Translator(load_base(adapter.base), adapter, held=())
-    plane = screen.fields[0].image().plane()
-    one = finish(translator.translate_cell(plane, 80, 80, steps=(2,)))
-    more = [replace(one, difference=one.difference + shift, seed=k) for k, shift in enumerate((-1.0, 0.0, 1.0))]
-    assert np.allclose(spread_over_seeds(more), 1)
+    crop = cut(screen.fields[0].image().plane(), window_at(80, 80, adapter.crop))
+    drawn = finish(translate_by_seeds(translator, crop, adapter.conditions, seeds=3, strengths=(0.0, 1.0), steps=2))
+    assert [one.seed for one in drawn] == [0, 1, 2]
+    spread = spread_over_seeds(drawn)
+    assert not spread[0].any(), "at strength 0 the cell is itself, whatever is drawn"
+    assert np.allclose(spread[1], np.std([one.difference[1] for one in drawn], axis=0, ddof=1))
+    assert spread[1].any()
+    same = finish(translate_by_seeds(translator, crop, adapter.conditions, seeds=2, renoise=0.0, steps=2))
+    assert not spread_over_seeds(same).any(), "without drawn noise nothing is left to chance"
     with pytest.raises(ModelError, match="at least 2"):
-        spread_over_seeds([one])
+        spread_over_seeds(drawn[:1])

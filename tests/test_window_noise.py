@@ -85,6 +85,16 @@ def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, ti
     middle = (round(cell.y), round(cell.x))
     assert error[middle] == pytest.approx(expected[middle[0] - box.y, middle[1] - box.x], rel=1e-3)
 
+    panel.picture.setCurrentText("spread over seeds")
+    window.wait(lambda: "spread_over_seeds" in dock.noise_layers.layers)
+    spread = dock.noise_layers.layers["spread_over_seeds"]
+    assert "autoencoder_error" not in dock.noise_layers.layers
+    assert spread.metadata["phenolens"]["synthetic"] is True
+    assert spread.data.min() == 0
+    assert spread.data.max() > 0
+    panel.picture.setCurrentText("autoencoder error")
+    assert "autoencoder_error" in dock.noise_layers.layers, "what is known is not asked again"
+
     session.set_held([session.screen.channel_names[0]])
     assert "hold the same channels" in panel.found.text()
     assert "significant" not in dock.noise_layers.layers, "what cannot be said is not shown"

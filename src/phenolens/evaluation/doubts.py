@@ -6,8 +6,43 @@ import numpy as np
 import torch
 
 from phenolens.runtime.errors import ModelError
-from phenolens.screens.crops import resample
+from phenolens.runtime.progress import Job
+from phenolens.screens.crops import Window, resample
 from phenolens.translation.translator import CellTranslation, Translator
+
+SEEDS = 4
+RENOISE = 0.5
+"""Share of the noise levels that are drawn, where the spread over seeds is asked for."""
+
+
+def translate_by_seeds(
+    translator: Translator,
+    crop: np.ndarray,
+    conditions: tuple[str, str],
+    *,
+    seeds: int = SEEDS,
+    renoise: float = RENOISE,
+    strengths: Sequence[float] = (1.0,),
+    steps: int = 20,
+) -> Job[list[CellTranslation]]:
+    """Translate a raw crop (C, size, size) from one condition to another once for each of `seeds` seeds.
+
+    Without drawn noise a translation has no seed: `renoise` is the share of the noise levels that are drawn.
+    """
+    window, (source, target) = Window(0, 0, crop.shape[-1]), conditions
+    found: list[CellTranslation] = []
+    for seed in range(seeds):
+        found += yield from translator.translate_crops(
+            [crop],
+            [window],
+            strengths=strengths,
+            steps=(steps,),
+            source=source,
+            target=target,
+            renoise=renoise,
+            seed=seed,
+        )
+    return found
 
 
 def spread_over_seeds(translations: Sequence[CellTranslation]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The jobs behind the section on noise: fit or load a floor, and what is asked of each translated cell."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from phenolens.runtime.progress import Job, Progress
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from phenolens.translation.adapter import Adapter
     from phenolens.translation.translator import Translator
     from phenolens.widgets.session import TranslatedCell
+
+T = TypeVar("T")
 
 
 def load_floor(adapter: "Adapter") -> "Job[NoiseFloor | None]":
@@ -46,14 +48,30 @@ def fit_floor(
     )
 
 
-def autoencoder_errors(translator: "Translator", cells: "Sequence[TranslatedCell]") -> Job[None]:
-    """What the autoencoder cannot represent of translated cells; each comes as (cell, (C, size, size))."""
-    from phenolens.evaluation.doubts import autoencoder_error
+def doubts(kind: str, translator: "Translator", cells: "Sequence[TranslatedCell]") -> Job[None]:
+    """What is doubtful of translated cells, of a kind of `PICTURES`; each comes as (cell, (C, size, size))."""
+    from phenolens.evaluation.doubts import autoencoder_error, spread_over_seeds, translate_by_seeds
 
     for done, cell in enumerate(cells, start=1):
-        if cell.translation is not None:
-            error = autoencoder_error(translator, cell.translation.crop[None])[0]
-            yield Progress(done, len(cells), "Asking the autoencoder", preview=(cell, error))
+        if cell.translation is None:
+            continue
+        crop = cell.translation.crop
+        if kind == "autoencoder_error":
+            found = autoencoder_error(translator, crop[None])[0]
+        else:
+            job = translate_by_seeds(translator, crop, cell.conditions)
+            found = spread_over_seeds((yield from _quietly(job)))[0]
+        yield Progress(done, len(cells), "Asking what is doubtful", preview=(cell, found))
+
+
+def _quietly(job: Job[T]) -> Job[T]:
+    """Keep a job's steps, without its previews, which are for another reader."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        yield Progress(progress.step, progress.total, progress.message)
 
 
 def chance_of(floor: "NoiseFloor", cell: "TranslatedCell", strength: float, adapter: "Adapter") -> float | None:

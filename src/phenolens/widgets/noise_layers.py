@@ -16,6 +16,7 @@ from phenolens.widgets.synthetic_layers import SyntheticLayers
 
 PICTURES = {
     "significant_difference": "synthetic difference beyond noise",
+    "spread_over_seeds": "synthetic spread over seeds",
     "autoencoder_error": "autoencoder error",
 }
 """Kind of a picture, and what its layer is called after the channel's name."""
@@ -40,12 +41,13 @@ class NoiseLayers:
         self.alpha = 0.05
         self.outlined = False
         self.picture = ""
-        self.errors: dict[CellId, np.ndarray] = {}
+        self.doubts: dict[str, dict[CellId, np.ndarray]] = {}
         self.layers: dict[str, Layer] = {}
         for signal in (session.screen_changed, session.adapter_changed, session.field_changed):
             signal.connect(self._forget)
-        for signal in (session.cell_changed, session.strength_changed, session.floor_changed, session.held_changed):
+        for signal in (session.cell_changed, session.strength_changed, session.floor_changed):
             signal.connect(self.refresh)
+        session.held_changed.connect(self._hold)
 
     def show(self, outlined: bool, picture: str) -> None:
         """Show the outline or not, and the picture of a kind of `PICTURES`, or none where it is empty."""
@@ -87,7 +89,7 @@ class NoiseLayers:
                 self._put(kind, data)
 
     def _drawn(self, kind: str) -> Callable[[], np.ndarray | None]:
-        return self._difference if kind == "significant_difference" else self._error
+        return self._difference if kind == "significant_difference" else lambda: self._doubtful(kind)
 
     def _outline(self) -> np.ndarray | None:
         mask = self.mask()
@@ -101,12 +103,12 @@ class NoiseLayers:
             return None
         return masked(composite.difference, mask)[self.channel]
 
-    def _error(self) -> np.ndarray | None:
-        plane = self._session.plane
+    def _doubtful(self, kind: str) -> np.ndarray | None:
+        plane, known = self._session.plane, self.doubts.get(kind, {})
         cells: dict[Hashable, tuple[Window, np.ndarray]] = {
-            cell.id: (cell.translation.window, self.errors[cell.id])
+            cell.id: (cell.translation.window, known[cell.id])
             for cell in self._session.here().values()
-            if cell.translation is not None and cell.id in self.errors
+            if cell.translation is not None and cell.id in known
         }
         if plane is None or not cells:
             return None
@@ -130,9 +132,10 @@ class NoiseLayers:
             layer.data = data
         layer.name = f"{source.name} · {'synthetic change beyond noise' if kind == OUTLINE else PICTURES[kind]}"
         layer.metadata = self._synthetic.facts(kind, source)
-        layer.metadata["phenolens"] |= {"strength": self._session.strength}
-        if kind != "autoencoder_error":
-            layer.metadata["phenolens"] |= {"alpha": self.alpha}
+        if kind in self.doubts:
+            layer.metadata["phenolens"] |= {"strength": 1.0}
+        else:
+            layer.metadata["phenolens"] |= {"strength": self._session.strength, "alpha": self.alpha}
         if isinstance(layer, Image):
             layer.contrast_limits = self._limits(kind)
 
@@ -145,7 +148,7 @@ class NoiseLayers:
         return Image(data, colormap=signed, blending="opaque", **like(source))
 
     def _limits(self, kind: str) -> tuple[float, float]:
-        """Those of the channel's difference; a quarter of them for an error, which would be too dark to see."""
+        """Those of the channel's difference; a quarter of them for what would be too dark to see."""
         low, high = self._synthetic.differences[self.channel].contrast_limits
         return (low, high) if kind == "significant_difference" else (0.0, high / 4)
 
@@ -154,6 +157,11 @@ class NoiseLayers:
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
+    def _hold(self) -> None:
+        """With other channels held, translations spread otherwise."""
+        self.doubts.pop("spread_over_seeds", None)
+        self.refresh()
+
     def _forget(self) -> None:
-        self.errors = {}
+        self.doubts = {}
         self.refresh()

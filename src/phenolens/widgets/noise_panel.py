@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _SHOWN = (
     ("nothing", "", "Leave the view as it is"),
     ("difference beyond noise", "significant_difference", "The difference where it is significant, black elsewhere"),
+    ("spread over seeds", "spread_over_seeds", "How much translations differ that draw other noise, at strength 1"),
     (
         "autoencoder error",
         "autoencoder_error",
@@ -45,6 +46,7 @@ class NoisePanel(QWidget):
         self._session, self._running, self._layers = session, running, layers
         self._worker: JobWorker | None = None
         self._resumable: tuple[Any, ...] | None = None
+        self._asking = False
         self.splits = QSpinBox()
         self.splits.setRange(1, 20)
         self.splits.setValue(2)
@@ -251,27 +253,37 @@ class NoisePanel(QWidget):
         self._ask()
 
     def _ask(self) -> None:
-        """Have the autoencoder asked about cells that it was not asked about, where that is to be shown."""
-        session, layers = self._session, self._layers
-        if self.picture.currentData() != "autoencoder_error" or session.translator is None:
+        """Ask what is doubtful of cells of which it was not asked, where that is to be shown."""
+        session, kind = self._session, str(self.picture.currentData())
+        if kind in ("", "significant_difference") or session.translator is None:
             return
-        cells = [c for c in session.here().values() if c.translation is not None and c.id not in layers.errors]
-        if not cells:
+        known = self._layers.doubts.setdefault(kind, {})
+        cells = [c for c in session.here().values() if c.translation is not None and c.id not in known]
+        if not cells or self._asking:
             return
 
         def arrived(now: Progress) -> None:
-            cell, error = now.preview
+            if now.preview is None:
+                return
+            cell, found = now.preview
             if session.here().get(cell.id) is cell:
-                layers.errors[cell.id] = error
-                layers.refresh()
+                known[cell.id] = found
+                self._layers.refresh()
 
+        def finished() -> None:
+            self._asking = False
+            self._ask()
+
+        self._asking = True
         self._running.start(
-            noise_jobs.autoencoder_errors(session.translator, cells),
-            "Asking the autoencoder",
+            noise_jobs.doubts(kind, session.translator, cells),
+            "Asking what is doubtful",
             device=session.translator_device,
             priority=INTERACTIVE,
             bar=False,
             progress=arrived,
+            failed=lambda _: self.hide_picture(),
+            finished=finished,
         )
 
     def _say_found(self) -> None:
