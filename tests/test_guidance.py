@@ -42,7 +42,7 @@ def calibrated(share, moving=(False, True)):
     return finish(calibrate_guidance(Gaussian(share), source, target, tokens, moving))
 
 
-@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.8, 1.25), (1.25, 0.8)])
+@pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.8, 1.25), (1.25, 0.8), (0.6, 1.67)])
 def test_a_model_that_knows_a_share_is_guided_by_its_inverse(share, weight):
     assert calibrated(share) == pytest.approx(weight, abs=0.06)
 

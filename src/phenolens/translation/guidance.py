@@ -11,7 +11,7 @@ from phenolens.translation.solvers import difference, invert
 from phenolens.translation.telling import fit_progress
 
 USUAL = 1.5
-_TRIED = (0.75, 1.0, 1.25, USUAL)
+_TRIED = (0.75, 1.0, 1.25, USUAL, 2.0)
 _CELLS = 16
 _STEPS = 12
 
@@ -22,8 +22,8 @@ def calibrate_guidance(
     """Weight of the condition difference at which translated control cells look as treated as treated cells do.
 
     A few control cells are translated with several weights. Taken is the weight, between those tried, at which the
-    mean features of the channels that are translated have come all the way to the real treated cells; where none does,
-    the largest. A weak model needs more, a strong one about 1.
+    mean features of the channels that are translated have come all the way to the real treated cells. A weak model
+    needs more, a strong one about 1; where twice is not enough, the usual weight is taken.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def calibrate_guidance(
     reached = [progress((cells + change)[:, free]) for change in changes]
     first = next((i for i, value in enumerate(reached) if value > 1), None)
     if first is None:
-        return _TRIED[-1]
+        return USUAL
     if first == 0:
         return _TRIED[0]
     return float(np.interp(1.0, reached[first - 1 : first + 1], _TRIED[first - 1 : first + 1]))
