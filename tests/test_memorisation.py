@@ -108,7 +108,7 @@ def test_generation_follows_the_exact_flow_of_a_gaussian():
         float((finish(generate(model.noise_at, noise, tokens, SCHEDULE.grid(steps))) - exact).abs().max())
         for steps in (15, 30, 60)
     ]
-    assert errors[1] < 0.02
+    assert errors[1] < 0.05
     assert errors[0] / errors[1] > 2.5, "second order"
     assert errors[1] / errors[2] > 2.5, "second order"
 

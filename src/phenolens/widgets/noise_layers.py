@@ -128,6 +128,11 @@ class NoiseLayers:
                     len(self._viewer.layers) - 1, self._viewer.layers.index(self._synthetic.outlines)
                 )
             self._viewer.layers.selection.active = active
+        elif isinstance(layer, Labels) and layer.data.shape == data.shape:
+            # In place: for a new array napari makes its colours anew, and where that happens twice before the canvas is
+            # drawn, vispy may look for those that are gone.
+            layer.data[:] = data
+            layer.refresh()
         else:
             layer.data = data
         layer.name = f"{source.name} · {'synthetic change beyond noise' if kind == OUTLINE else PICTURES[kind]}"
