@@ -2,13 +2,14 @@
 
     xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python docs/screenshots.py [--of dock map] [--steps 300]
 
-Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after a short
-fine-tuning of ``--steps`` steps, ``finetune.png``. Of the map ``map.png`` (a simulated compound screen, embedded with
-the encoder that ships) and, after a short training, ``map_smiles.png`` (a compound that the screen does not hold). On a
-display of your own leave ``xvfb-run`` away.
+Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after short
+fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
+``map.png`` (a simulated compound screen, embedded with the encoder that ships) and, after a short training,
+``map_smiles.png`` (a compound that the screen does not hold). On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -80,7 +81,9 @@ def take_the_dock(adapter: Path, steps: int) -> None:
     """Go through the dock and take its pictures."""
     with tempfile.TemporaryDirectory() as folder:
         screen = finish(simulated(Path(folder) / "screen"))
-        dock = open_demo(screen, adapter, run=False)
+        # A noise floor is kept beside its adapter.
+        own = Path(shutil.copytree(adapter, Path(folder) / "demo"))
+        dock = open_demo(screen, own, run=False)
         translate_some(dock, 4)
         take(dock, "dock.png")
         dock.translate_panel.show_view("difference")
@@ -90,6 +93,7 @@ def take_the_dock(adapter: Path, steps: int) -> None:
         dock.translate_panel.slider.set_value(1.25)
         wait(lambda: not dock.running.busy, settle=1)
         take(dock, "slider.png")
+        take_the_noise(dock, steps)
         panel = dock.finetune_panel
         for section, wide in zip(dock.sections, (False, True, True, False, False), strict=True):
             section.unfold(wide)
@@ -101,6 +105,23 @@ def take_the_dock(adapter: Path, steps: int) -> None:
         panel.stop()
         wait(lambda: not dock.running.busy)
         dock.viewer.close()
+
+
+def take_the_noise(dock: PhenolensDock, steps: int) -> None:
+    """Fit a makeshift noise floor, and outline the difference that is beyond it."""
+    dock.translate_panel.slider.set_value(1.0)
+    dock.translate_panel.show_view("difference")
+    for section, wide in zip(dock.sections, (False, False, False, True, True), strict=True):
+        section.unfold(wide)
+    panel = dock.noise_panel
+    panel.splits.setValue(1)
+    panel.steps.setValue(steps)
+    panel.begin()
+    wait(lambda: dock.session.floor is not None and not dock.running.busy, seconds=3600)
+    panel.outline.setChecked(True)
+    wait(lambda: not dock.running.busy, settle=1)
+    take(dock, "noise.png")
+    panel.outline.setChecked(False)
 
 
 def small_atlas(screen_folder: Path, folder: Path) -> Path:
