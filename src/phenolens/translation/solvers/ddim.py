@@ -1,6 +1,7 @@
 """Stock DDIM inversion and generation, by the schedulers of diffusers."""
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 
 import torch
 
@@ -35,7 +36,11 @@ def stock_ddim(
 
     # The two schedulers agree on timesteps under "leading" spacing with the last alpha not set to one.
     config = {**scheduler_config, "timestep_spacing": "leading", "set_alpha_to_one": False, "clip_sample": False}
-    inverse, forward = DDIMInverseScheduler.from_config(config), DDIMScheduler.from_config(config)
+    # Told of what only the other one knows, diffusers warns with every call.
+    shared = {
+        name: value for name, value in config.items() if name in signature(DDIMInverseScheduler.__init__).parameters
+    }
+    inverse, forward = DDIMInverseScheduler.from_config(shared), DDIMScheduler.from_config(config)
     inverse.set_timesteps(steps)
     forward.set_timesteps(steps)
     n, total = len(latents), steps * (1 + len(targets))
