@@ -53,8 +53,7 @@ def field_layer_data(
             "name": name,
             "colormap": channel_colormap(name, colour),
             "contrast_limits": (intensity.low[index], intensity.high[index]),
-            # The lowest covers the canvas, on which nothing could be added where the theme is light.
-            "blending": "additive" if index else "translucent_no_depth",
+            "blending": "additive",
             "metadata": {"phenolens": {"made": True, "channel": name, "synthetic": False, "field": field.key}},
             **place,
         }

@@ -138,8 +138,7 @@ class SyntheticLayers:
                     name=f"{source.name} · synthetic difference",
                     colormap=_SIGNED,
                     contrast_limits=(-half, half),
-                    # It is shown alone, on a canvas that may be white.
-                    blending="translucent_no_depth",
+                    blending="additive",
                     metadata=self.facts("difference", source),
                     **shared,
                 )
@@ -155,7 +154,8 @@ class SyntheticLayers:
         )
         for layer in (*self.translated, *self.differences, self.outlines):
             self._viewer.add_layer(layer)
-        # Outlines of the cells stay in sight above the pictures.
+        # The lowest layer in sight covers the canvas, and the others are added to it. Were that the outlines of the
+        # cells, which cover little, pictures would vanish on the white of a light theme.
         layers, labels = self._viewer.layers, self._field.labels
         if labels in layers:
             layers.move(layers.index(labels), layers.index(self.outlines))
