@@ -236,6 +236,44 @@ def test_export_cells_of_an_adapter(adapter, screen, tmp_path):
     assert cells["synthetic"].all()
 
 
+def test_export_takes_every_solver_and_draws_noise_by_its_seed(adapter, screen, tmp_path):
+    def difference(name, *options):
+        ran = run(
+            *("export", adapter, screen, "--field", "plate1_A01_1", "--cells", screen / "labels", "--hold", "none"),
+            *("--out", tmp_path / name, *options),
+        )
+        assert ran.status == 0
+        known = json.loads((tmp_path / name / "provenance.json").read_text())
+        return pixels(tmp_path / name / "plate1_A01_1__difference.ome.tif"), known
+
+    plain, known = difference("plain")
+    assert (known["solver"], known["renoise"], known["seed"]) == ("difference", 0.0, 0)
+    drawn = []
+    for seed in (3, 4):
+        options = ("--solver", "obelm", "--renoise", "0.5", "--seed", str(seed))
+        made, known = difference(f"obelm{seed}", *options)
+        assert (known["solver"], known["renoise"], known["seed"]) == ("obelm", 0.5, seed)
+        assert made.any()
+        drawn.append(made)
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], plain)
+    refused = run(
+        "export",
+        adapter,
+        screen,
+        "--field",
+        "plate1_A01_1",
+        "--cells",
+        screen / "labels",
+        "--solver",
+        "magic",
+        "--out",
+        tmp_path / "no",
+    )
+    assert refused.status == 2
+    assert "There is no solver 'magic'" in refused.error
+
+
 def test_export_of_translated_fields(translated, screen, tmp_path):
     ran = run("export", _folder(translated), "--field", "plate1_A02_1", "--out", tmp_path / "exported", "--json")
     assert ran.status == 0

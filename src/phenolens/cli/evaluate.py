@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Device, Hold, Pattern, cells_from, held_from
+from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, cells_from, held_from
 
 EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
 
@@ -38,14 +38,7 @@ def evaluate(
         bool, typer.Option("--memorisation", help="Also fine-tune twice more, to see whether the recipe memorises.")
     ] = False,
     hold: Hold = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(
-            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
-            metavar="auto|whole|FOLDER",
-            show_default="as the adapter was trained",
-        ),
-    ] = None,
+    cells: CellsAsTrained = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of cells, bootstraps and exchanges.", metavar="S")] = 0,
     pattern: Pattern = None,
     device: Device = "auto",

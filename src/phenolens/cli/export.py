@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Hold, cells_from, held_from
+from phenolens.cli.options import AsJson, CellsAsTrained, Hold, NoiseSeed, Renoise, Solver, cells_from, held_from
 from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --strength 1 --out exported"
@@ -29,15 +29,11 @@ def export(
         typer.Option(help="Labels of the cells; one or several.", metavar="LABEL...", show_default="all of the field"),
     ] = None,
     strength: Annotated[float, typer.Option(help="0 is the image itself, 1 the target condition.", metavar="S")] = 1.0,
+    solver: Solver = "difference",
+    renoise: Renoise = 0.0,
+    seed: NoiseSeed = 0,
     hold: Hold = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(
-            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
-            metavar="auto|whole|FOLDER",
-            show_default="as the adapter was trained",
-        ),
-    ] = None,
+    cells: CellsAsTrained = None,
     as_json: AsJson = False,
 ) -> None:
     """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
@@ -62,7 +58,7 @@ def export(
 
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen]), field, cell, out,
-                strength=strength, cells=found, held=held_from(hold),
+                strength=strength, solver=solver, renoise=renoise, seed=seed, cells=found, held=held_from(hold),
             )  # fmt: skip
         folder = console.follow(job)
         files = sorted(path.name for path in folder.iterdir())

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Device, Hold, Pattern, Resume, cells_from, held_from
+from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, Resume, cells_from, held_from
 
 EXAMPLE = "phenolens floor adapter screen"
 
@@ -35,14 +35,7 @@ def floor(
     seed: Annotated[int, typer.Option(help="Seed of splits and cells.", metavar="S")] = 0,
     device: Device = "auto",
     hold: Hold = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(
-            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
-            metavar="auto|whole|FOLDER",
-            show_default="as the adapter was trained",
-        ),
-    ] = None,
+    cells: CellsAsTrained = None,
     pattern: Pattern = None,
     resume: Resume = False,
     as_json: AsJson = False,

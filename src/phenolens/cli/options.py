@@ -8,11 +8,17 @@ import typer
 from phenolens.runtime.errors import CellError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
-Cells = Annotated[
-    str,
+_CELLS = "auto finds the cells, whole takes each image as one cell, a folder holds one label image a field."
+Cells = Annotated[str, typer.Option(help=_CELLS, metavar="auto|whole|FOLDER")]
+CellsAsTrained = Annotated[
+    str | None, typer.Option(help=_CELLS, metavar="auto|whole|FOLDER", show_default="as the adapter was trained")
+]
+CellsOrTiles = Annotated[
+    str | None,
     typer.Option(
-        help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field.",
-        metavar="auto|whole|FOLDER",
+        help=f"{_CELLS[:-1]}; tiles translates fields as a whole, without cells.",
+        metavar="auto|whole|tiles|FOLDER",
+        show_default="as the adapter was trained",
     ),
 ]
 Pattern = Annotated[
@@ -41,6 +47,17 @@ Crop = Annotated[
         show_default="from the cells",
     ),
 ]
+Solver = Annotated[
+    str,
+    typer.Option(
+        help="difference; obelm or edict, which undo themselves exactly; or ddim for comparison.", metavar="NAME"
+    ),
+]
+Renoise = Annotated[
+    float,
+    typer.Option(help="Share of the noise levels that are drawn instead of inverted, 0 to 1.", metavar="R"),
+]
+NoiseSeed = Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phenolens.cli.console import Console, reporting
-from phenolens.cli.options import AsJson, Hold, Pattern, cells_from, held_from
+from phenolens.cli.options import (
+    AsJson,
+    CellsOrTiles,
+    Hold,
+    NoiseSeed,
+    Pattern,
+    Renoise,
+    Solver,
+    cells_from,
+    held_from,
+)
 from phenolens.runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -31,28 +41,12 @@ def translate(
             show_default="0 0.5 1",
         ),
     ] = None,
-    solver: Annotated[
-        str,
-        typer.Option(
-            help="difference; obelm or edict, which undo themselves exactly; or ddim for comparison.", metavar="NAME"
-        ),
-    ] = "difference",
+    solver: Solver = "difference",
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
-    renoise: Annotated[
-        float,
-        typer.Option(help="Share of the noise levels that are drawn instead of inverted, 0 to 1.", metavar="R"),
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")] = 0,
+    renoise: Renoise = 0.0,
+    seed: NoiseSeed = 0,
     hold: Hold = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(
-            help="auto finds the cells, whole takes each image as one cell, a folder holds one label image a field; "
-            "tiles translates fields as a whole, without cells.",
-            metavar="auto|whole|tiles|FOLDER",
-            show_default="as the adapter was trained",
-        ),
-    ] = None,
+    cells: CellsOrTiles = None,
     alpha: Annotated[
         float,
         typer.Option(help="Share of unchanged cells that may be marked as significant; 0 marks nothing.", metavar="A"),

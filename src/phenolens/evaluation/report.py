@@ -2,9 +2,7 @@
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from phenolens.evaluation.evaluation import TranslationEvaluation, evaluate_translation
 from phenolens.evaluation.pictures import cells_picture
@@ -16,15 +14,20 @@ from phenolens.evaluation.report_plots import (
     slider_plot,
 )
 from phenolens.profiling.evaluation_parts import Part
-from phenolens.runtime.files import write_json, writing, writing_folder
+from phenolens.runtime.files import writing, writing_folder
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
-from phenolens.runtime.report_page import html_notes, html_page, verdict_class
+from phenolens.runtime.report_page import (
+    html_answers,
+    html_facts,
+    html_notes,
+    html_page,
+    html_section,
+    html_table,
+    write_report_files,
+)
 from phenolens.screens.table import Screen
 from phenolens.translation.adapter import Adapter
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 _EXPLAINED = {
     "flips": (
@@ -119,39 +122,29 @@ def write_evaluation(evaluation: TranslationEvaluation, folder: Path, *, name: s
     OutputError
         The folder cannot be written to.
     """
-    write_json(folder / "report.json", evaluation.summary() | {"evaluated": name})
     with writing(folder / "cells.parquet") as partial:
         evaluation.shown.table.to_parquet(partial)
-    page = folder / "report.html"
-    text = html_report(evaluation, name)
-    with writing(page) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return page
+    return write_report_files(folder, evaluation.summary() | {"evaluated": name}, html_report(evaluation, name))
 
 
 def html_report(evaluation: TranslationEvaluation, name: str = "") -> str:
     """Return the whole page; all that comes from the user's files is escaped."""
     facts = evaluation.facts
-    counts = "".join(
-        f"<li><b>{count:,}</b>{label}</li>"
-        for count, label in (
-            (facts["control_cells"], "translated control cells"),
-            (len(facts["control_wells"]), "control wells"),
-            (facts["treated_cells"], "real treated cells"),
-            (len(facts["treated_wells"]), "treated wells"),
-        )
+    counts = (
+        (facts["control_cells"], "translated control cells"),
+        (len(facts["control_wells"]), "control wells"),
+        (facts["treated_cells"], "real treated cells"),
+        (len(facts["treated_wells"]), "treated wells"),
     )
-    answers = "".join(
-        f'<li class="{verdict_class(part.good)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>'
-        for part in evaluation.parts
+    sections = "\n".join(
+        html_section(part, _plot(part, evaluation), _table(part), _EXPLAINED[part.key]) for part in evaluation.parts
     )
-    sections = "\n".join(_section(part, evaluation) for part in evaluation.parts)
     source, target = (escape(condition) for condition in facts["conditions"])
     body = f"""<p>From <b>{source}</b> to <b>{target}</b>{
         "" if facts["held_out"] else ", judged on wells that the adapter was fine-tuned on"
     }.</p>
-<ul class="facts">{counts}</ul>
-<ul class="answers">{answers}</ul>
+{html_facts(counts)}
+{html_answers(evaluation.parts)}
 {html_notes(evaluation.notes)}
 <h2>Cells</h2>
 <figure>{cells_picture(evaluation.shown, evaluation.adapter.intensity)}</figure>
@@ -164,19 +157,6 @@ cells are synthetic. The real treated cells are other cells, most alike by the f
 {escape(", ".join(facts["held"]) or "none")}; seed {facts["seed"]}. What was measured of each cell is in cells.parquet,
 all figures are in report.json, versions and hashes in provenance.json.</p>"""
     return html_page(f"Evaluation of {name or 'an adapter'}", "Is the translation right?", name, body)
-
-
-def _section(part: Part, evaluation: TranslationEvaluation) -> str:
-    plot = _plot(part, evaluation)
-    table = "" if part.table is None else _table(part.table)
-    return f"""<section>
-<h2>{escape(part.title)}</h2>
-<p class="verdict {verdict_class(part.good)}">{escape(part.verdict)}</p>
-{f"<figure>{plot}</figure>" if plot else ""}
-{table}
-{html_notes(part.notes)}
-<p class="method">{escape(_EXPLAINED[part.key])}</p>
-</section>"""
 
 
 def _plot(part: Part, evaluation: TranslationEvaluation) -> str:
@@ -194,20 +174,9 @@ def _plot(part: Part, evaluation: TranslationEvaluation) -> str:
     return ""
 
 
-def _table(table: "DataFrame") -> str:
-    columns = [str(column) for column in table.columns]
-    words = {"feature", "called"}
-    head = "".join(f'<th scope="col"{" class=text" * (name in words)}>{escape(name)}</th>' for name in columns)
-    rows = []
-    for row in table.to_dict("records"):
-        cells = "".join(f"<td{' class=text' * (name in words)}>{escape(_value(row[name]))}</td>" for name in columns)
-        rows.append(f"<tr{' class=found' * (row['called'] == 'both')}>{cells}</tr>")
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+def _table(part: Part) -> str:
+    return "" if part.table is None else html_table(part.table, _number, lambda row: row["called"] == "both")
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if not np.isfinite(value):
-        return "–"
+def _number(column: str, value: float) -> str:
     return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

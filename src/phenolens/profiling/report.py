@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from phenolens.profiling.evaluation import Evaluation
 from phenolens.profiling.evaluation_parts import Part
 from phenolens.profiling.report_plots import matching_plot, precision_plot, predictability_plot, unseen_plot
-from phenolens.runtime.files import write_json, writing
-from phenolens.runtime.report_page import html_notes, html_page, verdict_class
+from phenolens.runtime.report_page import (
+    html_answers,
+    html_facts,
+    html_notes,
+    html_page,
+    html_section,
+    html_table,
+    write_report_files,
+)
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-_MOST_ROWS = 500
 _SHARES = {"top 1", "top 10", "low", "high", "chance", "chance of top 10", "share", "most frequent", "right mechanism"}
 _FACTS = (
     ("evaluated", "wells"),
@@ -75,28 +77,18 @@ def write_report(evaluation: Evaluation, folder: str | os.PathLike[str], *, name
     OutputError
         The folder cannot be written to.
     """
-    folder = Path(folder)
-    write_json(folder / "report.json", evaluation.summary() | {"profiles": name})
-    page = folder / "report.html"
-    text = html_report(evaluation, name)
-    with writing(page) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return page
+    return write_report_files(Path(folder), evaluation.summary() | {"profiles": name}, html_report(evaluation, name))
 
 
 def html_report(evaluation: Evaluation, name: str = "") -> str:
     """Return the whole page, with its style and plots inside; all that comes from the user's files is escaped."""
     facts = evaluation.facts
-    counts = "".join(
-        f"<li><b>{facts[key]:,}</b>{label}</li>" for key, label in _FACTS if facts.get(key) not in (None, 0)
+    counts = [(facts[key], label) for key, label in _FACTS if facts.get(key) not in (None, 0)]
+    sections = "\n".join(
+        html_section(part, _plot(part, facts), _table(part), _EXPLAINED[part.key]) for part in evaluation.parts
     )
-    answers = "".join(
-        f'<li class="{verdict_class(part.good)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>'
-        for part in evaluation.parts
-    )
-    sections = "\n".join(_section(part, facts) for part in evaluation.parts)
-    body = f"""<ul class="facts">{counts}</ul>
-<ul class="answers">{answers}</ul>
+    body = f"""{html_facts(counts)}
+{html_answers(evaluation.parts)}
 {html_notes(evaluation.notes)}
 {sections}
 <h2>How it was made</h2>
@@ -106,53 +98,24 @@ Versions and the hash of the file are in provenance.json, all figures in report.
     return html_page(f"Evaluation of {name or 'profiles'}", "Evaluation of profiles", name, body)
 
 
-def _section(part: Part, facts: dict[str, Any]) -> str:
-    plot = table = ""
+def _plot(part: Part, facts: dict[str, Any]) -> str:
     if part.curves:
-        plot = matching_plot(part.curves, facts["seed"])
-    elif part.table is not None and "mAP" in part.table:
-        plot = precision_plot(part.table, part.figures["false_discovery_rate"])
-    elif part.key == "unseen_compounds" and part.table is not None:
-        plot = unseen_plot(part.table)
-    elif part.table is not None:
-        plot = predictability_plot(part.table)
-    if part.table is not None:
-        table = _table(part.table, part.figures.get("false_discovery_rate"))
-    return f"""<section>
-<h2>{escape(part.title)}</h2>
-<p class="verdict {verdict_class(part.good)}">{escape(part.verdict)}</p>
-{f"<figure>{plot}</figure>" if plot else ""}
-{table}
-{html_notes(part.notes)}
-<p class="method">{escape(_EXPLAINED[part.key])}</p>
-</section>"""
+        return matching_plot(part.curves, facts["seed"])
+    if part.table is None:
+        return ""
+    if "mAP" in part.table:
+        return precision_plot(part.table, part.figures["false_discovery_rate"])
+    return unseen_plot(part.table) if part.key == "unseen_compounds" else predictability_plot(part.table)
 
 
-def _table(table: DataFrame, false_discovery_rate: float | None) -> str:
-    columns = [str(column) for column in table.columns]
-    worded = [table[column].map(lambda value: isinstance(value, str)).any() for column in columns]
-    head = "".join(
-        f'<th scope="col"{" class=text" * bool(text)}>{escape(column)}</th>'
-        for column, text in zip(columns, worded, strict=True)
-    )
-    body = []
-    for row in table.head(_MOST_ROWS).to_dict("records"):
-        cells = "".join(
-            f"<td{' class=text' * bool(text)}>{escape(_value(column, row[column]))}</td>"
-            for column, text in zip(columns, worded, strict=True)
-        )
-        found = false_discovery_rate is not None and row["q"] <= false_discovery_rate
-        body.append(f"<tr{' class=found' * found}>{cells}</tr>")
-    more = len(table) - _MOST_ROWS
-    told = f'<p class="method">{more:,} more rows are in report.json.</p>' if more > 0 else ""
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{told}'
+def _table(part: Part) -> str:
+    if part.table is None:
+        return ""
+    rate = part.figures.get("false_discovery_rate")
+    return html_table(part.table, _number, None if rate is None else lambda row: bool(row["q"] <= rate))
 
 
-def _value(column: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if not np.isfinite(value):
-        return "–"
+def _number(column: str, value: float) -> str:
     if column in _SHARES:
         return f"{value:.1%}"
     if isinstance(value, (int, np.integer)):

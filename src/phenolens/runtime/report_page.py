@@ -1,7 +1,18 @@
-"""The page that a report is written on: one file of HTML, with its style inside and nothing from elsewhere."""
+"""A report as files: figures for machines, and one page of HTML with its style inside and nothing from elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from phenolens.runtime.files import write_json, writing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_MOST_ROWS = 500
 
 _CSS = """
 :root { color-scheme: light; }
@@ -39,6 +50,41 @@ tr.found td:first-child { font-weight: 600; }
 """
 
 
+class Answer(Protocol):
+    """What a page says of one question."""
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+
+    @property
+    def verdict(self) -> str:
+        """The answer in words."""
+
+    @property
+    def good(self) -> bool | None:
+        """Whether it holds up; None where there is no answer."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What bears on this answer alone."""
+
+
+def write_report_files(folder: Path, figures: dict[str, Any], page: str) -> Path:
+    """Write ``report.json`` and ``report.html`` into `folder`, each whole or not at all, and return the latter.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    write_json(folder / "report.json", figures)
+    file = folder / "report.html"
+    with writing(file) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return file
+
+
 def html_page(title: str, heading: str, source: str, body: str) -> str:
     """Put a whole page together.
 
@@ -67,11 +113,76 @@ def html_page(title: str, heading: str, source: str, body: str) -> str:
 """
 
 
+def html_facts(counts: Iterable[tuple[int, str]]) -> str:
+    """Counts with their words, such as 12 wells."""
+    return f'<ul class="facts">{"".join(f"<li><b>{count:,}</b>{label}</li>" for count, label in counts)}</ul>'
+
+
+def html_answers(parts: Iterable[Answer]) -> str:
+    """All answers, one below the other."""
+    answers = "".join(
+        f'<li class="{_style(part)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>' for part in parts
+    )
+    return f'<ul class="answers">{answers}</ul>'
+
+
+def html_section(part: Answer, plot: str, table: str, explained: str) -> str:
+    """One answer at length.
+
+    Parameters
+    ----------
+    plot, table
+        HTML, or nothing.
+    explained
+        How it was measured, as plain text.
+    """
+    return f"""<section>
+<h2>{escape(part.title)}</h2>
+<p class="verdict {_style(part)}">{escape(part.verdict)}</p>
+{f"<figure>{plot}</figure>" if plot else ""}
+{table}
+{html_notes(part.notes)}
+<p class="method">{escape(explained)}</p>
+</section>"""
+
+
+def html_table(
+    table: "DataFrame", number: Callable[[str, float], str], found: Callable[[dict[Any, Any]], bool] | None = None
+) -> str:
+    """The first rows of a table; a column that holds words is set to the left.
+
+    Parameters
+    ----------
+    number
+        Writes a finite number of a column.
+    found
+        Which rows stand out; none where None.
+    """
+    columns = [str(column) for column in table.columns]
+    styles = [" class=text" * any(isinstance(value, str) for value in table[name]) for name in columns]
+    head = "".join(f'<th scope="col"{style}>{escape(name)}</th>' for name, style in zip(columns, styles, strict=True))
+    body = []
+    for row in table.head(_MOST_ROWS).to_dict("records"):
+        cells = "".join(
+            f"<td{style}>{escape(_text(name, row[name], number))}</td>"
+            for name, style in zip(columns, styles, strict=True)
+        )
+        body.append(f"<tr{' class=found' * (found is not None and found(row))}>{cells}</tr>")
+    more = len(table) - _MOST_ROWS
+    told = f'<p class="method">{more:,} more rows are in report.json.</p>' if more > 0 else ""
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{told}'
+
+
 def html_notes(notes: Sequence[str]) -> str:
     """A list of plain sentences; nothing where there are none."""
     return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
 
 
-def verdict_class(good: bool | None) -> str:
-    """The style of a verdict: ``yes``, ``no``, or ``none`` where there is no answer."""
-    return "none" if good is None else "yes" if good else "no"
+def _style(part: Answer) -> str:
+    return "none" if part.good is None else "yes" if part.good else "no"
+
+
+def _text(column: str, value: Any, number: Callable[[str, float], str]) -> str:
+    if isinstance(value, str):
+        return value
+    return number(column, value) if np.isfinite(value) else "–"

@@ -40,6 +40,7 @@ def export_cells(
     held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
+    renoise: float = 0.0,
     seed: int = 0,
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
@@ -54,6 +55,8 @@ def export_cells(
         The cells by their labels; all cells of the field where None.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
+    solver, renoise, seed
+        As `Translator.translate_cell` takes them.
 
     Raises
     ------
@@ -81,6 +84,7 @@ def export_cells(
             strengths=(strength,),
             steps=(steps,),
             solver=solver,
+            renoise=renoise,
             seed=seed,
         )
     exported = composed(field.key, plane, translated, strength, image.channel_names, image.pixel_size)
@@ -95,6 +99,7 @@ def export_cells(
         "steps": steps,
         "guidance": translator.guidance,
         "held": list(translator.held),
+        "renoise": renoise,
         "seed": seed,
         "device": where,
     }
@@ -178,7 +183,10 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
-    kept = ("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held", "seed", "device")
+    kept = (
+        *("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held"),
+        *("renoise", "seed", "device"),
+    )
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     out = Path(out)
     return (
