@@ -88,6 +88,7 @@ def evaluate_translation(
     unseen: bool = False,
     most: int = CELLS,
     steps: int = 20,
+    solver: str = "difference",
     guidance: float | None = None,
     held: Sequence[str] | None = None,
     measure: str | None = None,
@@ -107,6 +108,8 @@ def evaluate_translation(
         As `hold_out` takes them.
     most
         About how many cells of a condition are judged.
+    steps, solver
+        As `Translator.translate_crops` takes them.
     guidance, held
         As `Translator` takes them.
     measure
@@ -126,7 +129,9 @@ def evaluate_translation(
     where = resolve_device(device)
     chosen = yield from hold_out(adapter, screen, source, target, unseen)
     base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, guidance, held)
+    # Stock DDIM knows neither guidance nor channels that are held.
+    stock = solver == "ddim"
+    translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
     control, treated, *further = yield from _drawn(adapter, screen, chosen, cells, most, seed)
     background = adapter.intensity.low
@@ -135,11 +140,11 @@ def evaluate_translation(
     slider = min(_SLIDER_CELLS, len(control))
     # The first ones at every strength, for the slider; all at strength 1.
     first = JudgedCells(control.crops[:slider], control.table.iloc[:slider])
-    moved = yield from translate_cells(translator, first, STRENGTHS[1:], steps, kept)
+    moved = yield from translate_cells(translator, first, STRENGTHS[1:], steps, kept, solver)
     parts = [moved[:, -1]]
     if slider < len(control):
         rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
-        parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept))[:, 0])
+        parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept, solver))[:, 0])
     translated = np.concatenate(parts)
     after_nuclei, after = yield from _features(translated, nucleus, adapter, background, "translated cells")
     real_nuclei, real = yield from _features(treated.crops, nucleus, adapter, background, "treated cells")
@@ -192,6 +197,7 @@ def evaluate_translation(
         "held": list(translator.held),
         "guidance": translator.guidance,
         "steps": steps,
+        "solver": solver,
         "held_out": chosen.held_out,
         "control_cells": len(control),
         "treated_cells": len(treated),

@@ -18,7 +18,7 @@ _BATCH = 8
 
 
 def translate_cells(
-    translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, kept: Path
+    translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, kept: Path, solver: str
 ) -> Job[NDArray[np.float32]]:
     """Translate `cells`, a batch at a time.
 
@@ -33,7 +33,7 @@ def translate_cells(
         The translated crops in the field's units, within the range of its dtype.
     """
     writable_folder(kept)
-    mark = _mark(translator, cells, strengths, steps)
+    mark = _mark(translator, cells, strengths, steps, solver)
     size = cells.crops.shape[-1]
     done: list[NDArray[np.float32]] = []
     for start in range(0, len(cells), _BATCH):
@@ -43,7 +43,7 @@ def translate_cells(
             change = np.load(file)
         else:
             job = translator.translate_crops(
-                list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,)
+                list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,), solver=solver
             )
             while True:
                 try:
@@ -74,13 +74,16 @@ def _in_range(crops: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArra
     return np.clip(crops, limits.min, limits.max)
 
 
-def _mark(translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int) -> str:
+def _mark(
+    translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, solver: str
+) -> str:
     """A name that changes with anything that the result depends on."""
     adapter = translator.adapter
     whole = hashlib.sha256(np.ascontiguousarray(cells.crops).tobytes())
     settings = (
         list(strengths),
         steps,
+        solver,
         translator.guidance,
         translator.held,
         adapter.intensity.to_dict(),

@@ -95,7 +95,7 @@ def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:
 
 
 def build_autoencoder(channels: tuple[int, ...]) -> Any:
-    """An untrained autoencoder of one channel: 64 x 64 pixels to 4 latents of 16 x 16."""
+    """An untrained autoencoder of one channel: 64 x 64 pixels to 4 latents, of 16 x 16 where there are three levels."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -180,7 +180,8 @@ def _train_unet(
 ) -> Job[Any]:
     torch.manual_seed(settings.seed + 1)
     schedule = NoiseSchedule.from_config(SCHEDULER)
-    unet = build_unet(settings.unet_channels, settings.layers).to(device)
+    size = CROP // 2 ** (len(settings.autoencoder_channels) - 1)
+    unet = build_unet(settings.unet_channels, settings.layers, size=size).to(device)
     base = Base(autoencoder, unet, schedule, SCHEDULER, device=device)
     domains = sorted({s.domain for s in sets})
     conditions = sorted({(s.domain, s.condition) for s in sets if s.condition})

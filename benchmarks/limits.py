@@ -1,0 +1,129 @@
+"""What limits the error to the true counterfactual: the autoencoder, and what a cell tells of its treated self.
+
+    python benchmarks/limits.py [--treatment NAME ...] [--fields 60] [--steps 700]
+
+No method that works on the latents of a base does better than its autoencoder; and not all of a treated cell is
+determined by the untreated one, such as where aggregates settle. Two rows a treatment, each the median over the cells
+that benchmarks/counterfactual.py judges, in its measure:
+
+- *autoencoder*: the change between the reconstructions of the cell and of its true treated self.
+- *supervised*: the UNet of the base, trained to predict the treated latents from the untreated ones on true pairs of
+  other fields, which no experiment has.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from counterfactual import SHAPE, territories
+
+from phenolens.screens.crops import cut, window_at
+from phenolens.screens.intensity import IntensityMap
+from phenolens.simulation import simulate_field, style_for
+from phenolens.translation.base import Base, half_precision, load_base
+
+TRAINING, TRUTH = 200_000, 50_000
+SIDE, BATCH, RATE = 64, 24, 4e-4
+TREATMENTS = ("translocation", "latrunculin", "lrrk2", "nocodazole")
+
+
+def pairs(treatment: str, style_seed: int, seeds: range, mapping: IntensityMap | None = None):
+    """Crops of surviving cells as they are and treated (n, 3, 64, 64), territories (n, 1, 64, 64), the mapping."""
+    style, margin = style_for(treatment, style_seed), SIDE // 2
+    before, after, own = [], [], []
+    for seed in seeds:
+        one, other = (simulate_field(style, seed, treatment=treatment, dose=dose, shape=SHAPE) for dose in (0.0, 1.0))
+        mapping = mapping or IntensityMap.fit([one.image, other.image], one.channel_names)
+        planes, territory = [mapping.forward(one.image), mapping.forward(other.image)], territories(one.cells)
+        alive = other.cells.set_index("label")["survives"]
+        for index, cell in enumerate(one.cells.itertuples()):
+            inside = min(cell.y, cell.x) >= margin and max(cell.y, cell.x) < SHAPE[0] - margin
+            if inside and alive.get(cell.label, False):
+                window = window_at(cell.y, cell.x, SIDE)
+                before.append(cut(planes[0], window))
+                after.append(cut(planes[1], window))
+                own.append(cut(territory[None] == index, window))
+    crops = (torch.from_numpy(np.stack(part).astype(np.float32)) for part in (before, after, own))
+    return *crops, mapping
+
+
+def error(change: torch.Tensor, before: torch.Tensor, after: torch.Tensor, own: torch.Tensor) -> float:
+    """Median over cells of the error of `change`, as a fraction of the true one."""
+    wrong, right = ((part * own).flatten(1).norm(dim=1) for part in (change - (after - before), after - before))
+    return float((wrong / right).median())
+
+
+@torch.no_grad()
+def autoencoder_error(base: Base, before: torch.Tensor, after: torch.Tensor, own: torch.Tensor) -> float:
+    """Error of the change between the two reconstructions."""
+    base.use_channels(before.shape[1])
+    change = base.decode(base.encode(after)) - base.decode(base.encode(before))
+    return error(change, before, after, own)
+
+
+@torch.no_grad()
+def turned(base: Base, crops: torch.Tensor) -> torch.Tensor:
+    """(8, n, c, h, w) latents of the crops under rotations and mirror images."""
+    versions = [torch.rot90(crops if turn < 4 else crops.flip(3), turn % 4, (2, 3)) for turn in range(8)]
+    with half_precision("cpu"):
+        return torch.stack([torch.cat([base.encode(part) for part in version.split(64)]) for version in versions])
+
+
+def supervised_error(base: Base, training, judged, steps: int) -> float:
+    """Error of the base's UNet after training on true pairs."""
+    torch.manual_seed(0)
+    before, after = (turned(base, crops) for crops in training)
+    tokens = torch.nn.Parameter(torch.zeros(2, base.token_size))
+    parameters = [*base.unet.train().requires_grad_(True).parameters(), tokens]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-3)
+
+    def predicted(latents: torch.Tensor) -> torch.Tensor:
+        times = torch.zeros(len(latents), dtype=torch.long)
+        with half_precision("cpu"):
+            return base.predict(latents, times, tokens.expand(len(latents), -1, -1))
+
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / 50, (steps - step) / (0.4 * steps))
+        turn, chosen = int(torch.randint(8, ())), torch.randint(before.shape[1], (BATCH,))
+        one, other = before[turn, chosen], after[turn, chosen]
+        loss = (predicted(one) - (other - one)).square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    base.unet.eval()
+    with torch.no_grad():
+        latents = base.encode(judged[0])
+        change = base.decode(latents + torch.cat([predicted(part) for part in latents.split(64)])) - base.decode(
+            latents
+        )
+    return error(change, *judged)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--treatment", nargs="+", default=TREATMENTS, choices=TREATMENTS)
+    parser.add_argument("--style", type=int, default=9001)
+    parser.add_argument("--base", default="compact")
+    parser.add_argument(
+        "--fields", type=int, default=60, help="of true pairs to train on; none leaves the second row out"
+    )
+    parser.add_argument("--steps", type=int, default=700)
+    options = parser.parse_args()
+    print("| treatment | autoencoder | supervised | pairs | seconds |\n|---|---|---|---|---|", flush=True)
+    for treatment in options.treatment:
+        start = time.time()
+        *judged, mapping = pairs(treatment, options.style, range(TRUTH, TRUTH + 2))
+        base = load_base(options.base)
+        least, supervised, count = autoencoder_error(base, *judged), "", 0
+        if options.fields:
+            seeds = range(TRAINING, TRAINING + options.fields)
+            before, after, _, _ = pairs(treatment, options.style, seeds, mapping)
+            count, supervised = len(before), f"{supervised_error(base, (before, after), judged, options.steps):.3f}"
+        print(f"| {treatment} | {least:.3f} | {supervised} | {count:,} | {time.time() - start:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
