@@ -170,6 +170,16 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     assert first["parts"]["flips"]["figures"] == second["parts"]["flips"]["figures"]
 
 
+def test_another_solver_is_judged_in_its_own_way(adapter, screen, evaluated, tmp_path):
+    ran = evaluate(adapter, screen, tmp_path / "out", "--solver", "ddim")
+    first, second = (json.loads((folder_of(one) / "report.json").read_text()) for one in (evaluated, ran))
+    facts = second["facts"]
+    # stock DDIM knows neither guidance nor channels that are held
+    assert (facts["solver"], facts["guidance"], facts["held"]) == ("ddim", 1.0, [])
+    before, after = (one["parts"]["identity"]["figures"]["similarity"]["value"] for one in (first, second))
+    assert before != after
+
+
 @pytest.mark.slow
 def test_memorisation_is_measured_where_it_is_asked_for(adapter, screen, evaluated, tmp_path):
     assert "--memorisation" in evaluated.facts["verdicts"]["memorisation"]

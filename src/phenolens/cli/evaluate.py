@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, cells_from, held_from
+from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, Solver, cells_from, held_from
 
 EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
 
@@ -26,6 +26,7 @@ def evaluate(
     ] = False,
     most: Annotated[int, typer.Option(min=8, help="About how many cells of a condition to judge.", metavar="N")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
+    solver: Solver = "difference",
     measure: Annotated[
         str | None,
         typer.Option(
@@ -70,6 +71,7 @@ def evaluate(
                 unseen=unseen,
                 most=most,
                 steps=steps,
+                solver=solver,
                 held=held_from(hold),
                 measure=measure,
                 memorisation=memorisation,
