@@ -74,9 +74,7 @@ def _in_range(crops: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArra
     return np.clip(crops, limits.min, limits.max)
 
 
-def _mark(
-    translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, solver: str
-) -> str:
+def _mark(translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, solver: str) -> str:
     """A name that changes with anything that the result depends on."""
     adapter = translator.adapter
     whole = hashlib.sha256(np.ascontiguousarray(cells.crops).tobytes())
