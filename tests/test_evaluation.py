@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from cli_run import run
-from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, slider_answer
+from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, kernel_answer, slider_answer
 from phenolens.evaluation.changes import Changes
 from phenolens.evaluation.distributions import Distributions
 from phenolens.evaluation.features import NUCLEUS, cell_features, nuclear_ratio, outline_nuclei
 from phenolens.evaluation.flips import Flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import overlaps, similarities
+from phenolens.evaluation.kernel import KernelDistances
 from phenolens.runtime.progress import finish
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen, style_for
@@ -23,7 +24,7 @@ from phenolens.translation.adapter import Adapter
 
 CONTROL, TREATED = "Metadata_Role=negative control", "Metadata_Compound=translocation"
 LEFT_OUT = (",Well!=A05,Well!=A07", ",Well!=A06,Well!=A08")
-PARTS = ["flips", "slider", "identity", "changes", "kernel", "distribution", "memorisation"]
+PARTS = ["flips", "slider", "identity", "changes", "kernel", "distribution", "doses", "memorisation"]
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +310,18 @@ def test_a_measure_that_does_not_tell_is_said_so():
     assert "does not tell" in distribution_answer(Distributions("m", values, near, near, near), "m").verdict
     assert distribution_answer(Distributions("m", values, near, far, near), "m").good is True
     assert distribution_answer(Distributions("m", values, far, far, near), "m").good is False
+
+
+def test_treated_wells_that_differ_by_more_than_the_treatment_are_said_so():
+    def answer(real, wells=2):
+        translated, source = np.full(50, 0.1), np.full(50, 0.2)
+        return kernel_answer(KernelDistances(30, translated, source, np.full(50, real), wells))
+
+    assert "as close as real treated cells" in answer(0.15).verdict
+    assert answer(0.15).notes == ()
+    assert answer(0.05).verdict.endswith("translated cells are closer.")
+    apart = answer(0.4)
+    assert apart.good is True
+    assert apart.verdict.endswith("translated cells are closer.")
+    assert "the distance says little of the treatment" in apart.notes[0]
+    assert "share it" in answer(0.4, wells=0).notes[0]

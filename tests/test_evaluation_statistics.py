@@ -53,15 +53,29 @@ def test_kernel_distance_of_equal_distributions_is_zero_on_average():
 
 def test_distances_say_how_far_cells_have_come():
     rng = np.random.default_rng(2)
-    wells = wells_of(4, 20, "T")
+    wells, names = wells_of(4, 20, "T"), wells_of(4, 20, "C")
     source, treated = rng.normal(size=(80, 6)), rng.normal(3, 1, (80, 6))
-    found = finish(measure_distances(source, rng.normal(3, 1, (80, 6)), treated, wells))
-    assert found.size == 40
-    assert found.by_wells
+    found = finish(measure_distances(source, rng.normal(3, 1, (80, 6)), names, treated, wells))
+    assert (found.size, found.wells) == (40, 2)
     assert found.translated.mean() == pytest.approx(found.real.mean(), abs=0.02)
     assert found.source.mean() > 0.3
-    stayed = finish(measure_distances(source, source, treated, wells))
+    stayed = finish(measure_distances(source, source, names, treated, wells))
     np.testing.assert_array_equal(stayed.translated, stayed.source)
+    # the cells of one treated well are divided
+    one = finish(measure_distances(source, source, names, treated[:20], wells[:20]))
+    assert (one.size, one.wells) == (10, 0)
+
+
+def test_distances_are_between_sets_of_as_many_wells():
+    ratios = []
+    for seed in range(20):
+        rng = np.random.default_rng([14, seed])
+        # wells differ and the conditions do not: many control wells together must not seem nearer than one well
+        before, after = (cells(rng, wells_of(count, 30, "w"), 4, between=1.5) for count in (12, 2))
+        found = finish(measure_distances(before, before, wells_of(12, 30, "c"), after, wells_of(2, 30, "t"), seed))
+        assert (found.size, found.wells) == (30, 1)
+        ratios.append(found.source.mean() - found.real.mean())
+    assert abs(np.mean(ratios)) < 3 * np.std(ratios, ddof=1) / np.sqrt(20)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -84,6 +98,10 @@ def test_distributions_beside_halves_of_real_wells():
     assert found.translated[0] < 0.25
     assert found.translated[1] <= found.translated[0] <= found.translated[2]
     assert 0 < found.real[0] < 0.4
+    # one control well leaves no interval, however many treated wells there are
+    one = compare_distributions("m", before[:20], before[:20] + 4, wells[:20], real, wells)
+    assert one.translated[0] < 0.4
+    assert np.isnan(one.translated[1:]).all()
 
 
 def test_log_odds_of_two_normal_distributions():

@@ -35,6 +35,14 @@ def evaluate(
             show_default="the nuclear-to-cytoplasmic ratio of the channel that tells most",
         ),
     ] = None,
+    dose: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of doses, to ask at which dose translated cells land.",
+            metavar="COLUMN",
+            show_default="the column of numbers in the adapter's condition",
+        ),
+    ] = None,
     memorisation: Annotated[
         bool, typer.Option("--memorisation", help="Also fine-tune twice more, to see whether the recipe memorises.")
     ] = False,
@@ -74,6 +82,7 @@ def evaluate(
                 solver=solver,
                 held=held_from(hold),
                 measure=measure,
+                dose=dose,
                 memorisation=memorisation,
                 device=device,
                 seed=seed,

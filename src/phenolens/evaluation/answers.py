@@ -49,14 +49,14 @@ def flip_answer(flips: Flips | None) -> Part:
     elif not rate[0] > max(null[0], _number(null[2], null[0])) or _number(rate[1], rate[0]) <= null[0]:
         good = False
         verdict = (
-            f"The flip rate of {_range(rate)} is not above that of untouched control cells, {_range(null)}: do not "
+            f"The flip rate of {in_words(rate)} is not above that of untouched control cells, {in_words(null)}: do not "
             "read the translation as the effect of the treatment."
         )
     elif flips.p_value > ERROR_RATE and flips.smallest_p <= ERROR_RATE:
         good = False
         verdict = (
             f"To classifiers of wells with exchanged labels, translated cells rise as much (p = {flips.p_value:.2f}): "
-            f"the flip rate of {_range(rate)} is not above its null of {low:.2f} to {high:.2f}."
+            f"the flip rate of {in_words(rate)} is not above its null of {low:.2f} to {high:.2f}."
         )
     elif rate[0] < flips.treated[0] / 2:
         good = False
@@ -65,9 +65,9 @@ def flip_answer(flips: Flips | None) -> Part:
         good = True
         verdict = f"{shown}."
     figures = {
-        "translated": _bounds(rate),
-        "control": _bounds(null),
-        "treated": _bounds(flips.treated),
+        "translated": bounds(rate),
+        "control": bounds(null),
+        "treated": bounds(flips.treated),
         "balanced_accuracy": flips.accuracy,
         "relabelled": {"mean": float(np.mean(flips.relabelled)) if len(flips.relabelled) else np.nan,
                        "low": low, "high": high, "draws": len(flips.relabelled)},
@@ -111,10 +111,10 @@ def identity_answer(identity: Identity, wells: np.ndarray, held_nucleus: bool, s
     known = int(np.isfinite(identity.overlap).sum())
     nucleus_kept = not known or overlap[0] > other_overlap[0]
     good = bool(same[0] > other[0] and nucleus_kept)
-    nucleus = f" Its nucleus overlaps by {_range(overlap)}, another's by {_range(other_overlap)}." if known else ""
+    nucleus = f" Its nucleus overlaps by {in_words(overlap)}, another's by {in_words(other_overlap)}." if known else ""
     verdict = (
         f"A translated cell is {'more' if good else 'no more'} like its source than another cell is: structural "
-        f"similarity {_range(same)}, and {_range(other)} for a real treated cell in its place.{nucleus}"
+        f"similarity {in_words(same)}, and {in_words(other)} for a real treated cell in its place.{nucleus}"
     )
     notes = ["A translation that does nothing has 1.00 in both: read them beside the flip rate."]
     if held_nucleus:
@@ -122,12 +122,12 @@ def identity_answer(identity: Identity, wells: np.ndarray, held_nucleus: bool, s
     if known < len(wells):
         notes.append(f"No nucleus was outlined in {len(wells) - known} of {len(wells)} source cells.")
     figures = {
-        "similarity": _bounds(same),
+        "similarity": bounds(same),
         "similarity_median": float(np.median(identity.similarity)),
-        "similarity_other_cell": _bounds(other),
-        "nucleus_iou": _bounds(overlap),
+        "similarity_other_cell": bounds(other),
+        "nucleus_iou": bounds(overlap),
         "nucleus_iou_median": float(np.nanmedian(identity.overlap)) if known else np.nan,
-        "nucleus_iou_other_cell": _bounds(other_overlap),
+        "nucleus_iou_other_cell": bounds(other_overlap),
         "nuclei": known,
     }
     return Part("identity", "Identity", verdict, good, figures, notes=tuple(notes))
@@ -147,9 +147,9 @@ def changes_answer(changes: Changes | None) -> Part:
         f"{changes.wells[1]} treated wells."
     )
     figures: dict[str, object] = {
-        "slope": _bounds(changes.slope),
-        "correlation": _bounds(changes.correlation),
-        "sign_agreement": _bounds(changes.agreement),
+        "slope": bounds(changes.slope),
+        "correlation": bounds(changes.correlation),
+        "sign_agreement": bounds(changes.agreement),
         "features": len(table),
         "error_rate": ERROR_RATE,
         "control_wells": changes.wells[0],
@@ -178,7 +178,7 @@ def changes_answer(changes: Changes | None) -> Part:
         verdict = (
             f"{real} of {len(table)} features really changed; {counts['both']} of them change the same way in "
             f"translated cells, {counts['opposite']} the other way, and {counts['translated only']} only there. Slope "
-            f"{_range(changes.slope)}, correlation {_range(changes.correlation)}"
+            f"{in_words(changes.slope)}, correlation {in_words(changes.correlation)}"
         )
         verdict += "." if good else f": effects are {_wrong(changes)} in translated cells, so do not read their sizes."
     return Part("changes", title, verdict, good, figures, shown, notes=(told,))
@@ -200,22 +200,31 @@ def kernel_answer(found: KernelDistances | None) -> Part:
     good = bool(closer >= 0.95)
     way = means["source"] - means["real"]
     share = (means["source"] - means["translated"]) / way if way > 0 else np.nan
-    rest = (
-        " and as close as real treated cells of other wells"
-        if means["translated"] <= np.quantile(found.real, 0.975)
-        else ""
-    )
+    reached = way > 0 and means["translated"] <= np.quantile(found.real, 0.975)
+    rest = " and as close as real treated cells of other wells" if reached else ""
     verdict = (
         f"With {found.size} cells a set, translated cells lie at {means['translated']:.4f} from real treated cells, "
         f"source cells at {means['source']:.4f}, further real treated cells at {means['real']:.4f}: "
     )
     verdict += f"translated cells are closer{rest}." if good else "they are not reliably closer than untouched ones."
-    figures: dict[str, object] = {"cells": found.size, "share_of_the_way": share, "closer_than_source": closer}
+    figures: dict[str, object] = {
+        "cells": found.size,
+        "wells": found.wells,
+        "share_of_the_way": share,
+        "closer_than_source": closer,
+    }
     for name, value in means.items():
         low, high = np.quantile(getattr(found, name), (0.025, 0.975))
         figures[name] = {"mean": value, "low": float(low), "high": float(high)}
-    notes = () if found.by_wells else ("There is one treated well: the two sets of real cells share it.",)
-    return Part("kernel", title, verdict, good, figures, notes=notes)
+    notes = []
+    if not found.wells:
+        notes.append("There is one treated well: the two sets of real cells share it.")
+    elif way <= 0:
+        notes.append(
+            "In these features treated wells differ from one another at least as much as from control wells, by "
+            "compound, dose or place on the plate: the distance says little of the treatment."
+        )
+    return Part("kernel", title, verdict, good, figures, notes=tuple(notes))
 
 
 def distribution_answer(found: Distributions | None, measure: str) -> Part:
@@ -227,8 +236,8 @@ def distribution_answer(found: Distributions | None, measure: str) -> Part:
     good = bool(near and found.translated[0] <= found.source[0])
     verdict = (
         f"{measure}: the Kolmogorov-Smirnov distance of translated to real treated cells is "
-        f"{_range(found.translated)}, of source cells {_range(found.source)}, between halves of the real wells "
-        f"{_range(found.real)}. "
+        f"{in_words(found.translated)}, of source cells {in_words(found.source)}, between halves of the real wells "
+        f"{in_words(found.real)}. "
     )
     if good and found.source[0] <= MOST_KS:
         verdict += "But source cells are as close, so this measure does not tell."
@@ -238,9 +247,9 @@ def distribution_answer(found: Distributions | None, measure: str) -> Part:
         verdict += "Translated cells are not distributed as real treated cells are."
     figures = {
         "measure": found.measure,
-        "translated": _bounds(found.translated),
-        "source": _bounds(found.source),
-        "real": _bounds(found.real),
+        "translated": bounds(found.translated),
+        "source": bounds(found.source),
+        "real": bounds(found.real),
         "medians": {name: float(np.median(values)) for name, values in found.values.items()},
     }
     return Part("distribution", title, verdict, good, figures)
@@ -265,7 +274,8 @@ def memorisation_answer(found: Memorisation | None, asked: bool) -> Part:
     return Part("memorisation", title, verdict, good, figures, notes=notes)
 
 
-def _bounds(found: Bounds) -> dict[str, float]:
+def bounds(found: Bounds) -> dict[str, float]:
+    """A value and its interval for machines."""
     return dict(zip(("value", "low", "high"), found, strict=True))
 
 
@@ -273,7 +283,8 @@ def _number(value: float, otherwise: float) -> float:
     return value if np.isfinite(value) else otherwise
 
 
-def _range(found: Bounds) -> str:
+def in_words(found: Bounds) -> str:
+    """A value, and its interval where it is known."""
     value, low, high = found
     return f"{value:.2f}" if not np.isfinite(low) else f"{value:.2f} ({low:.2f} to {high:.2f})"
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from phenolens.evaluation import answers
 from phenolens.evaluation.changes import Changes, measure_changes
 from phenolens.evaluation.distributions import Distributions, compare_distributions
-from phenolens.evaluation.features import cell_features, nuclear_ratio, outline_nuclei
+from phenolens.evaluation.dose_answer import dose_answer
+from phenolens.evaluation.dose_wells import DoseWells, find_doses
+from phenolens.evaluation.doses import DoseDistances, Values, compare_doses
+from phenolens.evaluation.features import measure_cells, nuclear_ratio
 from phenolens.evaluation.flips import Flips, LabelledCells, judge_flips
-from phenolens.evaluation.held_out import HeldOut, hold_out
+from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import Identity, overlaps, similarities
 from phenolens.evaluation.judged_cells import JudgedCells, draw_cells
 from phenolens.evaluation.kernel import measure_distances
@@ -65,6 +68,7 @@ class Shown:
     flips: Flips | None
     changes: Changes | None
     distributions: Distributions | None
+    doses: DoseDistances | None
     memorisation: Memorisation | None
     strengths: tuple[float, ...] = STRENGTHS
 
@@ -92,6 +96,7 @@ def evaluate_translation(
     guidance: float | None = None,
     held: Sequence[str] | None = None,
     measure: str | None = None,
+    dose: str | None = None,
     memorisation: bool = False,
     device: str = "auto",
     seed: int = 0,
@@ -115,6 +120,8 @@ def evaluate_translation(
     measure
         Feature whose distribution is compared; the nuclear-to-cytoplasmic ratio of the channel that tells the
         conditions apart best where None.
+    dose
+        Column of doses, as `find_doses` takes it.
     memorisation
         Also fine-tune twice more, on halves of the training cells, to see whether the recipe memorises.
     seed
@@ -123,7 +130,8 @@ def evaluate_translation(
     Raises
     ------
     ScreenError, CellError, ImageError, ModelError, DeviceError, OutputError
-        The screen lacks a condition or cells, has no such measure, or the adapter or a folder is not usable.
+        The screen lacks a condition or cells, has no such measure or column of doses, or the adapter or a folder is not
+        usable.
     """
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
@@ -133,9 +141,20 @@ def evaluate_translation(
     stock = solver == "ddim"
     translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
-    control, treated, *further = yield from _drawn(adapter, screen, chosen, cells, most, seed)
-    background = adapter.intensity.low
-    source_nuclei, before = yield from _features(control.crops, nucleus, adapter, background, "control cells")
+    doses = find_doses(
+        screen,
+        chosen.new,
+        adapter.conditions[1],
+        source or adapter.conditions[0],
+        target or adapter.conditions[1],
+        dose,
+    )
+    found_cells = yield from _found(adapter, screen, [*chosen.screens, *doses.screens.values()], cells)
+    drawn = []
+    for part in chosen.screens:
+        drawn.append((yield from draw_cells(part, found_cells, adapter.crop, most, seed)))
+    control, treated, *further = drawn
+    source_nuclei, before = yield from measure_cells(control.crops, nucleus, adapter, "control cells")
     measure = _measure(measure, list(before.columns), adapter, nucleus)
     slider = min(_SLIDER_CELLS, len(control))
     # The first ones at every strength, for the slider; all at strength 1.
@@ -146,8 +165,8 @@ def evaluate_translation(
         rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
         parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept, solver))[:, 0])
     translated = np.concatenate(parts)
-    after_nuclei, after = yield from _features(translated, nucleus, adapter, background, "translated cells")
-    real_nuclei, real = yield from _features(treated.crops, nucleus, adapter, background, "treated cells")
+    after_nuclei, after = yield from measure_cells(translated, nucleus, adapter, "translated cells")
+    real_nuclei, real = yield from measure_cells(treated.crops, nucleus, adapter, "treated cells")
     seen = {}
     for name, crops in (("source", control.crops), ("translated", translated), ("treated", treated.crops)):
         seen[name] = yield from _seen(crops, adapter)
@@ -171,7 +190,14 @@ def evaluate_translation(
         measure, _column(before, measure), _column(after, measure), control.wells, _column(real, measure),
         treated.wells, seed,
     )  # fmt: skip
-    kernel = yield from measure_distances(seen["source"], seen["translated"], seen["treated"], treated.wells, seed)
+    of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, measure, most, seed)
+    by_dose = compare_doses(
+        measure, (_column(before, measure), control.wells), (_column(after, measure), control.wells), of_doses,
+        doses.own, seed,
+    )  # fmt: skip
+    kernel = yield from measure_distances(
+        seen["source"], seen["translated"], control.wells, seen["treated"], treated.wells, seed
+    )
     memorised = None
     if memorisation and not unseen:
         memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
@@ -183,6 +209,7 @@ def evaluate_translation(
         answers.changes_answer(changes),
         answers.kernel_answer(kernel),
         answers.distribution_answer(distributions, measure),
+        dose_answer(by_dose, doses),
         answers.memorisation_answer(memorised, memorisation),
     )
     if not chosen.held_out:
@@ -205,6 +232,7 @@ def evaluate_translation(
         "treated_wells": sorted(set(treated.wells.tolist())),
         "trained_wells": list(chosen.trained_wells),
         "measure": measure,
+        "dose_column": doses.column,
         "seed": seed,
     }
     table = _table(control, treated, flips, identity, before, after, real)
@@ -212,39 +240,34 @@ def evaluate_translation(
     notes = list(chosen.notes)
     if set(translator.held) == set(adapter.channel_names):
         notes.append("Every channel is held as it is, so nothing is translated.")
-    shown = Shown(control.crops, translated, treated.crops, seen, table, flips, changes, distributions, memorised)
+    shown = Shown(
+        control.crops, translated, treated.crops, seen, table, flips, changes, distributions, by_dose, memorised
+    )
     return TranslationEvaluation(facts, found, tuple(notes), shown=shown, adapter=adapter)
 
 
-def _drawn(
-    adapter: Adapter, screen: Screen, chosen: HeldOut, cells: str | Path | Cells | None, most: int, seed: int
-) -> Job[list[JudgedCells]]:
-    """The cells of each part: control, treated, and where there are any the further ones of both."""
+def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str | Path | Cells | None) -> Job[Cells]:
+    """The cells of all `parts` of a screen."""
+    if isinstance(cells, Cells):
+        return cells
     if cells is None:
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        keys = {one.key for part in chosen.screens for one in part}
-        wanted = screen.select(np.array([one.key in keys for one in screen]))
-        cells = yield from find_cells(wanted, cells, nucleus_channel=adapter.nucleus_channel)
-    drawn = []
-    for part in chosen.screens:
-        drawn.append((yield from draw_cells(part, cells, adapter.crop, most, seed)))
-    return drawn
+    keys = {one.key for part in parts for one in part}
+    wanted = screen.select(np.array([one.key in keys for one in screen]))
+    return (yield from find_cells(wanted, cells, nucleus_channel=adapter.nucleus_channel))
 
 
-def _features(
-    crops: NDArray[Any], nucleus: int, adapter: Adapter, background: Sequence[float], which: str
-) -> Job[tuple[NDArray[np.uint8], "DataFrame"]]:
-    """Nuclei, and features with a row a crop."""
-    import pandas as pd
-
-    nuclei, tables = [], []
-    for start in range(0, len(crops), 16):
-        part = crops[start : start + 16]
-        nuclei.append(outline_nuclei(part[:, nucleus]))
-        tables.append(cell_features(part, nuclei[-1], adapter.channel_names, background))
-        yield Progress(min(start + 16, len(crops)), len(crops), f"Measuring {which}")
-    return np.concatenate(nuclei), pd.concat(tables, ignore_index=True)
+def _of_doses(
+    doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, measure: str, most: int, seed: int
+) -> Job[dict[float, Values]]:
+    """The measure of up to about `most` real cells of each dose, and their wells."""
+    found: dict[float, Values] = {}
+    for dose, part in doses.screens.items():
+        if cells.table["field"].isin([one.key for one in part]).any():
+            drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
+            _, table = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
+            found[dose] = (_column(table, measure), drawn.wells)
+    return found
 
 
 def _seen(crops: NDArray[Any], adapter: Adapter) -> Job[NDArray[np.float32]]:

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import DataFrame
+from pandas import DataFrame, concat
 
+from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.segmentation import segment_nuclei
+from phenolens.translation.adapter import Adapter
 
 NUCLEUS, OTHER = 1, 2
 _SHAPE = ("area", "major axis", "eccentricity", "solidity", "form factor")
@@ -78,6 +80,32 @@ def cell_features(
     ]
     names = next((list(row) for row in rows if row), [])
     return DataFrame(rows, columns=names, dtype=float)
+
+
+def measure_cells(
+    crops: NDArray[Any], nucleus: int, adapter: Adapter, which: str
+) -> Job[tuple[NDArray[np.uint8], DataFrame]]:
+    """Outline the nucleus of each crop and measure its cell, a few at a time.
+
+    Parameters
+    ----------
+    nucleus
+        The channel that shows it.
+    which
+        What the cells are called.
+
+    Returns
+    -------
+    tuple
+        What `outline_nuclei` and `cell_features` give.
+    """
+    nuclei, tables = [], []
+    for start in range(0, len(crops), 16):
+        part = crops[start : start + 16]
+        nuclei.append(outline_nuclei(part[:, nucleus]))
+        tables.append(cell_features(part, nuclei[-1], adapter.channel_names, adapter.intensity.low))
+        yield Progress(min(start + 16, len(crops)), len(crops), f"Measuring {which}")
+    return np.concatenate(nuclei), concat(tables, ignore_index=True)
 
 
 def _measured(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
@@ -27,6 +28,8 @@ class HeldOut:
         Fields that only teach the classifier, or None.
     held_out
         Whether the judged wells are new to the adapter.
+    new
+        (n,) for each field of the whole screen whether its well is new to the adapter.
     trained_wells
         Number of control and of treated wells that the adapter was fine-tuned on.
     notes
@@ -38,6 +41,7 @@ class HeldOut:
     further_control: Screen | None
     further_treated: Screen | None
     held_out: bool
+    new: NDArray[np.bool_]
     trained_wells: tuple[int, int]
     notes: tuple[str, ...]
 
@@ -110,7 +114,9 @@ def hold_out(
             "'Role=treated,Well!=B02', and give the whole conditions here as source and target. Fields are known by "
             "their names: where these are of another screen, say that it is unseen.",
         )
-        return HeldOut(screen.select(masks[0]), screen.select(masks[1]), None, None, False, trained, tuple(notes))
+        return HeldOut(
+            screen.select(masks[0]), screen.select(masks[1]), None, None, False, ~seen, trained, tuple(notes)
+        )
     fewest = min(map(len, new))
     further: list[Screen | None] = [None, None]
     if fewest < _ENOUGH and all((mask & seen).any() for mask in masks):
@@ -120,7 +126,7 @@ def hold_out(
             "that the adapter was fine-tuned on, and may share what is peculiar to them."
         )
     control, treated = (screen.select(mask & ~seen) for mask in masks)
-    return HeldOut(control, treated, further[0], further[1], True, trained, tuple(notes))
+    return HeldOut(control, treated, further[0], further[1], True, ~seen, trained, tuple(notes))
 
 
 def _same_pixels(adapter: Adapter, fields: Screen) -> Job[bool]:

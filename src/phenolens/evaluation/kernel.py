@@ -12,21 +12,21 @@ DRAWS = 50
 
 @dataclass(frozen=True, eq=False)
 class KernelDistances:
-    """Squared distances of sets of `size` cells, (draws,) each, over random draws of cells and halves of wells.
+    """Squared distances of sets of `size` cells, (draws,) each, over random draws of wells and of their cells.
 
     Parameters
     ----------
     translated, source, real
         From translated, source and further real treated cells, to real treated cells.
-    by_wells
-        Whether the two sets of real cells are of different wells.
+    wells
+        Of how many wells the cells of a set are; 0 where there is one treated well, which all real cells share.
     """
 
     size: int
     translated: NDArray[np.float64]
     source: NDArray[np.float64]
     real: NDArray[np.float64]
-    by_wells: bool
+    wells: int
 
 
 def kernel_distance(one: NDArray[np.floating], other: NDArray[np.floating], bandwidth: float) -> float:
@@ -51,26 +51,29 @@ def median_distance(rows: NDArray[np.floating]) -> float:
 def measure_distances(
     source: NDArray[np.floating],
     translated: NDArray[np.floating],
+    source_wells: NDArray[np.str_],
     treated: NDArray[np.floating],
     treated_wells: NDArray[np.str_],
     seed: int = 0,
 ) -> Job[KernelDistances | None]:
-    """Compare sets of one size, so that no distance is small for its sample alone.
+    """Compare sets of as many cells of as many wells, so that no distance is small for its sample alone.
 
-    Each draw divides the treated wells in two halves (their cells, where there is one well) and draws as many source
-    and translated cells. Features are scaled by the source and treated cells.
+    Each draw takes some treated wells, as many others, and as many control wells (cells, where there is one treated
+    well), and as many cells from each set. Features are scaled by the source and treated cells.
 
     Returns
     -------
     KernelDistances or None
         None where there are too few cells.
     """
-    wells = np.unique(treated_wells)
-    by_wells = len(wells) > 1
-    units = treated_wells if by_wells else np.arange(len(treated)).astype(str)
-    names = np.unique(units)
-    sizes = np.sort([int((units == name).sum()) for name in names])
-    size = min(len(source), len(translated), int(sizes[: len(names) // 2].sum()))
+    several = len(np.unique(treated_wells)) > 1
+    here, there = (
+        np.unique(wells if several else np.arange(len(wells)), return_inverse=True)[1]
+        for wells in (source_wells, treated_wells)
+    )
+    sizes = [np.sort(np.bincount(place)) for place in (here, there)]
+    wells = min(len(sizes[0]), len(sizes[1]) // 2)
+    size = min(int(each[:wells].sum()) for each in sizes)
     if size < 4:
         return None
     both = np.concatenate([source, treated])
@@ -81,19 +84,20 @@ def measure_distances(
     )
     bandwidth = median_distance(np.concatenate([source, treated]))
     rng = np.random.default_rng([seed, size])
+
+    def drawn(place: NDArray[np.intp], names: NDArray[np.intp]) -> NDArray[np.intp]:
+        return rng.permutation(np.flatnonzero(np.isin(place, names)))[:size]
+
     found = []
     for number in range(DRAWS):
-        half = np.isin(units, rng.permutation(names)[: len(names) // 2])
-        if rng.random() < 0.5:
-            half = ~half
-        one = treated[rng.permutation(np.flatnonzero(half))[:size]]
-        other = treated[rng.permutation(np.flatnonzero(~half))[:size]]
-        cells = rng.permutation(len(source))[:size]
+        names = rng.permutation(len(sizes[1]))
+        one, other = treated[drawn(there, names[:wells])], treated[drawn(there, names[wells : 2 * wells])]
+        cells = drawn(here, rng.permutation(len(sizes[0]))[:wells])
         found.append([kernel_distance(part, one, bandwidth) for part in (translated[cells], source[cells], other)])
         if number % 10 == 0:
             yield Progress(number, DRAWS, "Kernel distances")
     at = np.array(found)
-    return KernelDistances(size, at[:, 0], at[:, 1], at[:, 2], by_wells)
+    return KernelDistances(size, at[:, 0], at[:, 1], at[:, 2], wells if several else 0)
 
 
 def _kernel(a: NDArray[np.float64], b: NDArray[np.float64], bandwidth: float) -> NDArray[np.float64]:

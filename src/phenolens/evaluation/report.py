@@ -8,6 +8,7 @@ from phenolens.evaluation.evaluation import TranslationEvaluation, evaluate_tran
 from phenolens.evaluation.pictures import cells_picture
 from phenolens.evaluation.report_plots import (
     distribution_plot,
+    doses_plot,
     effects_plot,
     flips_plot,
     memorisation_plot,
@@ -54,13 +55,19 @@ _EXPLAINED = {
     ),
     "kernel": (
         "Unbiased squared maximum mean discrepancy with a Gaussian kernel (bandwidth: the median distance) on the "
-        "features that the classifier sees, always between sets of the same size; 0 on average where two sets are "
-        "drawn from the same cells. It holds up where translated cells are closer than source cells in 95 % of "
-        "the draws."
+        "features that the classifier sees, always between sets of as many cells of as many wells; 0 on average where "
+        "two sets are drawn from the same cells. It holds up where translated cells are closer than source cells in "
+        "95 % of the draws."
     ),
     "distribution": (
         "Largest difference of the two cumulative distributions. It holds up up to 0.2, or up to what halves of "
         "the real treated wells differ by, where translated cells are no farther than source cells."
+    ),
+    "doses": (
+        "The measure of translated cells beside that of real cells of each dose, in wells that the adapter was not "
+        "fine-tuned on, and of the control cells they were made from. Intervals (95 %) are by bootstrap over wells, "
+        "where there are at least two. A dose is told from the closest one where it is farther in 97.5 % of the draws. "
+        "It holds up where the closest is a dose of the adapter's condition and control cells are told from it."
     ),
     "memorisation": (
         "Two adapters, each of one half of the training cells, should make the same picture of the same cell; a "
@@ -170,14 +177,22 @@ def _plot(part: Part, evaluation: TranslationEvaluation) -> str:
         return effects_plot(shown.changes)
     if part.key == "distribution" and shown.distributions is not None:
         return distribution_plot(shown.distributions)
+    if part.key == "doses" and shown.doses is not None:
+        return doses_plot(shown.doses, evaluation.facts["dose_column"])
     if part.key == "memorisation" and shown.memorisation is not None:
         return memorisation_plot(shown.memorisation)
     return ""
 
 
 def _table(part: Part) -> str:
-    return "" if part.table is None else html_table(part.table, _number, lambda row: row["called"] == "both")
+    return "" if part.table is None else html_table(part.table, _number, _stands_out)
+
+
+def _stands_out(row: dict[str, Any]) -> bool:
+    return row.get("called") == "both" or row.get("the adapter's") == "yes"
 
 
 def _number(column: str, value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"

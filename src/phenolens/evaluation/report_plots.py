@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from phenolens.evaluation.changes import Changes
 from phenolens.evaluation.distributions import Distributions
+from phenolens.evaluation.doses import DoseDistances
 from phenolens.evaluation.flips import Flips
 from phenolens.evaluation.memorisation import Memorisation
 from phenolens.runtime.svg_plots import COLOURS, FAINT, svg
@@ -78,6 +79,29 @@ def flips_plot(flips: Flips) -> str:
 def distribution_plot(found: Distributions) -> str:
     """The chosen measure in source, translated and real treated cells."""
     return _histogram(found.values, found.measure, "distribution")
+
+
+def doses_plot(found: DoseDistances, column: str) -> str:
+    """Distance of translated cells to real cells of each dose, with its interval; the adapter's doses stand out."""
+
+    def draw(axes: "Axes") -> None:
+        levels = found.levels
+        for which, colour, label in (
+            ([level.dose is None for level in levels], FAINT, "control cells"),
+            ([level.dose is not None and not level.own for level in levels], COLOURS[0], "other doses"),
+            ([level.own for level in levels], COLOURS[1], "the adapter's"),
+        ):
+            places = np.flatnonzero(which)
+            if len(places):
+                at, low, high = np.array([levels[place].distance for place in places]).T
+                axes.vlines(places, low, high, color=colour, linewidth=2)
+                axes.scatter(places, at, color=colour, s=34, zorder=3, label=label)
+        names = ["control" if level.dose is None else f"{level.dose:g}" for level in levels]
+        axes.set_xticks(np.arange(len(levels)), names)
+        axes.set(xlabel=column.removeprefix("Metadata_"), ylabel="distance to translated cells", ylim=(0, 1.02))
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return svg(draw, 2.6, "doses")
 
 
 def memorisation_plot(found: Memorisation) -> str:
