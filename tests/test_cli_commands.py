@@ -78,6 +78,8 @@ def test_finetune_writes_an_adapter(tuned, tmp_path):
     assert tuned.facts["conditions"] == [CONTROL, TREATED]
     assert tuned.facts["crop"] == 48
     assert np.isfinite(tuned.facts["loss"])
+    card = json.loads((Path(tuned.facts["adapter"]) / "card.json").read_text())
+    assert all(0.75 <= card[name] <= 2 for name in ("guidance", "reverse_guidance"))
 
 
 def test_interrupted_finetune_resumes_to_the_same_weights(screen, tiny_base, adapter, tmp_path, monkeypatch):

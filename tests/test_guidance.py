@@ -34,17 +34,23 @@ class Gaussian:
         return s * (y - self.shift * tokens[:, 1, 0].view(-1, 1, 1, 1)) / (1 + s * s)
 
 
-def calibrated(share, moving=(False, True)):
+def calibrated(share, moving=(False, True), back=False):
     rng = np.random.default_rng(0)
     source, target = rng.normal(0, 1, (2, 40, 2, 16, 16)).astype(np.float32)
     target[:, 1] += SHIFT
     tokens = torch.tensor([[0.0], [0.0], [1.0]])
+    if back:
+        source, target, tokens = target, source, tokens[[0, 2, 1]]
     return finish(calibrate_guidance(Gaussian(share), source, target, tokens, moving))
 
 
 @pytest.mark.parametrize(("share", "weight"), [(1.0, 1.0), (0.8, 1.25), (1.25, 0.8), (0.6, 1.67)])
 def test_a_model_that_knows_a_share_is_guided_by_its_inverse(share, weight):
     assert calibrated(share) == pytest.approx(weight, abs=0.06)
+
+
+def test_the_way_back_is_found_by_exchanging_the_conditions():
+    assert calibrated(0.8, back=True) == pytest.approx(1.25, abs=0.06)
 
 
 def test_a_weak_model_gets_the_usual_weight_and_no_more():

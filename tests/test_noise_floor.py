@@ -25,6 +25,7 @@ from phenolens.translation.base import load_base
 from phenolens.translation.finetuning import FinetuneSettings
 from phenolens.translation.training_set import finetune_screen
 from phenolens.translation.translator import Translator
+from tiny_base import make_tiny_adapter
 
 CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
 UNIT = IntensityMap("affine", ("a", "b"), (0.0, 0.0), (200.0, 200.0), (0.0, 0.0))
@@ -257,6 +258,19 @@ def test_a_floor_is_for_the_channels_and_the_guidance_it_was_fitted_with():
         floor.check([], 1.5)
     with pytest.raises(ModelError, match="the same guidance"):
         floor.check(["a"], 1.0)
+
+
+def test_a_floor_says_nothing_of_the_way_back_where_that_is_guided_otherwise(tiny_base, monkeypatch):
+    from phenolens.widgets.session import Session
+
+    adapter = make_tiny_adapter(tiny_base)
+    session = Session()
+    session.set_adapter(adapter, Translator(load_base(tiny_base), adapter), "cpu")
+    session.set_floor(floor_of(np.ones((3, 2))))
+    for shown, reverse, fits in ((0, 0.8, True), (1, 0.8, False), (1, None, True)):
+        adapter.reverse_guidance = reverse
+        monkeypatch.setattr(session, "belongs", lambda condition, shown=shown: condition == adapter.conditions[shown])
+        assert (session.floor_misfit() == "") == fits
 
 
 def test_the_error_of_the_autoencoder_is_in_the_units_of_the_file(tuned):

@@ -95,6 +95,33 @@ def test_an_adapter_brings_what_it_holds_and_how_it_is_guided(tiny, tmp_path):
     assert (chosen.held, chosen.guidance) == ((), 0.7)
 
 
+def test_the_way_back_has_a_guidance_of_its_own(tiny, tmp_path):
+    adapter = make_translator(tiny).adapter
+    adapter.guidance = 1.2
+    image = plane(np.uint8)
+
+    def back(translator):
+        cell = finish(translator.translate_cell(image, 40, 40, steps=(2,), source="treated", target="control"))
+        again = finish(translator.move(cell, (1.0,)))
+        np.testing.assert_allclose(again.difference, cell.difference, atol=1e-3)
+        return cell.difference
+
+    # adapters that know one number use it both ways
+    before = Translator(load_base(tiny), Adapter.load(adapter.save(tmp_path / "one")))
+    assert (before.guidance_to("treated"), before.guidance_to("control")) == (1.2, 1.2)
+    adapter.reverse_guidance = 0.8
+    known = Adapter.load(adapter.save(tmp_path / "two"))
+    assert known.reverse_guidance == 0.8
+    both = Translator(load_base(tiny), known)
+    assert (both.guidance_to("treated"), both.guidance_to("control")) == (1.2, 0.8)
+    np.testing.assert_allclose(back(both), back(Translator(load_base(tiny), known, 0.8)), atol=1e-3)
+    assert not np.allclose(back(both), back(before), atol=1e-3)
+    forth = [finish(one.translate_cell(image, 40, 40, steps=(2,))).difference for one in (both, before)]
+    np.testing.assert_allclose(*forth, atol=1e-3)
+    chosen = Translator(load_base(tiny), known, 0.7)
+    assert chosen.guidance_to("control") == chosen.guidance_to("treated") == 0.7
+
+
 def test_source_to_source_moves_nothing(tiny):
     image = plane(np.uint16)
     translator = make_translator(tiny, np.uint16)

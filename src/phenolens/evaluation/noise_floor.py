@@ -121,7 +121,8 @@ class NoiseFloor:
         if abs(guidance - self.guidance) > 1e-6:
             raise ModelError(
                 f"The noise floor was fitted with guidance {self.guidance:.3g}, the translation has {guidance:.3g}: "
-                "fit the floor again, or use the same guidance."
+                "fit the floor again, or use the same guidance. A floor does not hold for translations back to the "
+                "control where these have a guidance of their own."
             )
 
     def save(self, folder: Path) -> Path:

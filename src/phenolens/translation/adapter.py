@@ -48,6 +48,8 @@ class Adapter:
         Names of the channels that do not tell the conditions apart, which a translation leaves as they are.
     guidance
         Weight of the condition difference at which control cells look as treated as treated cells do.
+    reverse_guidance
+        The same back from the target condition to the source; `guidance` where None, as in adapters made before it was.
     method
         Name of the method that trained the weights.
     network_crop
@@ -76,6 +78,13 @@ class Adapter:
     ends: dict[str, torch.Tensor] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
+    reverse_guidance: float | None = None
+
+    def guidance_to(self, target: str) -> float:
+        """The weight of the condition difference for translations to the condition `target`."""
+        if target == self.conditions[0] and self.reverse_guidance is not None:
+            return self.reverse_guidance
+        return self.guidance
 
     def condition_tokens(self, name: str) -> torch.Tensor:
         """(2, d) tokens of the data set and of the condition `name`.
@@ -156,6 +165,7 @@ class Adapter:
                     "base": self.base,
                     "held": list(self.held),
                     "guidance": self.guidance,
+                    "reverse_guidance": self.reverse_guidance,
                     "method": self.method,
                     "network_crop": self.network_crop,
                     **self.card,
@@ -207,6 +217,7 @@ class Adapter:
                 base=card.pop("base"),
                 held=tuple(card.pop("held", ())),
                 guidance=float(card.pop("guidance", 1.5)),
+                reverse_guidance=card.pop("reverse_guidance", None),
                 method=method,
                 network_crop=card.pop("network_crop", None),
                 ends=load_file(folder / ENDS) if (folder / ENDS).is_file() else {},

@@ -159,6 +159,9 @@ def finetune_screen(
         guidance = yield from _quietly(
             calibrate_guidance(loaded, crops.source, crops.target, tuned.tokens, moving), settings.steps
         )
+        reverse_guidance = yield from _quietly(
+            calibrate_guidance(loaded, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), settings.steps
+        )
     except torch.OutOfMemoryError as error:
         from phenolens.runtime.errors import DeviceError
 
@@ -189,6 +192,7 @@ def finetune_screen(
             "saturated": [float(share) for share in crops.intensity.saturated],
             "final_loss": tuned.loss,
         },
+        reverse_guidance=reverse_guidance,
     )
     adapter.save(out)
     (partial / "checkpoint.pt").unlink(missing_ok=True)

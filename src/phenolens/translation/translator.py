@@ -81,7 +81,8 @@ class Translator:
     base
         The base that the adapter was trained on; its UNet takes the adapter's weights and is of no use for another.
     guidance
-        Weight of the condition difference at strength 1 (how far a cell goes); the adapter's own where None.
+        Weight of the condition difference at strength 1 (how far a cell goes), both ways; the adapter's own of
+        each direction where None.
     held
         Names of the channels that stay as they are; the adapter's own where None.
 
@@ -98,6 +99,7 @@ class Translator:
         adapter.apply(base)
         self.base, self.adapter = base, adapter
         self.guidance = adapter.guidance if guidance is None else guidance
+        self._chosen = guidance
         self.hold(adapter.held if held is None else held)
 
     def hold(self, channels: Sequence[str]) -> None:
@@ -114,6 +116,10 @@ class Translator:
                 f"The adapter has no channel '{unknown[0]}' to hold: it has {', '.join(self.adapter.channel_names)}."
             )
         self.held = tuple(name for name in self.adapter.channel_names if name in channels)
+
+    def guidance_to(self, target: str) -> float:
+        """The weight of the condition difference for translations to the condition `target`."""
+        return self.adapter.guidance_to(target) if self._chosen is None else self._chosen
 
     def moving_latents(self) -> torch.Tensor:
         """(c,) 1 for the latents that may change, 0 for those of channels that are held."""
@@ -204,7 +210,7 @@ class Translator:
                     )
                     trajectory = yield from _counted(inverting, done, total)
                 done += count + 1
-                job = self._translate(network, solver, trajectory, tokens, strengths)
+                job = self._translate(network, solver, trajectory, tokens, strengths, target)
             delta = yield from _counted(job, done, total)
             done += count
             changes = self._decode(latents, delta, held)
@@ -268,7 +274,7 @@ class Translator:
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
         held = self.held
         network = _Counting(self.base.noise_at)
-        delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths)
+        delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths, cell.conditions[1])
         changes = self._decode(cell.trajectory.latents.float(), delta, held)
         shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
         return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
@@ -280,9 +286,10 @@ class Translator:
         trajectory: Trajectory,
         tokens: list[torch.Tensor],
         strengths: Sequence[float],
+        target: str,
     ) -> Job[torch.Tensor]:
         return WITH_TRAJECTORY[solver].translate(
-            network, trajectory, tokens[0], tokens[1], strengths, self.guidance, self.moving_latents()
+            network, trajectory, tokens[0], tokens[1], strengths, self.guidance_to(target), self.moving_latents()
         )
 
     def _decode(self, latents: torch.Tensor, delta: torch.Tensor, held: Sequence[str]) -> np.ndarray:

@@ -20,14 +20,17 @@ def export_job(session: Session, folder: Path) -> Job[Path]:
         key: [c for c in clicked.values() if c.translation is not None] for key, clicked in session.translated.items()
     }
     cells = {key: clicked for key, clicked in cells.items() if clicked}
-    adapter = session.adapter
+    adapter, translator = session.adapter, session.translator
     facts = {
         "screen": session.screen_name,
         "strength": session.strength,
         "device": session.translator_device,
         "base": adapter.base if adapter is not None else None,
-        "guidance": session.translator.guidance if session.translator is not None else None,
-        "held": list(session.translator.held) if session.translator is not None else None,
+        "guidance": translator.guidance if translator is not None else None,
+        "reverse_guidance": translator.guidance_to(translator.adapter.conditions[0])
+        if translator is not None
+        else None,
+        "held": list(translator.held) if translator is not None else None,
         "conditions": list(adapter.conditions) if adapter is not None else None,
         "intensity": adapter.intensity.to_dict() if adapter is not None else None,
     }

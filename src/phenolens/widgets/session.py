@@ -163,7 +163,9 @@ class Session:
         if self.floor is None or self.translator is None:
             return ""
         try:
-            self.floor.check(self.translator.held, self.translator.guidance)
+            direction = self.direction()
+            guidance = self.translator.guidance_to(direction[1]) if direction else self.translator.guidance
+            self.floor.check(self.translator.held, guidance)
         except ModelError as error:
             return str(error)
         return ""
