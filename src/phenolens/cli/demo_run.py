@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phenolens.cli.outputs import check_replaceable
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.outputs import check_replaceable
 from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:

@@ -62,8 +62,8 @@ def evaluate(
         found = None if cells is None else cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
-        from phenolens.cli.outputs import check_replaceable
         from phenolens.evaluation.report import evaluate_adapter, kept_beside
+        from phenolens.runtime.outputs import check_replaceable
         from phenolens.translation.adapter import Adapter
 
         check_replaceable(out, "report.json", "an evaluation")

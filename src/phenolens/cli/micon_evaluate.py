@@ -28,11 +28,11 @@ def evaluate(
     What the file does not allow, such as mechanisms without a column that names them, is reported as not measured.
     """
     with reporting("micon evaluate", as_json) as console:
-        from phenolens.cli.outputs import check_replaceable
         from phenolens.profiling.evaluation import evaluate_profiles
         from phenolens.profiling.profile_files import read_profiles
         from phenolens.profiling.report import write_report
         from phenolens.runtime.files import writing_folder
+        from phenolens.runtime.outputs import check_replaceable
         from phenolens.runtime.provenance import sha256_of, write_provenance
 
         check_replaceable(out, "report.json", "an evaluation")

@@ -36,11 +36,11 @@ def map(  # noqa: A001 - the name of the command
     """
     with reporting("micon map", as_json) as console:
         from phenolens.cli.map_picture import colour_groups, write_map_picture
-        from phenolens.cli.outputs import check_replaceable
         from phenolens.profiling.atlas import CARD, Atlas
         from phenolens.profiling.profile_files import read_profiles
         from phenolens.profiling.projection import PROJECTIONS
         from phenolens.runtime.files import writing_folder
+        from phenolens.runtime.outputs import check_replaceable
         from phenolens.runtime.provenance import sha256_of, write_provenance
 
         if projection not in PROJECTIONS:

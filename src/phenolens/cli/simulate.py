@@ -60,7 +60,7 @@ def simulate(
     and compounds.csv says what each does.
     """
     with reporting("simulate", as_json) as console:
-        from phenolens.cli.outputs import check_replaceable
+        from phenolens.runtime.outputs import check_replaceable
 
         of_compounds = {
             "batches": batches,

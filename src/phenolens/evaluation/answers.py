@@ -259,7 +259,7 @@ def memorisation_answer(found: Memorisation | None, asked: bool) -> Part:
     """Two models of halves of the training cells, beside their training cells."""
     title = "Memorisation"
     if not asked:
-        why = "it takes two more fine-tunings, on halves of the training cells; ask for it with --memorisation"
+        why = "it takes two more fine-tunings, on halves of the training cells, and was not asked for (--memorisation)"
         return not_measured("memorisation", title, why)
     if found is None:
         return not_measured("memorisation", title, "the screen lacks fields that the adapter was fine-tuned on")

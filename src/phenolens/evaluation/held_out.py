@@ -51,6 +51,24 @@ class HeldOut:
         parts = (self.control, self.treated, self.further_control, self.further_treated)
         return tuple(part for part in parts if part is not None)
 
+    @property
+    def wells(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The judged control wells, and the judged treated ones."""
+        first, second = (tuple(sorted({field.well for field in part})) for part in (self.control, self.treated))
+        return first, second
+
+    @property
+    def without_verdict(self) -> tuple[str, ...]:
+        """Which answers these wells cannot give, and why: a sentence each, known before anything is translated."""
+        if not self.held_out:
+            return ("No answer can hold up: the adapter has seen these wells.",)
+        if min(map(len, self.wells)) > 1:
+            return ()
+        found = ["No feature can be called changed: that needs two new wells of each condition."]
+        if self.further_control is None:
+            found.append("There can be no flip rate: a classifier must learn from other wells than it judges.")
+        return tuple(found)
+
 
 def hold_out(
     adapter: Adapter, screen: Screen, source: str | None = None, target: str | None = None, unseen: bool = False

@@ -27,3 +27,7 @@ class OutputError(PhenolensError):
 
 class DeviceError(PhenolensError):
     """The device is absent or has no memory left."""
+
+
+class ReportError(PhenolensError):
+    """A saved report is missing, broken or of another kind."""

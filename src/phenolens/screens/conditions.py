@@ -85,6 +85,12 @@ class Condition:
     def __str__(self) -> str:
         return self.text
 
+    def without_exclusions(self, column: str) -> Condition:
+        """The condition without the terms that leave out values of `column` (``Well!=B02``), if any other is left."""
+        names = {column.casefold(), (PREFIX + column).casefold()}
+        kept = tuple(term for term in self.terms if term.operator != "!=" or term.column.casefold() not in names)
+        return Condition(kept) if kept else self
+
     def mask(self, table: DataFrame) -> NDArray[np.bool_]:
         """Return which rows of `table` the condition holds for.
 

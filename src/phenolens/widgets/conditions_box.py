@@ -118,3 +118,12 @@ def target_of(offers: list[tuple[str, str, int]]) -> int | None:
     if found is not None:
         return found
     return next((i for i, (_, value, _) in enumerate(offers) if value.lower() not in _CONTROLS), None)
+
+
+def short_condition(condition: str) -> str:
+    """A condition for people: the values without the columns' names."""
+    parts = []
+    for term in condition.split(","):
+        column, sign, value = term.partition("=")
+        parts.append(value if sign and column[-1:] not in "<>!" else term.removeprefix("Metadata_"))
+    return ", ".join(parts)

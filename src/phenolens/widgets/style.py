@@ -61,6 +61,24 @@ class Note(QLabel):
         self.setVisible(bool(text))
 
 
+def sentence(text: str) -> QLabel:
+    """Words as wide as the dock, to be read as the buttons are, and to be copied."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    # with a minimal height of its own it would be as tall as in a narrow column
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return label
+
+
+def caution(text: str) -> QLabel:
+    """A sentence that is not to be missed, told by the bar beside it so that it is read on any background."""
+    label = sentence(text)
+    label.setStyleSheet(f"border-left: 4px solid {AMBER}; padding-left: {SPACE}px; background: transparent;")
+    return label
+
+
 class Form(QGridLayout):
     """Rows of a short label and one or more controls, with labels of one width in every panel."""
 

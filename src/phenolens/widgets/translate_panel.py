@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QL
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import jobs
+from phenolens.widgets.conditions_box import short_condition
 from phenolens.widgets.held_channels import HeldChannels
 from phenolens.widgets.session import Session, TranslatedCell
 from phenolens.widgets.strength import StrengthSlider
@@ -176,7 +177,7 @@ class TranslatePanel(QWidget):
         """Enable what is usable, and say in a sentence why the rest is not."""
         session = self._session
         direction = session.direction()
-        self.adapter.say(f"{_short(direction[0])} → {_short(direction[1])}" if direction else "No adapter loaded.")
+        self.adapter.say(" → ".join(map(short_condition, direction)) if direction else "No adapter loaded.")
         self.adapter.setToolTip(str(session.adapter.folder) if session.adapter is not None else "")
         why = ""
         if session.translator is None:
@@ -262,12 +263,3 @@ class TranslatePanel(QWidget):
         path = QFileDialog.getExistingDirectory(self, "Export to a new folder in")
         if path:
             self._export(Path(path))
-
-
-def _short(condition: str) -> str:
-    """A condition for people: the values without the columns' names."""
-    parts = []
-    for term in condition.split(","):
-        column, sign, value = term.partition("=")
-        parts.append(value if sign and column[-1:] not in "<>!" else term.removeprefix("Metadata_"))
-    return ", ".join(parts)

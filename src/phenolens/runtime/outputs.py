@@ -1,4 +1,4 @@
-"""Output folders that a command replaces as a whole."""
+"""Output folders that are replaced as a whole."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def check_replaceable(folder: Path, marker: str, what: str) -> None:
     Parameters
     ----------
     marker
-        File that every earlier result of the command holds.
+        File that every earlier result of the kind holds.
     what
         What such a result is called.
 

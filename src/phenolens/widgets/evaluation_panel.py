@@ -1,0 +1,243 @@
+"""Judging an adapter in the background: how many cells, where the report goes, start, cancel and resume."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_data_path
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QProgressBar,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.progress import Progress
+from phenolens.runtime.queue import BACKGROUND
+from phenolens.widgets import evaluation_jobs
+from phenolens.widgets.evaluation_choice import EvaluationChoice
+from phenolens.widgets.style import ACCENT, SPACE, Form, Note, action, set_accent
+from phenolens.widgets.workers import JobWorker, Running
+
+if TYPE_CHECKING:
+    from phenolens.evaluation.saved_report import SavedEvaluation
+
+_CELLS = 100
+
+
+class EvaluationPanel(QWidget):
+    """What to judge, and the run of it. ``evaluated`` is emitted with the report that was written."""
+
+    evaluated = Signal(object)
+
+    def __init__(self, running: Running) -> None:
+        super().__init__()
+        self._running = running
+        self._worker: JobWorker | None = None
+        self._resumable: tuple[Any, ...] | None = None
+        self._began = ("", 0, 0.0)
+        self.choice = EvaluationChoice(running)
+        self.most = QSpinBox()
+        self.most.setRange(8, 10_000)
+        self.most.setSingleStep(10)
+        self.most.setValue(_CELLS)
+        self.most.setToolTip(
+            "About how many cells of each condition are judged, of those that the Phenolens dock has found.\n"
+            "Where it has found none, they are found as for the fine-tuning"
+        )
+        self.memorisation = QCheckBox("Ask if it memorises")
+        self.memorisation.setToolTip(
+            "Fine-tune twice more, on halves of the training cells, to see whether its cells are new; this takes long"
+        )
+        self.out = QLineEdit()
+        self.out.setToolTip("Folder of the report")
+        self.browse = QToolButton()
+        self.browse.setText("…")
+        self.browse.setToolTip("Choose the folder that the report's folder is made in")
+        self.browse.clicked.connect(self._browse)
+        self.replaced = Note()
+        self.start = action("Evaluate", "Judge the adapter; you can go on working meanwhile", accent=True)
+        self.start.clicked.connect(self.begin)
+        self.cancel = action("Cancel", "Stop at the next step and keep the cells that are translated")
+        self.cancel.clicked.connect(self.stop)
+        self.why = Note()
+        self.bar = QProgressBar()
+        self.bar.setStyleSheet(f"QProgressBar::chunk {{ background: {ACCENT}; }}")
+        self.bar.hide()
+        self.state = Note()
+        self._lay_out()
+        self._suggested = ""
+        self.choice.changed.connect(self._changed)
+        self.out.textChanged.connect(lambda _: self.refresh())
+        self.most.valueChanged.connect(lambda _: self.refresh())
+        self.memorisation.toggled.connect(lambda _: self.refresh())
+        self._changed()
+
+    def _lay_out(self) -> None:
+        form, buttons = Form(), QHBoxLayout()
+        form.row("Cells", self.most)
+        form.row("", self.memorisation)
+        form.row("Report", self.out, self.browse)
+        buttons.setSpacing(SPACE)
+        buttons.addWidget(self.start, 1)
+        buttons.addWidget(self.cancel)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, SPACE + 2)
+        whole.setSpacing(SPACE)
+        whole.addWidget(self.choice)
+        whole.addLayout(form)
+        whole.addWidget(self.replaced)
+        whole.addLayout(buttons)
+        for widget in (self.why, self.bar, self.state):
+            whole.addWidget(widget)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an evaluation is going on."""
+        return self._worker is not None
+
+    def refresh(self) -> None:
+        """Enable what is usable, and say in a sentence why the rest is not."""
+        choice = self.choice
+        self.why.say("" if self.busy else choice.why)
+        self.start.setEnabled(not self.busy and not choice.why and choice.wells.held_out is not None)
+        self.start.setText("Resume" if self._can_resume() else "Evaluate")
+        self.cancel.setEnabled(self.busy)
+        choice.lock(self.busy)
+        for widget in (self.most, self.memorisation, self.out, self.browse):
+            widget.setEnabled(not self.busy)
+        there = not self.busy and self.out.text() and (self._folder() / "report.json").is_file()
+        self.replaced.say("There is an evaluation in that folder, which will be replaced." if there else "", "warning")
+
+    def begin(self) -> None:
+        """Evaluate with what is chosen, or go on from the run that was cancelled."""
+        choice, session, out = self.choice, self.choice.session, self._folder()
+        assert choice.adapter is not None
+        assert session is not None
+        assert session.screen is not None
+        adapter_name = choice.adapter.folder.name if choice.adapter.folder is not None else "an adapter"
+        asked = self._asked()
+        job = evaluation_jobs.evaluate(
+            choice.adapter,
+            session.screen,
+            out,
+            name=f"{adapter_name} on {session.screen_name}",
+            cells=session.cells,
+            source=choice.source.expression(),
+            target=choice.target.expression(),
+            unseen=choice.unseen.isChecked(),
+            most=self.most.value(),
+            held=choice.held,
+            memorisation=self.memorisation.isChecked(),
+            device=session.device,
+        )
+        self._resumable = None
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.state.say("Starting…")
+
+        def done(evaluation: "SavedEvaluation") -> None:
+            self.state.say(f"Done. The report is in {out}.")
+            set_accent(self.start, False)
+            self._suggest()
+            self.evaluated.emit(evaluation)
+
+        def cancelled() -> None:
+            self._resumable = asked
+            self.state.say("Cancelled (resumable): the cells that were translated are kept.", "warning")
+
+        def failed(error: BaseException) -> None:
+            known = isinstance(error, PhenolensError)
+            self.state.say(str(error) if known else "It failed; the notification has the details.", "error")
+
+        self._worker = self._running.start(
+            job,
+            "Evaluating",
+            device=session.queue(),
+            priority=BACKGROUND,
+            progress=self._progress,
+            done=done,
+            cancelled=cancelled,
+            failed=failed,
+            finished=self._finished,
+        )
+        self.refresh()
+
+    def stop(self) -> None:
+        """Cancel: the step that is being computed is finished, and the cells that are translated are kept."""
+        if self._worker is not None:
+            self.state.say("Stopping after this step…")
+            self.cancel.setEnabled(False)
+            self._worker.quit()
+
+    def _asked(self) -> tuple[Any, ...]:
+        """All that an unfinished run depends on: resuming is offered while none of it has changed."""
+        choice, session = self.choice, self.choice.session
+        return (
+            id(choice.adapter),
+            id(session and session.screen),
+            id(session and session.cells),
+            choice.held,
+            choice.source.expression(),
+            choice.target.expression(),
+            choice.unseen.isChecked(),
+            self.most.value(),
+            self.memorisation.isChecked(),
+            self.out.text(),
+        )
+
+    def _can_resume(self) -> bool:
+        return not self.busy and self._resumable is not None and self._resumable == self._asked()
+
+    def _progress(self, now: Progress) -> None:
+        self.bar.setRange(0, now.total)
+        self.bar.setValue(now.step)
+        self.state.say(f"{now.message}…{self._left(now)}")
+
+    def _left(self, now: Progress) -> str:
+        """How long this part of the work will go on, once that shows."""
+        message, first, began = self._began
+        if now.message != message or now.step < first:
+            self._began = now.message, now.step, time.monotonic()
+            return ""
+        seconds = time.monotonic() - began
+        if now.step == first or seconds < 5:
+            return ""
+        left = seconds * (now.total - now.step) / (now.step - first)
+        return f" about {left / 60:.0f} min left" if left > 90 else f" about {left:.0f} s left"
+
+    def _finished(self) -> None:
+        self._worker = None
+        self.bar.hide()
+        self.refresh()
+
+    def _changed(self) -> None:
+        """Another adapter or screen: suggest another folder, unless a person has named one."""
+        if not self.busy and self.out.text() in ("", self._suggested):
+            self._suggest()
+        self.refresh()
+
+    def _suggest(self) -> None:
+        """Name a folder that is not there yet, so that no evaluation replaces another unasked."""
+        adapter, session = self.choice.adapter, self.choice.session
+        parts = [adapter.folder.name] if adapter is not None and adapter.folder is not None else []
+        parts += [session.screen_name] if session is not None and session.screen_name else []
+        name = " on ".join(dict.fromkeys(parts)) or "evaluation"
+        folder = user_data_path("napari-phenolens") / "evaluations"
+        names = (name if number == 1 else f"{name} {number}" for number in range(1, 10_000))
+        self._suggested = str(folder / next(one for one in names if not (folder / one).exists()))
+        self.out.setText(self._suggested)
+
+    def _folder(self) -> Path:
+        return Path(self.out.text().strip()).expanduser()
+
+    def _browse(self) -> None:
+        if chosen := QFileDialog.getExistingDirectory(self, "Where to make the report's folder"):
+            self.out.setText(str(Path(chosen) / Path(self._suggested).name))
