@@ -1,11 +1,14 @@
 """Take the pictures of the documentation from the real window.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python docs/screenshots.py [--of dock map] [--steps 300]
+    xvfb-run -a -s "-screen 0 1600x1060x24 +extension GLX" \\
+        python docs/screenshots.py [--of dock map evaluation] [--steps 300]
 
 Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after short
 fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
 ``map.png`` (a simulated compound screen, embedded with the encoder that ships) and, after a short training,
-``map_smiles.png`` (a compound that the screen does not hold). On a display of your own leave ``xvfb-run`` away.
+``map_smiles.png`` (a compound that the screen does not hold). Of the evaluation of the demo's adapter on a simulated
+screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it. On a display of your own leave
+``xvfb-run`` away.
 """
 
 import argparse
@@ -27,15 +30,20 @@ from phenolens.profiling.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.table import read_screen
-from phenolens.simulation import simulate_compound_screen
+from phenolens.simulation import simulate_compound_screen, simulate_screen, style_for
 from phenolens.widgets.demo import open_demo
 from phenolens.widgets.dock import PhenolensDock
+from phenolens.widgets.evaluation_dock import EvaluationDock, open_evaluation
 from phenolens.widgets.map_dock import MapDock, open_map
-from phenolens.widgets.samples import open_dock, simulated
+from phenolens.widgets.samples import STYLE_SEED, TREATMENT, open_dock, simulated
 
 IMAGES = Path(__file__).parent / "images"
+OF = ("dock", "map", "evaluation")
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
+
+CELLS = 40
+"""Of either condition in the picture of an evaluation, which shows the dock; it is no measurement."""
 
 
 def wait(until: Callable[[], bool], seconds: float = 600, settle: float = 0.5) -> None:
@@ -52,7 +60,7 @@ def wait(until: Callable[[], bool], seconds: float = 600, settle: float = 0.5) -
         time.sleep(0.01)
 
 
-def take(dock: PhenolensDock | MapDock, name: str) -> None:
+def take(dock: PhenolensDock | MapDock | EvaluationDock, name: str) -> None:
     """Save the whole window, and make sure that it is not black."""
     IMAGES.mkdir(exist_ok=True)
     picture = dock.viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
@@ -181,6 +189,38 @@ def take_the_map() -> None:
         viewer.close()
 
 
+def take_the_evaluation(adapter: Path) -> None:
+    """Evaluate the adapter on a screen of the look that it knows, but of other cells, and take pictures of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        viewer = Viewer(title="napari-phenolens")
+        viewer.window.resize(1600, 1040)
+        main = open_dock(viewer)
+        style = style_for(TREATMENT, STYLE_SEED)
+        main.open_screen(finish(simulate_screen(Path(folder) / "new cells", TREATMENT, wells=8, seed=12, style=style)))
+        wait(lambda: main.session.screen is not None and not main.running.busy)
+        main.cells_panel.begin()
+        wait(lambda: main.session.cells is not None and not main.running.busy)
+        main.load_adapter(adapter)
+        wait(lambda: main.session.adapter is not None and not main.running.busy)
+        dock = open_evaluation(viewer)
+        wait(lambda: dock.panel.choice.wells.held_out is not None and not dock.running.busy, settle=1)
+        for section in main.sections[1:]:
+            section.unfold(False)
+        dock.panel.choice.unseen.setChecked(True)
+        wait(lambda: dock.panel.choice.wells.held_out is not None and not dock.running.busy)
+        dock.panel.most.setValue(CELLS)
+        dock.panel.out.setText(str(Path(folder) / "evaluation"))
+        dock.panel.begin()
+        wait(lambda: not dock.running.busy, seconds=3600)
+        viewer.reset_view()
+        wait(lambda: dock.answers.evaluation is not None, seconds=1, settle=1)
+        take(dock, "evaluation_dock.png")
+        dock.area.ensureWidgetVisible(dock.answers.rows["changes"].chart, 0, 30)
+        wait(lambda: True)
+        take(dock, "evaluation_effects.png")
+        viewer.close()
+
+
 def widen(dock: MapDock, main: PhenolensDock) -> None:
     """Give the map the room that the other dock does not need."""
     docks = [one for one in dock.window().findChildren(QDockWidget) for part in (dock, main) if one.isAncestorOf(part)]
@@ -192,7 +232,7 @@ def widen(dock: MapDock, main: PhenolensDock) -> None:
 def main() -> None:
     """Take the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--of", nargs="+", choices=("dock", "map"), default=["dock", "map"])
+    parser.add_argument("--of", nargs="+", choices=OF, default=OF)
     parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
     parser.add_argument("--steps", type=int, default=150)
     options = parser.parse_args()
@@ -200,6 +240,8 @@ def main() -> None:
         take_the_dock(options.adapter, options.steps)
     if "map" in options.of:
         take_the_map()
+    if "evaluation" in options.of:
+        take_the_evaluation(options.adapter)
 
 
 if __name__ == "__main__":
