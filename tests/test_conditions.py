@@ -91,3 +91,9 @@ def test_conditions_on_offer_each_fit_some_field():
     offered = conditions_of(TABLE)
     assert "Metadata_Compound=wortmannin" in offered
     assert all(Condition.parse(text).mask(TABLE).any() for text in offered)
+
+
+def test_wells_that_are_left_out_can_be_taken_in_again():
+    left_out = Condition.parse("Role=treated,Well!=A02,Metadata_Well!=B01,Site!=1")
+    assert left_out.without_exclusions("Well").text == "Role=treated,Site!=1"
+    assert Condition.parse("Well!=A02").without_exclusions("Well").text == "Well!=A02", "no condition is empty"
