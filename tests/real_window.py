@@ -55,7 +55,7 @@ class Window:
     def click_pixel(self, y, x):
         """Centre the camera on a pixel of the field and click the middle of the canvas, as a mouse does."""
         layer = self.dock.field_layers.channels[0]
-        self.viewer.scene.camera.center = (0, *layer.data_to_world((y, x)))
+        self.viewer.scene.camera.center = (0, *layer.data_to_world((*(0,) * (layer.ndim - 2), y, x))[-2:])
         self.qtbot.wait(50)
         canvas = self.viewer.window._qt_viewer.canvas.native
         self.qtbot.mouseMove(canvas, canvas.rect().center() + QPoint(1, 1))

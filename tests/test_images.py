@@ -1,5 +1,6 @@
 """Reading images: axes, names and sizes kept, broken files named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
@@ -209,3 +210,24 @@ def test_real_images(shared_data: Path):
         1024,
         1360,
     )
+
+
+def test_the_middle_depth_of_the_first_time_stands_for_an_image():
+    data = np.arange(2 * 3 * 5 * 8 * 9).reshape(2, 3, 5, 8, 9)
+    image = FieldImage(data, "TCZYX")
+    np.testing.assert_array_equal(image.plane(), data[0, :, 2])
+    np.testing.assert_array_equal(image.plane(t=1), data[1, :, 2])
+    chosen = replace(image, chosen=(1, 9))
+    assert chosen.position == (1, 4), "beyond the end it is the last"
+    np.testing.assert_array_equal(chosen.plane(), data[1, :, 4])
+
+
+@pytest.mark.parametrize("axes", ["TCZYX", "ZTCYX", "CZTYX"])
+def test_a_channel_is_a_stack_of_its_planes(axes):
+    lengths = dict(zip("TCZYX", (2, 3, 4, 8, 9), strict=True))
+    image = FieldImage(np.random.default_rng(0).random([lengths[axis] for axis in axes]), axes)
+    assert image.stack_axes == "TZ"
+    channel = image.channel(1)
+    assert channel.shape == (2, 4, 8, 9)
+    np.testing.assert_array_equal(channel[1, 2], image.plane(1, 2)[1])
+    assert FieldImage(np.zeros((1, 8, 9)), "ZYX").channel(0).shape == (8, 9)

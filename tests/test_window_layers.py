@@ -9,6 +9,7 @@ from napari.layers import Image
 
 from phenolens.widgets.channels import channel_colours, composite
 from phenolens.widgets.layers import like
+from phenolens.widgets.plane_stack import PlaneStack
 from phenolens.widgets.writer import write_layers
 
 
@@ -37,6 +38,44 @@ def test_an_affine_is_taken_over_too(turned):
     turned.affine = np.array([[1.1, 0.1, 3], [-0.2, 0.9, 5], [0, 0, 1]])
     copy = Image(np.ones((30, 40), np.float32), **like(turned))
     assert np.allclose(copy.data_to_world((3, 8)), turned.data_to_world((3, 8)))
+
+
+def test_a_plane_of_a_stack_lies_on_the_stack():
+    turn = np.eye(3)
+    turn[1:, 1:] = [[0.8, -0.6], [0.6, 0.8]]
+    place = {"scale": (2, 0.65, 0.7), "translate": (1, 12, -7), "rotate": turn, "shear": [0, 0, 0.2]}
+    stack = Image(np.zeros((5, 30, 40)), **place)
+    copy = Image(np.ones((30, 40)), **like(stack, 2))
+    for pixel in ((0, 0), (29, 39)):
+        assert np.allclose(copy.data_to_world(pixel), stack.data_to_world((3, *pixel))[1:])
+
+
+def test_a_stack_makes_the_planes_that_are_looked_at():
+    pixels = np.random.default_rng(0).integers(0, 99, (3, 4, 5, 6))
+    asked = []
+
+    def read(index):
+        asked.append(index)
+        return pixels[index]
+
+    stack = PlaneStack((3, 4), (5, 6), pixels.dtype, read)
+    assert (stack.shape, stack.ndim, stack.size, len(stack)) == (pixels.shape, 4, pixels.size, 3)
+    for key in (
+        (1, 2),
+        (1, 2, slice(1, 3), 4),
+        2,
+        (slice(None), 1),
+        (0, slice(1, 3)),
+        (..., 2),
+        (-1, ..., 0),
+        (),
+        slice(1, 1),
+    ):
+        np.testing.assert_array_equal(stack[key], pixels[key])
+    np.testing.assert_array_equal(np.asarray(stack), pixels)
+    asked.clear()
+    _ = stack[1, 2, 3:, :]
+    assert asked == [(1, 2)]
 
 
 def test_nuclei_are_blue_whatever_their_place():

@@ -105,7 +105,8 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
     field = control.fields[0]
     only = screen.select(np.array([one.key == field.key for one in screen]))
     found = yield from find_cells(only, "auto", nucleus_channel=adapter.nucleus_channel)
-    plane = field.image().plane()
+    image = field.image()
+    plane = image.plane()
     table = _well_inside(found.table, adapter.crop, plane.shape[-2:])
     translator = Translator(load_base(adapter.base, where), adapter)
     from phenolens.screens.crops import window_at
@@ -114,7 +115,7 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
     cells = yield from translator.translate_crops([plane], windows, strengths=_STRENGTHS)
     truth = read_image(folder / str(control.table.loc[field.key, "Truth"])).plane()
     yield Progress(0, 0, "Writing the images")
-    exported = composed(field.key, plane, cells, 1.0, tuple(screen.channel_names), screen.pixel_size)
+    exported = composed(field.key, image, cells, 1.0)
     facts = {
         "adapter": str(adapter_folder),
         "adapter_sha256": sha256_of(adapter_folder),
@@ -125,7 +126,7 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
         "held": list(translator.held),
         "device": where,
     }
-    written = yield from export_session(out, "exported", [exported], cell_rows(table, cells, 1.0), facts)
+    written = yield from export_session(out, "exported", exported, cell_rows(table, cells, 1.0), facts)
     yield Progress(0, 0, "Drawing the pictures")
     pictures, error = _compare(out / "pictures", table, cells, truth, adapter.intensity)
     return DemoResult(folder, written, pictures, len(cells), error)

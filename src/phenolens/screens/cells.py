@@ -53,7 +53,7 @@ def find_cells(
     Parameters
     ----------
     screen
-        Where to look; of stacks and time series the first plane is taken.
+        Where to look; of stacks and time series the plane that stands for the image is taken (`FieldImage.position`).
     how
         ``"auto"`` outlines nuclei; ``"whole"`` takes each field as one cell; a folder holds one label image a field,
         named after the field's key or its file; or the label images themselves, (H, W) integer by field key.

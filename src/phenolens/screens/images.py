@@ -34,6 +34,9 @@ class FieldImage:
         Micrometres a pixel in Y and X, or None where the file does not say.
     z_spacing
         Micrometres between planes of a stack, or None.
+    chosen
+        Time and depth (t, z) of the plane that is taken where one stands for the image; the first time and the middle
+        depth where None, since the ends of a stack are seldom in focus.
     """
 
     data: Any
@@ -41,6 +44,7 @@ class FieldImage:
     channel_names: tuple[str, ...] = ()
     pixel_size: tuple[float, float] | None = None
     z_spacing: float | None = None
+    chosen: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.axes) != self.data.ndim or set(self.axes) - set("TCZYX") or len(set(self.axes)) != len(self.axes):
@@ -76,14 +80,28 @@ class FieldImage:
         """Number of channels, 1 without a channel axis."""
         return self.length("C")
 
-    def plane(self, t: int = 0, z: int = 0) -> NDArray[Any]:
+    @property
+    def stack_axes(self) -> str:
+        """The axes among ``TZ`` along which the image has more than one plane."""
+        return "".join(axis for axis in "TZ" if self.length(axis) > 1)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Time and depth (t, z) of the plane that stands for the image; a choice beyond its ends is the last there."""
+        t, z = self.chosen or (0, self.length("Z") // 2)
+        return min(t, self.length("T") - 1), min(z, self.length("Z") - 1)
+
+    def plane(self, t: int | None = None, z: int | None = None) -> NDArray[Any]:
         """Read the plane (C, Y, X) at time `t` and depth `z`, in the file's dtype; the caller owns it.
+
+        Where `t` or `z` is None, it is that of `position`.
 
         Raises
         ------
         ImageError
             There is no such time or depth, or the file turns out to be broken.
         """
+        t, z = self.position[0] if t is None else t, self.position[1] if z is None else z
         for axis, wanted, word in (("T", t, "time"), ("Z", z, "depth")):
             if not 0 <= wanted < self.length(axis):
                 raise ImageError(f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0).")
@@ -91,6 +109,14 @@ class FieldImage:
         plane = np.array(self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)])
         plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
         return plane if plane.ndim == 3 else plane[None]
+
+    def channel(self, index: int) -> Any:
+        """All planes of a channel, (T, Z, Y, X) without the axes that have one plane; read when they are asked for."""
+        at: dict[str, Any] = {"C": index} | {axis: 0 for axis in "TZ" if self.length(axis) == 1}
+        kept = [axis for axis in self.axes if axis not in at]
+        pixels = self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)]
+        pixels = pixels.astype(self.dtype.newbyteorder("="), copy=False)
+        return pixels.transpose([kept.index(axis) for axis in (*self.stack_axes, "Y", "X")])
 
     def positions(self) -> Iterator[tuple[int, int]]:
         """Iterate over (t, z) of all planes, times outermost."""

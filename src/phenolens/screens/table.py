@@ -100,11 +100,16 @@ class Screen:
         One row a field, indexed by the field's key; the columns of the file it was read from.
     fields
         The fields, in the order of the table.
+    declared_channels
+        Names of the channels, where the table gives them.
+    position
+        Time and depth (t, z) of the planes that stand for stacks and series, where they were chosen; see `at_plane`.
     """
 
     table: DataFrame
     fields: tuple[Field, ...]
     declared_channels: tuple[str, ...] = ()
+    position: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -149,7 +154,15 @@ class Screen:
         if not mask.any():
             raise ScreenError("No field is selected.")
         kept = tuple(of for of, keep in zip(self.fields, mask, strict=True) if keep)
-        return Screen(self.table[mask], kept, self.declared_channels)
+        return Screen(self.table[mask], kept, self.declared_channels, self.position)
+
+    def at_plane(self, t: int, z: int) -> Screen:
+        """Return the screen with the planes at time `t` and depth `z` standing for its stacks and series.
+
+        A field that does not reach that far is taken at its last.
+        """
+        fields = tuple(replace(of, read=partial(_read_at, of.read, (t, z))) for of in self.fields)
+        return replace(self, fields=fields, position=(t, z))
 
 
 def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Screen:
@@ -196,6 +209,7 @@ def screen_from_arrays(
     metadata: DataFrame | Mapping[str, Mapping[str, Any]] | None = None,
     pixel_size: tuple[float, float] | float | None = None,
     axes: str = "CYX",
+    z_spacing: float | None = None,
 ) -> Screen:
     """Make a screen of arrays in memory, such as open napari layers.
 
@@ -209,6 +223,10 @@ def screen_from_arrays(
         Table indexed by field name, or a mapping of field name to a mapping; columns get ``Metadata_``.
     pixel_size
         Micrometres a pixel, in Y and X or for both.
+    axes
+        Of every array, as `FieldImage` takes them.
+    z_spacing
+        Micrometres between planes, or None.
 
     Raises
     ------
@@ -232,11 +250,15 @@ def screen_from_arrays(
     fields = []
     for key, (name, array), of_row in zip(keys, images.items(), _metadata(table), strict=True):
         try:
-            image = FieldImage(array, axes, tuple(channel_names), size)
+            image = FieldImage(array, axes, tuple(channel_names), size, z_spacing)
         except ImageError as error:
             raise ImageError(f"Field {name}: {error}") from error
         fields.append(Field(key, of_row, partial(_given, image), (), agreement))
     return Screen(table, tuple(fields), tuple(channel_names))
+
+
+def _read_at(read: Callable[[], FieldImage], position: tuple[int, int]) -> FieldImage:
+    return replace(read(), chosen=position)
 
 
 def _given(image: FieldImage) -> FieldImage:

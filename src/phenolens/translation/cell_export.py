@@ -12,12 +12,12 @@ from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.crops import window_at
-from phenolens.screens.images import read_image
+from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import open_base
 from phenolens.translation.composite import Composite
-from phenolens.translation.session_export import ExportedField, export_session
+from phenolens.translation.session_export import ExportedField, export_session, exported_planes
 from phenolens.translation.translator import CellTranslation, Translator
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def export_cells(
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
 
-    Of an image with several times or depths the first plane is taken.
+    Of a stack or a series the plane is taken that stands for it: the first time, the middle depth.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def export_cells(
             renoise=renoise,
             seed=seed,
         )
-    exported = composed(field.key, plane, translated, strength, image.channel_names, image.pixel_size)
+    exported = composed(field.key, image, translated, strength)
     facts = {
         "adapter": None if adapter.folder is None else str(adapter.folder),
         "adapter_sha256": adapter.sha256(),
@@ -104,23 +104,17 @@ def export_cells(
         "device": where,
     }
     out = Path(out)
-    return (yield from export_session(out.parent, out.name, [exported], cell_rows(table, translated, strength), facts))
+    rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
+    return (yield from export_session(out.parent, out.name, exported, rows, facts))
 
 
-def composed(
-    key: str,
-    plane: np.ndarray,
-    cells: Sequence[CellTranslation],
-    strength: float,
-    channel_names: tuple[str, ...],
-    pixel_size: tuple[float, float] | None,
-) -> ExportedField:
-    """The field `plane` (C, H, W) with all of `cells` at one of their strengths, ready to be exported."""
-    composite = Composite(plane)
+def composed(key: str, image: FieldImage, cells: Sequence[CellTranslation], strength: float) -> list[ExportedField]:
+    """A field with all of `cells` at one of their strengths in the plane that stands for it, ready to be exported."""
+    composite = Composite(image.plane())
     composite.put_all(
         {number: (cell.window, cell.difference[cell.strengths.index(strength)]) for number, cell in enumerate(cells)}
     )
-    return ExportedField(key, composite, channel_names, pixel_size, strength, cells[0].conditions)
+    return exported_planes(key, image, {image.position: composite}, strength, cells[0].conditions)
 
 
 def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength: float) -> "pd.DataFrame":
@@ -175,11 +169,10 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
         if absent is not None:
             raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
         image = read_image(source)
-        composite = Composite(image.plane())
-        composite.translated = read_image(translated).plane()
-        composite.difference = np.subtract(composite.translated, composite.plane, dtype=np.float32)
+        made = np.asarray(read_image(translated).data)
+        difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
         conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
-        fields.append(ExportedField(name, composite, image.channel_names, image.pixel_size, strength, conditions))
+        fields.append(ExportedField(name, image, made, difference, strength, conditions))
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)

@@ -1,7 +1,7 @@
 """Write translated cells as a set of files: layers of each field, a table of the cells, and where they come from."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from phenolens.runtime.files import writing_folder
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.images import FieldImage
 from phenolens.translation.composite import Composite
 
 if TYPE_CHECKING:
@@ -29,22 +30,65 @@ class ExportedField:
     ----------
     key
         The field's key, which the files are named after.
-    composite
-        Its raw plane (C, H, W) with the cells translated.
-    pixel_size
-        Micrometres a pixel in Y and X, or None where unknown.
+    image
+        Its raw pixels: all of them, or one plane of a stack or a series.
+    translated, difference
+        The same pixels translated, and translated minus source (float32, intensity units); shaped as ``image.data``.
     strength
-        Slider position that the composite shows.
+        Slider position that they show.
     conditions
         Names of the source and the target.
+    plane
+        Which plane of a stack or a series it is, such as ``t0_z3``; empty where it is the whole field.
     """
 
     key: str
-    composite: Composite
-    channel_names: tuple[str, ...]
-    pixel_size: tuple[float, float] | None
+    image: FieldImage
+    translated: np.ndarray
+    difference: np.ndarray
     strength: float
     conditions: tuple[str, str]
+    plane: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return f"{self.key}__{self.plane}" if self.plane else self.key
+
+
+def exported_planes(
+    key: str,
+    image: FieldImage,
+    composites: Mapping[tuple[int, int], Composite],
+    strength: float,
+    conditions: tuple[str, str],
+) -> list[ExportedField]:
+    """What is written of a field: all of it where every plane is translated, else each translated plane by itself.
+
+    Parameters
+    ----------
+    composites
+        The translated planes by time and depth (t, z).
+    """
+    axes = image.stack_axes
+    if axes and all(position in composites for position in image.positions()):
+        planes = [composites[position] for position in image.positions()]
+        source, translated, difference = (
+            image.restacked(getattr(plane, kind) for plane in planes) for kind in ("plane", "translated", "difference")
+        )
+        return [ExportedField(key, source, translated.data, difference.data, strength, conditions)]
+    return [
+        ExportedField(
+            key,
+            FieldImage(composite.plane, "CYX", image.channel_names, image.pixel_size),
+            composite.translated,
+            composite.difference,
+            strength,
+            conditions,
+            "_".join(f"{axis.lower()}{at}" for axis, at in zip("TZ", position, strict=True) if axis in axes),
+        )
+        for position, composite in sorted(composites.items())
+    ]
 
 
 def export_session(
@@ -53,8 +97,9 @@ def export_session(
     """Write the layers, cells and provenance of translated cells to the new folder ``<folder>/<name>``.
 
     For each field ``<key>__source.ome.tif`` (raw), ``<key>__translated.ome.tif`` (marked synthetic, in the source's
-    dtype) and ``<key>__difference.ome.tif`` (float32, intensity units); one ``cells.parquet`` (a row a cell) and one
-    ``provenance.json``. The folder is written whole or not at all; an earlier export of the same name is replaced.
+    dtype) and ``<key>__difference.ome.tif`` (float32, intensity units), ``<key>__<plane>__...`` where it is one plane
+    of a stack or a series; one ``cells.parquet`` (a row a cell), and ``provenance.json``. The folder is written whole
+    or not at all; an earlier export of the same name is replaced.
 
     Parameters
     ----------
@@ -83,13 +128,13 @@ def export_session(
     with writing_folder(out) as temporary:
         for number, field in enumerate(fields, start=1):
             _write_layers(temporary, field)
-            yield Progress(number, len(fields), f"Writing the layers of {field.key}")
+            yield Progress(number, len(fields), f"Writing the layers of {field.stem}")
         cells.to_parquet(temporary / "cells.parquet")
         write_provenance(
             temporary,
             made_by=_MADE_BY,
             synthetic=True,
-            fields=[field.key for field in fields],
+            fields=list(dict.fromkeys(field.key for field in fields)),
             cells=len(cells),
             **facts,
         )
@@ -106,19 +151,21 @@ def _is_export(folder: Path) -> bool:
 
 def _write_layers(folder: Path, field: ExportedField) -> None:
     source, target = field.conditions
-    made = {"field": field.key, "source": source, "target": target, "strength": field.strength}
+    image = field.image
+    about = {"field": field.key} | ({"plane": field.plane} if field.plane else {})
+    made = {**about, "source": source, "target": target, "strength": field.strength}
     layers: list[tuple[str, np.ndarray, bool, dict[str, Any]]] = [
-        ("source", field.composite.plane, False, {"field": field.key}),
-        ("translated", field.composite.translated, True, made),
+        ("source", np.asarray(field.image.data), False, about),
+        ("translated", field.translated, True, made),
         (
             "difference",
-            field.composite.difference,
+            field.difference,
             True,
             made | {"content": "translated minus source, in intensity units"},
         ),
     ]
     for name, pixels, synthetic, description in layers:
         write_ome_tiff(
-            folder / f"{field.key}__{name}.ome.tif", pixels, "CYX", field.channel_names, field.pixel_size,
-            synthetic=synthetic, description=description,
+            folder / f"{field.stem}__{name}.ome.tif", pixels, image.axes, image.channel_names, image.pixel_size,
+            synthetic=synthetic, description=description, z_spacing=image.z_spacing,
         )  # fmt: skip

@@ -189,6 +189,7 @@ def finetune_screen(
             "cells": {source.text: len(crops.source), target.text: len(crops.target)},
             "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},
             "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),
+            "plane": screen.position and dict(zip("tz", screen.position, strict=True)),
             "saturated": [float(share) for share in crops.intensity.saturated],
             "final_loss": tuned.loss,
         },

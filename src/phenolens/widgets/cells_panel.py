@@ -11,6 +11,7 @@ from phenolens.runtime.errors import CellError, PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import jobs
 from phenolens.widgets.channels import is_nuclear
+from phenolens.widgets.layers import FieldLayers
 from phenolens.widgets.session import Session
 from phenolens.widgets.style import MUTED, SPACE, Form, Note, action, set_accent
 from phenolens.widgets.workers import Running
@@ -28,9 +29,9 @@ _WAYS = (
 class CellsPanel(QWidget):
     """Finds cells in all fields of the screen and shows those of the field on the canvas."""
 
-    def __init__(self, viewer: Viewer, session: Session, running: Running) -> None:
+    def __init__(self, viewer: Viewer, session: Session, running: Running, field_layers: FieldLayers) -> None:
         super().__init__()
-        self._viewer, self._session, self._running = viewer, session, running
+        self._viewer, self._session, self._running, self._field_layers = viewer, session, running, field_layers
         self._busy = self._wrong = False
         self.way = QComboBox()
         for way, text in _WAYS:
@@ -81,6 +82,8 @@ class CellsPanel(QWidget):
         if session.screen is None:
             return
         screen, way = session.screen, self.way.currentData()
+        stack = session.image is not None and session.image.stack_axes
+        position = session.position if stack else None
         nucleus = self.nucleus.currentIndex() if way == "auto" else None
         try:
             how = self._own_labels() if way == "labels" else way
@@ -94,11 +97,11 @@ class CellsPanel(QWidget):
                 session.crop = crop
                 # the user's own layer shows its labels itself
                 session.labels = {} if way == "labels" else labels
-                session.set_cells(cells, nucleus)
+                session.set_cells(cells, nucleus, position)
 
         self._busy, self._wrong = True, False
         self._running.start(
-            jobs.find(screen, how, nucleus),
+            jobs.find(screen if position is None else screen.at_plane(*position), how, nucleus),
             "Finding cells",
             priority=INTERACTIVE,
             progress=lambda now: self.why.say(f"{now.message} {now.step}/{now.total}" if now.total else now.message),
@@ -139,7 +142,10 @@ class CellsPanel(QWidget):
         assert cells is not None
         assert screen is not None
         here = int((cells.table["field"] == field.key).sum()) if field is not None else 0
-        return f"{len(cells.table):,} cells in {len(screen)} fields, {here} in this one."
+        found = f"{len(cells.table):,} cells in {len(screen)} field{'s' * (len(screen) != 1)}, {here} in this one."
+        if self._session.cells_position is None:
+            return found
+        return f"{found} Found at {self._session.place(self._session.cells_position)}; used in every plane."
 
     def _found(self) -> None:
         if self._session.crop is not None:
@@ -174,13 +180,16 @@ class CellsPanel(QWidget):
             self.layer.setCurrentText(chosen)
 
     def _own_labels(self) -> dict[str, np.ndarray]:
-        """Labels by field: of the shown field, or of every slice of a stack."""
+        """Labels by field: of the shown field, of its plane in view, or of every slice of a stack."""
         screen, field = self._session.screen, self._session.field
         name = self.layer.currentText()
         if not name:
             raise CellError("There is no Labels layer of your own: add one, and give each cell its own number.")
         data = np.asarray(self._viewer.layers[name].data)
         assert screen is not None
+        channels = self._field_layers.channels
+        if field is not None and data.ndim > 2 and channels and data.shape == channels[0].data.shape:
+            return {field.key: data[self._field_layers.index(self._session.position)]}
         if data.ndim == 3 and len(data) == len(screen):
             return {item.key: labels for item, labels in zip(screen.fields, data, strict=True)}
         shape = self._session.plane.shape[-2:] if self._session.plane is not None else None

@@ -17,6 +17,7 @@ from phenolens.widgets.finetune_panel import FinetunePanel
 from phenolens.widgets.layers import FieldLayers
 from phenolens.widgets.noise_layers import NoiseLayers
 from phenolens.widgets.noise_panel import NoisePanel
+from phenolens.widgets.plane_in_view import PlaneInView
 from phenolens.widgets.screen_panel import ScreenPanel
 from phenolens.widgets.section import Section
 from phenolens.widgets.session import Session, TranslatedCell
@@ -47,11 +48,12 @@ class PhenolensDock(QWidget):
         self.session = Session()
         self.running = Running(self)
         self.field_layers = FieldLayers(napari_viewer, self.session)
+        self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
         self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
         self.translating = Translating(self, self.session, self.running)
         self.click_tool = ClickTool(napari_viewer, self.field_layers, self.translating.translate)
         self.screen_panel = ScreenPanel(napari_viewer, self.session, self.running, self.field_layers)
-        self.cells_panel = CellsPanel(napari_viewer, self.session, self.running)
+        self.cells_panel = CellsPanel(napari_viewer, self.session, self.running, self.field_layers)
         self.finetune_panel = FinetunePanel(self.session, self.running)
         self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
         self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
@@ -84,11 +86,11 @@ class PhenolensDock(QWidget):
         for section in self.sections[1:]:
             section.unfold(False)
         self._mark()
-        running, click_tool, cells_panel = self.running, self.click_tool, self.cells_panel
+        running, listening = self.running, (self.click_tool, self.cells_panel, self.plane_in_view)
         here = workplace(napari_viewer)
 
         def let_go() -> None:
-            _release(running, click_tool, cells_panel)
+            _release(running, *listening)
             here.leave(session)
 
         self._let_go = let_go
@@ -154,11 +156,11 @@ class PhenolensDock(QWidget):
 
     def _mark(self, _: TranslatedCell | None = None) -> None:
         session = self.session
-        screen, cells, here = session.screen, session.cells, session.here()
+        screen, cells = session.screen, session.cells
         self.sections[0].mark(session.screen_name, done=screen is not None)
         self.sections[1].mark(f"{len(cells.table):,}" if cells is not None else "", done=cells is not None)
         self.sections[2].mark("adapter ready" if session.adapter is not None else "", done=session.adapter is not None)
-        ready = sum(cell.translation is not None for cell in here.values())
+        ready = sum(cell.translation is not None for cell in session.in_field())
         self.sections[3].mark(f"{ready} in this field" if ready else "", done=ready > 0)
         self.sections[4].mark("floor ready" if session.floor is not None else "", done=session.floor is not None)
 
@@ -168,8 +170,8 @@ class PhenolensDock(QWidget):
         super().closeEvent(event)
 
 
-def _release(running: Running, click_tool: ClickTool, cells_panel: CellsPanel) -> None:
+def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView) -> None:
     """Let go of the viewer; also called when Qt has deleted the dock already."""
     running.stop()
-    click_tool.detach()
-    cells_panel.detach()
+    for one in listening:
+        one.detach()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phenolens.runtime.progress import Job, Progress
-from phenolens.widgets.session import Session, TranslatedCell
+from phenolens.widgets.session import PlaneId, Session, TranslatedCell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +17,10 @@ def export_job(session: Session, folder: Path) -> Job[Path]:
     """A job that writes every field with translated cells to a new folder in `folder`, at the slider's strength."""
     name = f"{session.screen_name or 'phenolens'}-{datetime.now():%Y%m%d-%H%M%S}"
     cells = {
-        key: [c for c in clicked.values() if c.translation is not None] for key, clicked in session.translated.items()
+        plane: [c for c in clicked.values() if c.translation is not None]
+        for plane, clicked in session.translated.items()
     }
-    cells = {key: clicked for key, clicked in cells.items() if clicked}
+    cells = {plane: clicked for plane, clicked in cells.items() if clicked}
     adapter, translator = session.adapter, session.translator
     facts = {
         "screen": session.screen_name,
@@ -41,12 +42,12 @@ def _export(
     session: Session,
     folder: Path,
     name: str,
-    cells: dict[str, list[TranslatedCell]],
+    cells: dict[PlaneId, list[TranslatedCell]],
     strength: float,
     facts: dict[str, Any],
 ) -> Job[Path]:
     from phenolens.translation.composite import Composite
-    from phenolens.translation.session_export import ExportedField, export_session
+    from phenolens.translation.session_export import ExportedField, export_session, exported_planes
 
     screen, adapter = session.screen, session.adapter
     assert screen is not None
@@ -55,18 +56,20 @@ def _export(
         facts |= {"adapter": str(adapter.folder), "adapter_sha256": adapter.sha256()}
     fields: list[ExportedField] = []
     for field in screen.fields:
-        if field.key not in cells:
+        planes = {(t, z): here for (key, t, z), here in cells.items() if key == field.key}
+        if not planes:
             continue
         yield Progress(len(fields), len(cells), f"reading {field.key}")
-        composite = Composite(np.ascontiguousarray(field.image().plane()))
-        for cell in cells[field.key]:
-            difference = cell.difference(strength)
-            if cell.translation is not None and difference is not None:
-                composite.put(cell.id, cell.translation.window, difference)
-        conditions = cells[field.key][0].conditions
-        fields.append(
-            ExportedField(field.key, composite, tuple(screen.channel_names), screen.pixel_size, strength, conditions)
-        )
+        image = field.image()
+        composites = {}
+        for position, here in planes.items():
+            composite = composites[position] = Composite(image.plane(*position))
+            for cell in here:
+                difference = cell.difference(strength)
+                if cell.translation is not None and difference is not None:
+                    composite.put(cell.id, cell.translation.window, difference)
+        conditions = next(iter(planes.values()))[0].conditions
+        fields += exported_planes(field.key, image, composites, strength, conditions)
     table = _table([cell for clicked in cells.values() for cell in clicked], strength)
     return (yield from export_session(folder, name, fields, table, facts))
 
@@ -85,6 +88,8 @@ def _table(cells: list[TranslatedCell], strength: float) -> "pd.DataFrame":
                 "cell": cell.name,
                 "y": cell.y,
                 "x": cell.x,
+                "t": cell.position[0],
+                "z": cell.position[1],
                 "window_y": translation.window.y,
                 "window_x": translation.window.x,
                 "window_size": translation.window.size,

@@ -179,12 +179,12 @@ class FinetunePanel(QWidget):
     def _job(self, out: Path, resume: bool) -> "Job[Adapter]":
         from phenolens.widgets.jobs import finetune
 
-        session = self._session
-        assert session.screen is not None
+        session, screen = self._session, self._session.screen_of_cells()
+        assert screen is not None
         assert session.source is not None
         assert session.target is not None
         return finetune(
-            session.screen,
+            screen,
             session.source,
             session.target,
             session.cells,

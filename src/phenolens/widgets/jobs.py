@@ -11,6 +11,7 @@ from phenolens.runtime.progress import Job, Progress
 if TYPE_CHECKING:
     from phenolens.screens.cells import Cells
     from phenolens.screens.conditions import Condition
+    from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
     from phenolens.translation.adapter import Adapter
@@ -44,10 +45,12 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     return IntensityMap.fit(planes, screen.channel_names)
 
 
-def read_field(field: "Field") -> "Job[tuple[Field, np.ndarray]]":
-    """Pixels (C, H, W) of a field."""
+def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
+    """A field and its image."""
     yield Progress(0, 0, f"reading {field.key}")
-    return field, np.ascontiguousarray(field.image().plane())
+    image = field.image()
+    image.plane()  # a broken file is found here rather than by the canvas
+    return field, image
 
 
 def name_devices() -> Job[list[str]]:

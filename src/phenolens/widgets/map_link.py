@@ -129,10 +129,11 @@ class MapLink(QObject):
             return
         layer = main.field_layers.channels[0]
         size = float(main.session.window_size())
-        corners = [layer.data_to_world(np.add(centre, (away, 0))) for away in (0, size)]
+        stack = (0,) * (layer.ndim - 2)
+        corners = [layer.data_to_world((*stack, *np.add(centre, (away, 0))))[-2:] for away in (0, size)]
         side = float(np.linalg.norm(np.subtract(*corners)))
         camera = self._viewer.scene.camera
-        camera.center = (0, *layer.data_to_world(centre)[-2:])
+        camera.center = (0, *corners[0])
         if side * camera.zoom < _SMALLEST_PX:
             camera.zoom = 2 * _SMALLEST_PX / side
         self._encircle(centre, size, layer)
@@ -149,7 +150,7 @@ class MapLink(QObject):
                 border_color=ACCENT_HOVER,
                 border_width=0.02,
                 metadata=facts,
-                **like(layer),
+                **like(layer, 2),
             )
             self._ring = self._viewer.add_layer(ring)
             self._viewer.layers.selection.active = active

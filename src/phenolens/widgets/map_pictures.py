@@ -59,7 +59,7 @@ class MapPictures(QObject):
         ]
         if not missing:
             return
-        shown = (main.field.key, main.plane) if main.field is not None and main.plane is not None else None
+        shown = (main.field.key, main.image.plane()) if main.field is not None and main.image is not None else None
 
         def arrived(now: Any) -> None:
             if now.preview is not None and self._known is known:

@@ -62,6 +62,7 @@ class MapPredicting(QObject):
             main.session.cell_changed.connect(self._changed)
             main.session.strength_changed.connect(self._moved)
             main.session.field_changed.connect(self._notice)
+            main.session.plane_changed.connect(self._notice)
 
     def let_go(self) -> None:
         """Listen to no dock."""
@@ -71,6 +72,7 @@ class MapPredicting(QObject):
             self._followed.cell_changed.disconnect(self._changed)
             self._followed.strength_changed.disconnect(self._moved)
             self._followed.field_changed.disconnect(self._notice)
+            self._followed.plane_changed.disconnect(self._notice)
             self._followed = None
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ class MapPredicting(QObject):
         main = self._followed
         if main is None or self._session.data is None or main.field is None or cell.field != main.field.key:
             return
-        if cell.id not in main.here():
+        if main.here().get(cell.id) is not cell:
             if cell is self._cell:
                 self._cell = None
                 self._session.remove(TRANSLATED, DIRECT)

@@ -43,7 +43,12 @@ class NoiseLayers:
         self.picture = ""
         self.doubts: dict[str, dict[CellId, np.ndarray]] = {}
         self.layers: dict[str, Layer] = {}
-        for signal in (session.screen_changed, session.adapter_changed, session.field_changed):
+        for signal in (
+            session.screen_changed,
+            session.adapter_changed,
+            session.field_changed,
+            session.plane_changed,
+        ):
             signal.connect(self._forget)
         for signal in (session.cell_changed, session.strength_changed, session.floor_changed):
             signal.connect(self.refresh)
@@ -146,11 +151,11 @@ class NoiseLayers:
 
     def _made(self, kind: str, data: np.ndarray, source: Image) -> Layer:
         if kind == OUTLINE:
-            layer = Labels(data, colormap=_OUTLINED, **like(source))
+            layer = Labels(data, colormap=_OUTLINED, **like(source, 2))
             layer.contour = 1
             return layer
         signed = self._synthetic.differences[self.channel].colormap if kind == "significant_difference" else "inferno"
-        return Image(data, colormap=signed, blending="opaque", **like(source))
+        return Image(data, colormap=signed, blending="opaque", **like(source, 2))
 
     def _limits(self, kind: str) -> tuple[float, float]:
         """Those of the channel's difference; a quarter of them for what would be too dark to see."""

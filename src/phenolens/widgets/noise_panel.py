@@ -85,9 +85,16 @@ class NoisePanel(QWidget):
         for signal in (session.screen_changed, session.cells_changed, session.devices_changed, session.floor_changed):
             signal.connect(self.refresh)
         session.adapter_changed.connect(self._another_adapter)
-        for signal in (session.cell_changed, session.strength_changed, session.held_changed, session.field_changed):
+        for signal in (
+            session.cell_changed,
+            session.strength_changed,
+            session.held_changed,
+            session.field_changed,
+            session.plane_changed,
+        ):
             signal.connect(lambda *_: self._say_found())
-        session.cell_changed.connect(lambda _: self._ask())
+        for signal in (session.cell_changed, session.plane_changed):
+            signal.connect(lambda *_: self._ask())
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -142,12 +149,13 @@ class NoisePanel(QWidget):
         """Fit the floor with the channels that are held now, or go on from the run that was cancelled."""
         session = self._session
         assert session.adapter is not None
-        assert session.screen is not None
+        screen = session.screen_of_cells()
+        assert screen is not None
         assert session.translator is not None
         asked, adapter = self._asked(), session.adapter
         job = noise_jobs.fit_floor(
             adapter,
-            session.screen,
+            screen,
             session.cells,
             settings={"splits": self.splits.value(), "steps": self.steps.value() or None},
             held=session.translator.held,

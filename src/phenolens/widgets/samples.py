@@ -76,13 +76,13 @@ def _open(making: Job[Path], doing: str, device: str | None, name: str) -> list[
     def job() -> Job[Any]:
         folder = yield from making
         screen, intensity = yield from jobs.open_screen(folder)
-        field, plane = yield from jobs.read_field(screen.fields[0])
-        return screen, intensity, field, plane
+        field, image = yield from jobs.read_field(screen.fields[0])
+        return screen, intensity, field, image
 
-    screen, intensity, field, plane = _wait_for(job(), doing, device)
+    screen, intensity, field, image = _wait_for(job(), doing, device)
     if (viewer := current_viewer()) is not None:
         open_dock(viewer).screen_panel.show_screen(screen, intensity, name)
-    return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, plane)]
+    return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, image)]
 
 
 def _wait_for(job: Job[Any], doing: str, device: str | None) -> Any:

@@ -41,6 +41,7 @@ class ScreenPanel(QWidget):
         menu.addAction("Table or image file…", self._ask_file)
         menu.addAction("Folder of images…", self._ask_folder)
         menu.addAction("Selected layers in the viewer", self.open_layers)
+        menu.addAction("Selected layers, each slice a field", lambda: self.open_layers(slices=True))
         self.open_button.setMenu(menu)
         self.about = Note("A sample is under File > Open Sample > Phenolens.")
         self.pattern = QLineEdit()
@@ -100,15 +101,15 @@ class ScreenPanel(QWidget):
         self._folder = path if path.is_dir() else None
         self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
 
-    def open_layers(self) -> None:
-        """Use the selected Image layers (all of them where none is selected) as a screen."""
+    def open_layers(self, _: bool = False, *, slices: bool = False) -> None:
+        """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`."""
         selected = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
         images = [x for x in selected if isinstance(x, Image)] or [
             x for x in self._viewer.layers if isinstance(x, Image)
         ]
         images = [layer for layer in images if "phenolens" not in layer.metadata]
         try:
-            screen, adopted = screen_from_layers(images)
+            screen, adopted = screen_from_layers(images, slices)
         except PhenolensError as error:
             self._refused(error)
             return

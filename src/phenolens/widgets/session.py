@@ -8,6 +8,7 @@ import numpy as np
 from psygnal import Signal
 
 from phenolens.runtime.errors import ModelError
+from phenolens.screens.images import FieldImage
 
 if TYPE_CHECKING:
     from phenolens.evaluation.noise_floor import NoiseFloor
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from phenolens.translation.translator import CellTranslation, Translator
 
 CellId = tuple[float, float]
+PlaneId = tuple[str, int, int]
+"""Key of a field, time and depth of one of its planes."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class TranslatedCell:
         Source and target by name.
     translation
         The best result so far; ``None`` until the first arrives.
+    position
+        Time and depth (t, z) of its plane.
     """
 
     field: str
@@ -45,11 +50,17 @@ class TranslatedCell:
     name: str
     conditions: tuple[str, str]
     translation: "CellTranslation | None" = None
+    position: tuple[int, int] = (0, 0)
 
     @property
     def id(self) -> CellId:
-        """Its place in the field, by which the viewer tells cells apart."""
+        """Its place in the plane, by which the viewer tells cells apart."""
         return (self.y, self.x)
+
+    @property
+    def plane(self) -> PlaneId:
+        """The plane that it is a cell of."""
+        return (self.field, *self.position)
 
     def difference(self, strength: float) -> np.ndarray | None:
         """Difference (C, size, size) at `strength`, between the two nearest computed strengths; zero at 0."""
@@ -79,6 +90,7 @@ class Session:
     screen_changed = Signal()
     conditions_changed = Signal()
     field_changed = Signal()
+    plane_changed = Signal()
     cells_changed = Signal()
     adapter_changed = Signal()
     cell_changed = Signal(object)
@@ -93,8 +105,11 @@ class Session:
         self.source: Condition | None = None
         self.target: Condition | None = None
         self.field: Field | None = None
-        self.plane: np.ndarray | None = None
+        self.image: FieldImage | None = None
+        self.position = (0, 0)
+        self._read: tuple[tuple[int, int], np.ndarray] | None = None
         self.cells: Cells | None = None
+        self.cells_position: tuple[int, int] | None = None
         self.labels: Mapping[str, np.ndarray] = {}
         self.nucleus_channel: int | None = None
         self.crop: int | None = None
@@ -106,7 +121,26 @@ class Session:
         self.translator_device = "cpu"
         self.floor: NoiseFloor | None = None
         self.strength = 1.0
-        self.translated: dict[str, dict[CellId, TranslatedCell]] = {}
+        self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
+
+    @property
+    def plane(self) -> np.ndarray | None:
+        """Pixels (C, H, W) of the plane in view."""
+        if self.image is None:
+            return None
+        if self._read is None or self._read[0] != self.position:
+            self._read = (self.position, self.image.plane(*self.position))
+        return self._read[1]
+
+    @property
+    def plane_id(self) -> PlaneId | None:
+        """The plane in view."""
+        return None if self.field is None else (self.field.key, *self.position)
+
+    def place(self, position: tuple[int, int]) -> str:
+        """Name of a plane, as the viewer's sliders count; empty where the shown field is one plane."""
+        axes = "" if self.image is None else self.image.stack_axes
+        return ", ".join(f"{axis.lower()} {at}" for axis, at in zip("TZ", position, strict=True) if axis in axes)
 
     def set_devices(self, names: list[str]) -> None:
         """What this machine can compute on."""
@@ -116,8 +150,8 @@ class Session:
     def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
         """Work on another screen; an adapter stays loaded where it fits the channels."""
         self.screen, self.intensity, self.screen_name = screen, intensity, name
-        self.source = self.target = self.field = self.plane = None
-        self.cells = self.nucleus_channel = self.crop = None
+        self.source = self.target = self.field = self.image = self._read = None
+        self.cells = self.cells_position = self.nucleus_channel = self.crop = None
         self.labels, self.translated = {}, {}
         self.screen_changed.emit()
         if self.adapter is not None and self.mismatch(self.adapter):
@@ -129,15 +163,27 @@ class Session:
         self.source, self.target = source, target
         self.conditions_changed.emit()
 
-    def set_field(self, field: "Field", plane: np.ndarray) -> None:
-        """Show another field, whose pixels (C, H, W) are `plane`."""
-        self.field, self.plane = field, plane
+    def set_field(self, field: "Field", image: FieldImage) -> None:
+        """Show another field."""
+        self.field, self.image, self.position, self._read = field, image, image.position, None
         self.field_changed.emit()
 
-    def set_cells(self, cells: "Cells", nucleus_channel: int | None) -> None:
-        """Use the cells that were found."""
-        self.cells, self.nucleus_channel = cells, nucleus_channel
+    def set_position(self, position: tuple[int, int]) -> None:
+        """Look at the plane at another time and depth (t, z) of the shown field."""
+        if position != self.position:
+            self.position = position
+            self.plane_changed.emit()
+
+    def set_cells(self, cells: "Cells", nucleus_channel: int | None, position: tuple[int, int] | None = None) -> None:
+        """Use the cells that were found, in the planes at `position` where the fields are stacks or series."""
+        self.cells, self.nucleus_channel, self.cells_position = cells, nucleus_channel, position
         self.cells_changed.emit()
+
+    def screen_of_cells(self) -> "Screen | None":
+        """The screen, of whose stacks and series the planes are taken in which the cells were found."""
+        if self.screen is None or self.cells_position is None:
+            return self.screen
+        return self.screen.at_plane(*self.cells_position)
 
     def set_adapter(self, adapter: "Adapter", translator: "Translator", device: str) -> None:
         """Translate with `adapter`; cells translated with another one are forgotten.
@@ -198,8 +244,17 @@ class Session:
             self.held_changed.emit()
 
     def here(self) -> dict[CellId, TranslatedCell]:
-        """The clicked cells of the field that is shown."""
-        return self.translated.setdefault(self.field.key, {}) if self.field is not None else {}
+        """The translated cells of the plane in view."""
+        return self.translated.get(self.plane_id, {}) if self.plane_id is not None else {}
+
+    def in_field(self) -> list[TranslatedCell]:
+        """The translated cells of all planes of the field that is shown."""
+        key = None if self.field is None else self.field.key
+        return [cell for plane, cells in self.translated.items() if plane[0] == key for cell in cells.values()]
+
+    def holds(self, cell: TranslatedCell) -> bool:
+        """Whether a cell is one of those that are kept: it may have been forgotten or replaced."""
+        return self.translated.get(cell.plane, {}).get(cell.id) is cell
 
     def cell_at(self, y: float, x: float) -> tuple[float, float, str]:
         """Centre and name of the cell at a clicked pixel: the nearest known cell, or the point itself."""
@@ -221,7 +276,7 @@ class Session:
 
     def add_cell(self, cell: TranslatedCell) -> None:
         """Remember a clicked cell."""
-        self.translated.setdefault(cell.field, {})[cell.id] = cell
+        self.translated.setdefault(cell.plane, {})[cell.id] = cell
         self.cell_changed.emit(cell)
 
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
@@ -244,7 +299,7 @@ class Session:
 
     def remove_cell(self, cell: TranslatedCell) -> None:
         """Forget a clicked cell."""
-        self.translated.get(cell.field, {}).pop(cell.id, None)
+        self.translated.get(cell.plane, {}).pop(cell.id, None)
         self.cell_changed.emit(cell)
 
     def direction(self) -> tuple[str, str] | None:

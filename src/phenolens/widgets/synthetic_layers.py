@@ -1,6 +1,5 @@
 """The translated cells on the canvas: synthetic channels, signed differences, and an outline a cell."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -8,11 +7,12 @@ from napari import Viewer
 from napari.layers import Image, Shapes
 from napari.utils import Colormap
 
-from phenolens.screens.crops import Window
 from phenolens.translation.composite import Composite
 from phenolens.widgets.layers import FieldLayers, like
+from phenolens.widgets.plane_stack import PlaneStack
 from phenolens.widgets.session import Session, TranslatedCell
 from phenolens.widgets.style import AMBER, rgb
+from phenolens.widgets.translated_planes import TranslatedPlanes
 
 VIEWS = ("original", "translated", "difference")
 
@@ -27,6 +27,8 @@ _SPAN = 0.5
 
 class SyntheticLayers:
     """Layers of one kind a channel, made at the first click and changed in place ever after.
+
+    Where the field is a stack or a series they have its axes, and a cell shows in the plane it was translated in.
 
     Parameters
     ----------
@@ -43,7 +45,8 @@ class SyntheticLayers:
         self.translated: list[Image] = []
         self.differences: list[Image] = []
         self.outlines: Shapes | None = None
-        self.composite: Composite | None = None
+        self._planes = TranslatedPlanes(session)
+        self._boxes: list[list[list[float]]] = []
         self.view = VIEWS[0]
         self.difference_channel = 0
         self._shown: list[bool] = []
@@ -58,6 +61,11 @@ class SyntheticLayers:
         """Whether the layers are on the canvas; false also when the user has deleted one."""
         layers = [*self.translated, *self.differences, *([self.outlines] if self.outlines else [])]
         return bool(layers) and all(layer in self._viewer.layers for layer in layers)
+
+    @property
+    def composite(self) -> Composite | None:
+        """The plane in view with its cells translated; None where there is none."""
+        return self._planes.at(self._session.position) if self.translated and self._session.field else None
 
     def set_view(self, view: str, channel: int | None = None) -> None:
         """Show the original, the translated field or the difference (of one channel)."""
@@ -78,10 +86,11 @@ class SyntheticLayers:
 
     def strongest_channel(self) -> int:
         """The channel that changes most, measured in its own contrast range."""
-        if self.composite is None:
+        composite = self.composite
+        if composite is None:
             return 0
         spans = [max(np.diff(layer.contrast_limits)[0], 1e-6) for layer in self._field.channels]
-        return int(np.argmax(np.abs(self.composite.difference).mean((1, 2)) / spans))
+        return int(np.argmax(np.abs(composite.difference).mean((1, 2)) / spans))
 
     def remove(self) -> None:
         """Take all of them off the canvas."""
@@ -89,39 +98,60 @@ class SyntheticLayers:
         for layer in [*self.translated, *self.differences, self.outlines]:
             if layer is not None and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        self.translated, self.differences, self.outlines, self.composite = [], [], None, None
+        self.translated, self.differences, self.outlines = [], [], None
+        self._planes.forget()
 
     def _restart(self) -> None:
         """Show the cells of another field, or none of an adapter that is gone."""
-        if not self._session.here():
+        if not self._session.in_field():
             self.remove()
             return
         self._prepare(anew=True)
-        self._show_all()
+        self._refresh()
 
     def _prepare(self, anew: bool = False) -> None:
-        plane = self._session.plane
-        assert plane is not None
-        if not self.there:
+        if not self.there or self.translated[0].ndim != self._field.channels[0].ndim:
             self.remove()
-            self._make(plane)
-        elif anew or self.composite is None:
-            self.composite = Composite(plane)
-            for layers, data in (
-                (self.translated, self.composite.translated),
-                (self.differences, self.composite.difference),
-            ):
-                for layer, channel in zip(layers, data, strict=True):
-                    layer.data = channel
+            self._make()
+        elif anew:
+            self._planes.forget()
+            for index, (translated, difference) in enumerate(zip(self.translated, self.differences, strict=True)):
+                translated.data, difference.data = self._data(index)
 
-    def _make(self, plane: np.ndarray) -> None:
-        composite = self.composite = Composite(plane)
+    def _data(self, channel: int) -> tuple[Any, Any]:
+        """Translated pixels and differences of a channel: of the field, or of each plane when it is looked at."""
+        session, source = self._session, self._field.channels[channel]
+        if not self._field.axes:
+            composite = self._planes.at(session.position)
+            assert composite is not None
+            return composite.translated[channel], composite.difference[channel]
+        image, shape = session.image, source.data.shape
+
+        def plane(index: tuple[int, ...]) -> Composite | None:
+            # the canvas may ask once more for a field that is not shown any longer
+            return self._planes.at(self._field.position(index)) if session.image is image else None
+
+        def translated(index: tuple[int, ...]) -> np.ndarray:
+            composite = plane(index)
+            return np.asarray(source.data[index]) if composite is None else composite.translated[channel]
+
+        def difference(index: tuple[int, ...]) -> np.ndarray:
+            composite = plane(index)
+            return np.zeros(shape[-2:], np.float32) if composite is None else composite.difference[channel]
+
+        return (
+            PlaneStack(shape[:-2], shape[-2:], source.dtype, translated),
+            PlaneStack(shape[:-2], shape[-2:], np.float32, difference),
+        )
+
+    def _make(self) -> None:
         active = self._viewer.layers.selection.active
         for index, source in enumerate(self._field.channels):
+            translated, difference = self._data(index)
             shared: dict[str, Any] = {**like(source), "visible": False}
             self.translated.append(
                 Image(
-                    composite.translated[index],
+                    translated,
                     name=f"{source.name} · synthetic",
                     colormap=source.colormap,
                     contrast_limits=source.contrast_limits,
@@ -134,7 +164,7 @@ class SyntheticLayers:
             half = _SPAN * float(np.diff(source.contrast_limits)[0])
             self.differences.append(
                 Image(
-                    composite.difference[index],
+                    difference,
                     name=f"{source.name} · synthetic difference",
                     colormap=_SIGNED,
                     contrast_limits=(-half, half),
@@ -143,12 +173,14 @@ class SyntheticLayers:
                     **shared,
                 )
             )
+        ndim = self._field.channels[0].ndim
+        above = (*(0,) * (ndim - 2), -2, 0)
         self.outlines = Shapes(
             name="synthetic cells",
-            ndim=2,
+            ndim=ndim,
             metadata=self.facts("outlines", self._field.channels[0]),
             features={"note": np.empty(0, object)},
-            text={"string": "{note}", "color": AMBER, "size": 9, "anchor": "upper_left", "translation": (-2, 0)},
+            text={"string": "{note}", "color": AMBER, "size": 9, "anchor": "upper_left", "translation": above},
             opacity=1.0,
             **like(self._field.channels[0]),
         )
@@ -178,34 +210,19 @@ class SyntheticLayers:
         field = self._session.field
         if field is None or cell.field != field.key:
             return
-        self._prepare()
-        assert self.composite is not None
-        if cell.id not in self._session.here():
-            self.composite.drop(cell.id)
-        else:
-            self._draw(cell)
-        self._refresh()
+        self._planes.update(cell)
+        if self._session.in_field():
+            self._prepare()
+        if self.there:
+            self._refresh()
 
     def _show_all(self, *_: Any) -> None:
-        if not self._session.here():
-            return
-        self._prepare()
-        assert self.composite is not None
-        found: dict[Hashable, tuple[Window, np.ndarray]] = {}
-        for cell in self._session.here().values():
-            difference = cell.difference(self._session.strength)
-            if difference is not None and cell.translation is not None:
-                found[cell.id] = (cell.translation.window, difference)
-        if found:
-            self.composite.put_all(found)
-        self._refresh()
-
-    def _draw(self, cell: TranslatedCell) -> None:
-        difference = cell.difference(self._session.strength)
-        if difference is not None and cell.translation is not None and self.composite is not None:
-            self.composite.put(cell.id, cell.translation.window, difference)
+        if self._session.in_field():
+            self._prepare()
+            self._refresh()
 
     def _refresh(self) -> None:
+        _ = self.composite  # draws the plane in view
         for layer in (*self.translated, *self.differences):
             layer.metadata["phenolens"]["strength"] = self._session.strength
             layer.refresh(thumbnail=False, highlight=False, extent=False)
@@ -216,16 +233,17 @@ class SyntheticLayers:
 
         if self.outlines is None:
             return
-        cells = list(self._session.here().values())
         boxes, notes = [], []
-        for cell in cells:
+        for cell in self._session.in_field():
             window = window_at(cell.y, cell.x, self._session.window_size())
             top, left, far = window.y - 0.5, window.x - 0.5, window.size
-            boxes.append([[top, left], [top, left + far], [top + far, left + far], [top + far, left]])
+            corners = ((top, left), (top, left + far), (top + far, left + far), (top + far, left))
+            boxes.append([[*self._field.index(cell.position), *corner] for corner in corners])
             about = "" if cell.has(self._session.strength) else "≈ "
             done = f"{cell.name} · {about}{self._session.strength:.2f}"
             notes.append(done if cell.translation is not None else f"{cell.name} · translating…")
-        if len(self.outlines.data) != len(boxes):
+        if self._boxes != boxes or len(self.outlines.data) != len(boxes):
+            self._boxes = boxes
             self.outlines.selected_data = set(range(len(self.outlines.data)))
             self.outlines.remove_selected()
             width = max(self._session.window_size() / 48, 0.8)

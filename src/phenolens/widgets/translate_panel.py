@@ -189,7 +189,7 @@ class TranslatePanel(QWidget):
         self.held.setEnabled(session.translator is not None)
         if why:
             self.click.setChecked(False)
-        some = bool(session.here())
+        some = bool(session.in_field())
         for widget in (self.slider, self.channel, self.clear, self.export, *self.views.buttons()):
             widget.setEnabled(some)
         names = [] if session.screen is None else list(session.screen.channel_names)
@@ -221,9 +221,9 @@ class TranslatePanel(QWidget):
             self.refresh()
 
     def _cell(self, cell: TranslatedCell) -> None:
-        here = self._session.here()
+        here = self._session.in_field()
         self.refresh()
-        if cell.id not in here:
+        if not self._session.holds(cell):
             self._layers.set_view(self._layers.view if here else "original")
             return
         if cell.translation is None:
@@ -235,7 +235,7 @@ class TranslatePanel(QWidget):
             self.show_view("translated")
         elif self._layers.view == "difference":
             self.show_view("difference")
-        done = sum(known.translation is not None for known in here.values())
+        done = sum(known.translation is not None for known in here)
         self.state.say(f"{done} translated {'cell' if done == 1 else 'cells'} in this field.")
 
     def _show_value(self) -> None:
@@ -248,7 +248,7 @@ class TranslatePanel(QWidget):
         self.slider.blockSignals(False)
 
     def _clear(self) -> None:
-        for cell in list(self._session.here().values()):
+        for cell in self._session.in_field():
             self._session.remove_cell(cell)
         self._layers.remove()
         self.state.say("")

@@ -34,23 +34,25 @@ class Translating(QObject):
         self._settled.timeout.connect(self._move)
         session.strength_changed.connect(self._wait)
         session.field_changed.connect(self._wait)
+        session.plane_changed.connect(self._wait)
         session.held_changed.connect(self._translate_anew)
 
     def translate(self, y: float, x: float) -> TranslatedCell | None:
-        """Translate the cell at a pixel of the shown field; a cell that was translated before is only selected."""
+        """Translate the cell at a pixel of the plane in view; a cell that was translated before is only selected."""
         session = self._session
         conditions = session.direction()
-        if session.translator is None or session.field is None or session.plane is None or conditions is None:
+        plane = session.plane
+        if session.translator is None or session.field is None or plane is None or conditions is None:
             show_info("Fine-tune or load an adapter first, then click a cell.")
             return None
         y, x, name = session.cell_at(y, x)
         if (known := session.here().get((y, x))) is not None:
             return known
-        cell = TranslatedCell(session.field.key, y, x, name, conditions)
+        cell = TranslatedCell(session.field.key, y, x, name, conditions, position=session.position)
         session.add_cell(cell)
         self._clicks += 1
         self._running.start(
-            jobs.translate(session.translator, session.plane, cell, session.strength or 1.0),
+            jobs.translate(session.translator, plane, cell, session.strength or 1.0),
             f"Translating {name}",
             device=session.translator_device,
             priority=INTERACTIVE + 1 + self._clicks,
@@ -63,11 +65,11 @@ class Translating(QObject):
         return cell
 
     def _arrived(self, cell: TranslatedCell, translation: Any) -> None:
-        if translation is not None and self._is_current(cell):
+        if translation is not None and self._session.holds(cell):
             self._session.update_cell(cell, translation)
 
     def _finished(self, cell: TranslatedCell, translation: Any) -> None:
-        if not self._is_current(cell):
+        if not self._session.holds(cell):
             return
         self._session.update_cell(cell, translation)
         wanted = [place for place in POSITIONS if not cell.has(place)]
@@ -76,15 +78,12 @@ class Translating(QObject):
 
     def _translate_anew(self) -> None:
         """Translate all cells again, from the inversions that are kept: another choice of channels is held."""
-        cells = [cell for field in self._session.translated.values() for cell in field.values()]
+        cells = [cell for plane in self._session.translated.values() for cell in plane.values()]
         places = sorted({self._session.strength, *POSITIONS} - {0.0}, key=lambda place: place != self._session.strength)
-        self._start_moves(sorted(cells, key=lambda cell: cell.id not in self._session.here()), places, INTERACTIVE)
-
-    def _is_current(self, cell: TranslatedCell) -> bool:
-        return self._session.translated.get(cell.field, {}).get(cell.id) is cell
+        self._start_moves(sorted(cells, key=lambda cell: cell.plane != self._session.plane_id), places, INTERACTIVE)
 
     def _forget_unfinished(self, cell: TranslatedCell) -> None:
-        if cell.translation is None and self._is_current(cell):
+        if cell.translation is None and self._session.holds(cell):
             self._session.remove_cell(cell)
 
     def _wait(self, _: float = 0.0) -> None:
