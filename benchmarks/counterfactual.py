@@ -1,11 +1,16 @@
 """Error to the true counterfactual, on simulated screens in styles that pre-training never saw.
 
-    python benchmarks/counterfactual.py [--treatment NAME ...] [--styles 9001 ...] [--cells 100] [--steps N]
+    python benchmarks/counterfactual.py [--treatment NAME ...] [--styles 9001 ...] [--cells 100] [--steps N] [--effects]
 
 All cells of fresh control fields are translated and pasted back; each cell that survives the treatment is judged on its
 territory, the pixels of its crop that are nearer to its centre than to any other's, by |translated - truth| /
 |source - truth| over all channels in units of the adapter's intensity map. The truth is the same field, with the same
-cells and noise, drawn under the treatment. 0 is perfect, 1 is what leaving the cell alone gives.
+cells and noise, drawn under the treatment. 0 is perfect, 1 is what leaving the cell alone gives; for ``null`` there is
+no effect to divide by.
+
+With --effects the adapter is also judged as ``phenolens evaluate`` does, on a fresh screen of the same style with
+effects of plate and well: flips, the slope and correlation of translated and real effect sizes, and how many features
+are called changed. An adapter that holds every channel, as it should under ``null``, is judged with none held.
 """
 
 import argparse
@@ -17,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from phenolens.evaluation.evaluation import evaluate_translation
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
-from phenolens.screens.table import screen_from_arrays
-from phenolens.simulation import simulate_field, style_for
+from phenolens.screens.table import read_screen, screen_from_arrays
+from phenolens.simulation import simulate_field, simulate_screen, style_for
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import load_base
 from phenolens.translation.composite import Composite
@@ -87,6 +93,27 @@ def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields
     return np.array(found)
 
 
+def effects(adapter, treatment, style, folder, wells=12, cells=13):
+    """Figures of `phenolens evaluate` on a fresh screen."""
+    if not (folder / "screen").is_dir():
+        finish(
+            simulate_screen(folder / "screen", treatment, wells=wells, cells=cells, style=style, seed=2, shape=SHAPE,
+                            plates=2)
+        )  # fmt: skip
+    held = () if set(adapter.held) == set(adapter.channel_names) else None
+    screen, labels = read_screen(folder / "screen"), folder / "screen" / "labels"
+    found = finish(evaluate_translation(adapter, screen, folder / "kept", cells=labels, unseen=True, held=held))
+    parts = {part.key: part for part in found.parts}
+    changes, flips = parts["changes"], parts["flips"].figures
+    return {
+        "treatment": treatment, "held": found.facts["held"], "guidance": round(found.facts["guidance"], 2),
+        "flip": flips["translated"]["value"], "controls": flips["control"]["value"],
+        "real": flips["treated"]["value"], "p": flips["p_value"],
+        **{name: changes.figures[name] for name in ("slope", "correlation", "sign_agreement", "features")},
+        **{name: figure for name, figure in changes.figures.items() if name.startswith("called")},
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--treatment", nargs="+", default=["translocation", "latrunculin"])
@@ -97,6 +124,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
     parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
     parser.add_argument("--solver-steps", type=int, default=20)
+    parser.add_argument("--effects", action="store_true", help="judge effect sizes too")
     parser.add_argument("--out", type=Path, default=None, help="keep adapters here")
     options = parser.parse_args()
     for treatment in options.treatment:
@@ -115,6 +143,10 @@ def main() -> None:
                 print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
             adapter = Adapter.load(folder)
             print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card["telling"]}))
+            if options.effects:
+                print(json.dumps(effects(adapter, treatment, style, folder), default=str), flush=True)
+            if treatment == "null":
+                continue
             runs = []
             for given in options.guidance:
                 name = f"N={options.solver_steps} w={adapter.guidance if given is None else given:.2f}"
