@@ -66,7 +66,9 @@ def main() -> None:
         finish(finetune_screen(screen, source, target, cells, out=out / "adapter", settings=settings))
         print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
     adapter = Adapter.load(out / "adapter")
-    source, target = (on_plates(given, options.judge, plates) for given in (options.control, options.treated))
+    # Wells that the adapter knows teach the classifier; those of the other plates are judged.
+    both = [*options.train, *options.judge]
+    source, target = (on_plates(given, both, plates) for given in (options.control, options.treated))
     print("| solver | held | " + " | ".join(name for name, _, _ in FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 2))
     verdicts = []
     for solver, steps in SOLVERS.items():
