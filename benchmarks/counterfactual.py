@@ -33,6 +33,7 @@ from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import load_base
 from phenolens.translation.composite import Composite
 from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.methods import METHODS
 from phenolens.translation.training_set import finetune_screen
 from phenolens.translation.translator import Translator
 
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--dose", type=float, default=1.0)
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
+    parser.add_argument("--method", default=FinetuneSettings().method, choices=list(METHODS))
     parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
     parser.add_argument("--solver-steps", type=int, default=20)
     parser.add_argument("--effects", action="store_true", help="judge effect sizes too")
@@ -134,7 +136,9 @@ def main() -> None:
             if not (folder / "card.json").is_file():
                 screen, cells = training_screen(style, treatment, options.dose, options.cells, 10_000)
                 start = time.time()
-                settings = FinetuneSettings(steps=options.steps, crop=64, max_cells=options.cells, preview_every=0)
+                settings = FinetuneSettings(
+                    steps=options.steps, method=options.method, crop=64, max_cells=options.cells, preview_every=0
+                )
                 finish(
                     finetune_screen(screen, Condition.parse("Metadata_Role=negative control"),
                                     Condition.parse("Metadata_Role=treated"), cells, out=folder, base=options.base,
