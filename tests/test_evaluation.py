@@ -12,15 +12,22 @@ from cli_run import run
 from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, kernel_answer, slider_answer
 from phenolens.evaluation.changes import Changes
 from phenolens.evaluation.distributions import Distributions
+from phenolens.evaluation.evaluation import evaluate_translation
 from phenolens.evaluation.features import NUCLEUS, cell_features, nuclear_ratio, outline_nuclei
 from phenolens.evaluation.flips import Flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import overlaps, similarities
 from phenolens.evaluation.kernel import KernelDistances
+from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
+from phenolens.screens.cells import find_cells
+from phenolens.screens.conditions import Condition
+from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen, style_for
 from phenolens.translation.adapter import Adapter
+from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.training_set import finetune_screen
 
 CONTROL, TREATED = "Metadata_Role=negative control", "Metadata_Compound=translocation"
 LEFT_OUT = (",Well!=A05,Well!=A07", ",Well!=A06,Well!=A08")
@@ -325,3 +332,39 @@ def test_treated_wells_that_differ_by_more_than_the_treatment_are_said_so():
     assert apart.verdict.endswith("translated cells are closer.")
     assert "the distance says little of the treatment" in apart.notes[0]
     assert "share it" in answer(0.4, wells=0).notes[0]
+
+
+def test_a_stack_is_judged_in_the_plane_that_was_fine_tuned_on(tiny_base, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        planes = rng.integers(50, 4000, (3, 2, 48, 48)).astype(np.uint16)
+        write_ome_tiff(tmp_path / f"{name}.ome.tif", planes, "ZCYX", ("DNA", "Actin"), None, synthetic=False)
+    pd.DataFrame(
+        {
+            "Image": [f"{name}.ome.tif" for name in "abcd"],
+            "Metadata_Well": ["A01", "A02", "B01", "B02"],
+            "Metadata_Compound": ["DMSO", "DMSO", "drug", "drug"],
+        }
+    ).to_csv(tmp_path / "screen.csv", index=False)
+    screen = read_screen(tmp_path)
+    settings = FinetuneSettings(steps=1, rank=2, crop=48, preview_every=0)
+    conditions = Condition.parse("DMSO"), Condition.parse("drug")
+    chosen = screen.at_plane(0, 2)
+    cells = finish(find_cells(chosen, "whole"))
+    finish(
+        finetune_screen(chosen, *conditions, cells, out=tmp_path / "adapter", base=str(tiny_base), settings=settings)
+    )
+    adapter = Adapter.load(tmp_path / "adapter")
+    assert adapter.at_plane(screen).position == (0, 2)
+    assert adapter.at_plane(screen.at_plane(0, 1)).position == (0, 1), "chosen by hand"
+
+    asked = []
+
+    def stopped(adapter, screen, *_):
+        asked.append((yield from hold_out(adapter, screen)))
+        raise ScreenError("asked")
+
+    monkeypatch.setattr("phenolens.evaluation.evaluation.hold_out", stopped)
+    with pytest.raises(ScreenError, match="asked"):
+        finish(evaluate_translation(adapter, screen, tmp_path / "kept", device="cpu"))
+    assert not asked[0].held_out, "the wells are known by the pixels of that plane"

@@ -134,6 +134,7 @@ def evaluate_translation(
         usable.
     """
     adapter.check_channels(tuple(screen.channel_names), "the screen")
+    screen = adapter.at_plane(screen)
     where = resolve_device(device)
     chosen = yield from hold_out(adapter, screen, source, target, unseen)
     base = yield from open_base(adapter.base, where)

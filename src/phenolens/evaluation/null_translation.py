@@ -97,6 +97,7 @@ def fit_noise_floor(
     """
     settings = settings or FloorSettings()
     adapter.check_channels(tuple(screen.channel_names), "the screen")
+    screen = adapter.at_plane(screen)
     out = _folder(adapter, out)
     where = resolve_device(device)
     held = adapter.held if held is None else tuple(held)

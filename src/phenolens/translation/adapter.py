@@ -11,6 +11,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import Screen
 from phenolens.translation.base import Base
 from phenolens.translation.methods import METHODS, find_method
 from phenolens.translation.widening import end_parameters, load_ends
@@ -105,6 +106,11 @@ class Adapter:
         if self.folder is None:
             return None
         return sha256_of(self.folder, without=(NOISE_FLOOR, f"{NOISE_FLOOR}.partial"))
+
+    def at_plane(self, screen: Screen) -> Screen:
+        """`screen` in the plane of its stacks that was fine-tuned on, unless a plane of it was chosen already."""
+        plane = self.card.get("plane")
+        return screen if plane is None or screen.position is not None else screen.at_plane(plane["t"], plane["z"])
 
     def check_channels(self, names: tuple[str, ...], where: str) -> None:
         """Raise `ModelError` where an image's channels are not the adapter's."""

@@ -29,7 +29,7 @@ def choose_wells(adapter: Adapter, screen: Screen, source: str, target: str, uns
 
     yield Progress(0, 0, "Looking for new wells")
     adapter.check_channels(tuple(screen.channel_names), "this screen")
-    return (yield from hold_out(adapter, screen, source, target, unseen))
+    return (yield from hold_out(adapter, adapter.at_plane(screen), source, target, unseen))
 
 
 def evaluate(adapter: Adapter, screen: Screen, out: Path, *, name: str, **settings: Any) -> Job[SavedEvaluation]:
