@@ -9,11 +9,13 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import BACKGROUND, device_queue
+
+_BAR_MS = 100
 
 
 class _NamedJob:
@@ -74,6 +76,40 @@ def _nothing() -> Generator[None, None, None]:
     yield
 
 
+class _Bar(QObject):
+    """Moves a worker's bar a few times a second.
+
+    napari lets the window work off its events inside each move of a bar. Moved for every progress, it would work off
+    the next progress within the last: callbacks in reverse order, one inside the other until Python gives up.
+    """
+
+    def __init__(self, parent: QObject, worker: JobWorker) -> None:
+        super().__init__(parent)
+        self._worker = worker
+        self._latest = Progress(0, 0, "")
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_BAR_MS)
+        self._soon.timeout.connect(self._move)
+        worker.yielded.connect(self._follow)
+        worker.finished.connect(self._end)
+
+    def _follow(self, now: Progress) -> None:
+        self._latest = now
+        if not self._soon.isActive():
+            self._soon.start()
+
+    def _move(self) -> None:
+        bar, now = self._worker.pbar, self._latest
+        if bar.total != now.total:
+            bar.total = now.total
+        bar.update(now.step - bar.n)
+
+    def _end(self) -> None:
+        self._soon.stop()
+        self.deleteLater()
+
+
 class Running(QObject):
     """The jobs of one dock: starts them, and stops them all when the dock goes."""
 
@@ -130,7 +166,7 @@ class Running(QObject):
             _ignore_errors=True,
         )
         if bar:
-            worker.yielded.connect(lambda now: _move(worker.pbar, now))
+            _Bar(self, worker)
         if tell:
             worker.refused.connect(lambda error: show_error(str(error)))
             worker.errored.connect(_show_bug)
@@ -168,9 +204,3 @@ class Running(QObject):
 def _show_bug(error: Exception) -> None:
     """Show an error that is no user's mistake as napari does: with its traceback."""
     notification_manager.receive_error(type(error), error, error.__traceback__)
-
-
-def _move(bar: Any, now: Progress) -> None:
-    if bar.total != now.total:
-        bar.total = now.total
-    bar.update(now.step - bar.n)
