@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from phenolens.widgets.session import TranslatedCell
 
 MOST_FIELDS = 24
+# Few enough that a click does not wait long for the step under way.
+_TOGETHER = 4
 
 
 def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
@@ -115,6 +117,30 @@ def translate(
     return translator.translate_cell(
         plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
     )
+
+
+def translate_cells(
+    translator: "Translator", plane: np.ndarray, cells: "Sequence[TranslatedCell]", strength: float
+) -> "Job[None]":
+    """Translate cells of one plane and direction, a few at a time; each comes as (cell, translation)."""
+    from phenolens.screens.crops import window_at
+
+    for start in range(0, len(cells), _TOGETHER):
+        few = cells[start : start + _TOGETHER]
+        source, target = few[0].conditions
+        job = translator.translate_crops(
+            [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
+            strengths=(strength,), source=source, target=target,
+        )  # fmt: skip
+        while True:
+            try:
+                next(job)
+            except StopIteration as stop:
+                done = stop.value
+                break
+            yield Progress(start, len(cells), "Translating cells")
+        for number, pair in enumerate(zip(few, done, strict=True), start=start + 1):
+            yield Progress(number, len(cells), f"Translating {pair[0].name}", preview=pair)
 
 
 def move_cells(translator: "Translator", cells: "Sequence[TranslatedCell]", strengths: Sequence[float]) -> "Job[None]":

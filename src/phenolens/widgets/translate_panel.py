@@ -15,6 +15,7 @@ from phenolens.widgets.session import Session, TranslatedCell
 from phenolens.widgets.strength import StrengthSlider
 from phenolens.widgets.style import AMBER, SPACE, Form, Note, action
 from phenolens.widgets.synthetic_layers import VIEWS, SyntheticLayers
+from phenolens.widgets.translating_all import TranslatingAll
 from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class TranslatePanel(QWidget):
         self.click = action("Click a cell", "While this is on, a click on the image translates that cell", accent=True)
         self.click.setCheckable(True)
         self.click.toggled.connect(self._armed)
+        self.all = action("All cells", "Translate every cell of the plane in view, behind your clicks")
+        self.all.clicked.connect(self._start_or_cancel_all)
+        self.translating_all = TranslatingAll(self, session, running)
+        self.translating_all.changed.connect(self._show_all)
         self.why = Note()
         self.slider = StrengthSlider()
         self.slider.moved.connect(session.set_strength)
@@ -79,6 +84,8 @@ class TranslatePanel(QWidget):
         session.adapter_changed.connect(self.refresh)
         session.screen_changed.connect(self.refresh)
         session.field_changed.connect(self.refresh)
+        session.cells_changed.connect(self._show_all)
+        session.plane_changed.connect(self._show_all)
         session.cell_changed.connect(self._cell)
         session.strength_changed.connect(lambda _: self._show_value())
         self._show_value()
@@ -93,7 +100,11 @@ class TranslatePanel(QWidget):
         top.addWidget(self.adapter, 1)
         top.addWidget(self.load)
         whole.addLayout(top)
-        whole.addWidget(self.click)
+        picking = QHBoxLayout()
+        picking.setSpacing(SPACE)
+        picking.addWidget(self.click, 1)
+        picking.addWidget(self.all)
+        whole.addLayout(picking)
         whole.addWidget(self.why)
         heading = QHBoxLayout()
         heading.addWidget(QLabel("Strength"))
@@ -189,6 +200,7 @@ class TranslatePanel(QWidget):
         self.held.setEnabled(session.translator is not None)
         if why:
             self.click.setChecked(False)
+        self._show_all()
         some = bool(session.in_field())
         for widget in (self.slider, self.channel, self.clear, self.export, *self.views.buttons()):
             widget.setEnabled(some)
@@ -219,6 +231,23 @@ class TranslatePanel(QWidget):
             self.why.say("Click a cell on the image; drag still pans.")
         else:
             self.refresh()
+
+    def _start_or_cancel_all(self) -> None:
+        if self.translating_all.running:
+            self.translating_all.cancel()
+        else:
+            self.translating_all.start()
+
+    def _show_all(self) -> None:
+        """Say what the button does now: start, or cancel and how far it is."""
+        work = self.translating_all
+        if work.running:
+            self.all.setText(f"Cancel · {work.done}/{work.total}")
+            self.all.setEnabled(True)
+            return
+        left = len(work.left()) if self._session.translator is not None else 0
+        self.all.setText(f"All cells · {left}" if left else "All cells")
+        self.all.setEnabled(bool(left))
 
     def _cell(self, cell: TranslatedCell) -> None:
         here = self._session.in_field()

@@ -1,0 +1,75 @@
+"""All cells of a field in a real window: translated behind the clicks, cancelled, gone on with, cleared."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from phenolens.runtime.progress import finish
+from phenolens.screens.crops import window_at
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import read_screen
+from phenolens.translation.base import load_base
+from phenolens.translation.translator import Translator
+from tiny_base import make_tiny_adapter
+
+pytest_plugins = ["real_window"]
+
+
+@pytest.fixture(scope="module")
+def adapter(small_screen, tiny_base, tmp_path_factory):
+    image = read_screen(small_screen).fields[0].image()
+    limits = IntensityMap.fit([image.plane()], image.channel_names)
+    made = make_tiny_adapter(tiny_base, channels=image.n_channels)
+    made = replace(made, channel_names=image.channel_names, intensity=limits)
+    made.save(tmp_path_factory.mktemp("adapter") / "tiny")
+    return made
+
+
+def test_all_cells_are_translated_behind_a_click(window, small_screen, adapter, monkeypatch):
+    monkeypatch.setattr("phenolens.widgets.jobs._TOGETHER", 1)
+    session, dock, panel = window.session, window.dock, window.dock.translate_panel
+    window.open(small_screen)
+    assert not panel.all.isEnabled()
+    window.find_cells()
+    dock.load_adapter(adapter)
+    window.wait(lambda: session.translator is not None and not dock.running.busy)
+    known = session.cells.table[session.cells.table["field"] == session.field.key]
+    assert len(known) > 3
+    assert panel.all.text() == f"All cells · {len(known)}"
+
+    # cancelled: what is done stays
+    window.press(panel.all)
+    assert panel.all.text().startswith("Cancel")
+    window.wait(lambda: session.here())
+    window.press(panel.all)
+    window.wait(lambda: not dock.running.busy)
+    some = dict(session.here())
+    assert 0 < len(some) < len(known)
+    assert panel.all.text() == f"All cells · {len(known) - len(some)}"
+
+    # gone on with; a cell that is clicked meanwhile is the click's
+    window.press(panel.click)
+    window.press(panel.all)
+    last = next(i for i in reversed(range(len(known))) if (known.iloc[i]["y"], known.iloc[i]["x"]) not in some)
+    clicked = dock.translating.translate(float(known.iloc[last]["y"]), float(known.iloc[last]["x"]))
+    window.wait(lambda: not panel.translating_all.running and not dock.running.busy)
+    here = session.here()
+    assert set(here) == {(float(y), float(x)) for y, x in zip(known["y"], known["x"], strict=True)}
+    assert here[clicked.id] is clicked
+    assert all(here[place] is cell for place, cell in some.items())
+    assert not panel.all.isEnabled()
+    assert dock.synthetic.outlines.nshapes == len(known)
+    assert f"{len(known)} translated cells" in panel.state.text()
+
+    # as the library translates it
+    cell = next(iter(some.values()))
+    window_of = window_at(cell.y, cell.x, adapter.crop)
+    (alone,) = finish(Translator(load_base(adapter.base), adapter).translate_crops([session.plane], [window_of]))
+    off = np.abs(cell.difference(1.0) - alone.difference[0])
+    # the number of cells in a batch changes the rounding, and random weights make much of it
+    assert off.mean() < 0.1 * np.abs(alone.difference).mean()
+
+    window.press(panel.clear)
+    assert not session.here()
+    assert panel.all.text() == f"All cells · {len(known)}"
