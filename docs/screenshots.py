@@ -110,7 +110,7 @@ def take_the_dock(adapter: Path, steps: int) -> None:
         panel.begin()
         wait(lambda: bool(panel.strip.rows), seconds=3600)
         take(dock, "finetune.png")
-        panel.stop()
+        panel.job.stop()
         wait(lambda: not dock.running.busy)
         dock.viewer.close()
 

@@ -144,7 +144,7 @@ def test_an_output_folder_that_cannot_be_written_loses_nothing(
     panel.out.setText(str(blocked / "adapter"))
     window.press(panel.start)
     assert "blocked" in only_message(window)
-    assert panel.state.text() == window.messages[0]
+    assert panel.job.state.text() == window.messages[0]
     assert window.session.cells is cells
     assert panel.start.isEnabled()
     panel.out.setText(str(tmp_path / "good"))

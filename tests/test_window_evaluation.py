@@ -96,7 +96,7 @@ def saved(tmp_path, change=None):
 
 def test_a_report_made_before_is_shown_rightly(docks, tmp_path, opened, monkeypatch):
     d = docks
-    assert d.panel.why.text() == "Open a screen in the Phenolens dock first."
+    assert d.panel.job.why.text() == "Open a screen in the Phenolens dock first."
     assert not d.panel.start.isEnabled()
     (saved(tmp_path) / "report.html").write_text("a page")
     file = str(tmp_path / "report.json")
@@ -209,7 +209,7 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
 ):
     d, window, panel = docks, docks.window, docks.panel
     window.open(eight_wells)
-    assert panel.why.text() == "Load an adapter in the Phenolens dock, or choose the folder of one."
+    assert panel.job.why.text() == "Load an adapter in the Phenolens dock, or choose the folder of one."
     window.find_cells()
     window.dock.load_adapter(half_used)
     d.wait(lambda: d.wells.held_out is not None)
@@ -226,19 +226,19 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     assert panel.out.text() == str(tmp_path / "data" / "evaluations" / "half on eight")
     window.session.set_held([])
     steps = []
-    panel.state.say, say = lambda text, kind="quiet": (steps.append(text), say(text, kind)), panel.state.say
+    panel.job.state.say, say = lambda text, kind="quiet": (steps.append(text), say(text, kind)), panel.job.state.say
     d.press(panel.start)
     assert not d.choice.adapters.isEnabled()
     d.wait(lambda: any("Translating cells" in step for step in steps))
     d.press(panel.cancel)
-    d.wait(lambda: not panel.busy)
-    assert "resumable" in panel.state.text()
+    d.wait(lambda: not panel.job.busy)
+    assert "resumable" in panel.job.state.text()
     assert panel.start.text() == "Resume"
     panel.most.setValue(9)
     assert panel.start.text() == "Evaluate", "other settings, another run"
     panel.most.setValue(8)
     d.press(panel.start)
-    d.wait(lambda: d.answers.evaluation is not None and not panel.busy)
+    d.wait(lambda: d.answers.evaluation is not None and not panel.job.busy)
     evaluation = d.answers.evaluation
     assert evaluation.file == tmp_path / "data" / "evaluations" / "half on eight" / "report.json"
     assert evaluation.facts["control_wells"] == ["plate1/A05", "plate1/A07"]
@@ -290,8 +290,8 @@ def test_wells_that_say_too_little_are_told_before_anything_starts(
     (mine / "letter.txt").write_text("dear")
     d.panel.out.setText(str(mine))
     d.press(d.panel.start)
-    d.wait(lambda: not d.panel.busy)
-    assert "is not an evaluation: choose another folder" in d.panel.state.text()
+    d.wait(lambda: not d.panel.job.busy)
+    assert "is not an evaluation: choose another folder" in d.panel.job.state.text()
     assert (mine / "letter.txt").read_text() == "dear"
 
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(mine))

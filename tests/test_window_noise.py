@@ -33,7 +33,7 @@ def translated(window, small_screen, tiny, tmp_path):
 
 def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, tiny, tmp_path):
     session, dock, panel = window.session, window.dock, window.dock.noise_panel
-    assert panel.why.text() == "Fine-tune, or load an adapter."
+    assert panel.job.why.text() == "Fine-tune, or load an adapter."
     assert not panel.fit.isEnabled()
     cell = translated(window, small_screen, tiny, tmp_path)
     dock.sections[4].unfold()
@@ -115,17 +115,17 @@ def test_a_floor_is_fitted_in_the_background_cancelled_resumed_and_loaded_again(
     dock.sections[4].unfold()
     panel.splits.setValue(1)
     window.press(panel.fit)
-    window.wait(lambda: panel.bar.maximum() > 0 and panel.bar.value() > 0)
+    window.wait(lambda: panel.job.bar.maximum() > 0 and panel.job.bar.value() > 0)
     window.press(panel.cancel)
-    window.wait(lambda: not panel.busy)
-    assert "resumable" in panel.state.text()
+    window.wait(lambda: not panel.job.busy)
+    assert "resumable" in panel.job.state.text()
     assert panel.fit.text() == "Resume"
     window.press(panel.fit)
     window.wait(lambda: session.floor is not None and not dock.running.busy)
     floor = session.floor
     assert floor.held == ()
     assert (tmp_path / "adapter" / NOISE_FLOOR / "card.json").is_file()
-    assert "With one split" in panel.state.text(), "what is weak is said"
+    assert "With one split" in panel.job.state.text(), "what is weak is said"
     assert cell.name in panel.found.text()
     dock.load_adapter(tmp_path / "adapter")
     window.wait(lambda: not dock.running.busy and session.floor is not None and session.floor is not floor)

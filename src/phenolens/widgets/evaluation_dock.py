@@ -95,7 +95,7 @@ class EvaluationDock(QWidget):
         # never as done: the tick of a finished step would be read as the answer
         self.sections[1].mark(f"{held} of {len(evaluation.parts)} hold up", done=False)
         self.sections[1].unfold()
-        self.sections[0].unfold(self.panel.busy)
+        self.sections[0].unfold(self.panel.job.busy)
 
     def _evaluated(self, evaluation: "SavedEvaluation") -> None:
         self.show_evaluation(evaluation)

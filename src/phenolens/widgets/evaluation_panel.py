@@ -9,22 +9,19 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
-    QProgressBar,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.progress import Progress
-from phenolens.runtime.queue import BACKGROUND
 from phenolens.widgets import evaluation_jobs
 from phenolens.widgets.evaluation_choice import EvaluationChoice
-from phenolens.widgets.style import ACCENT, SPACE, Form, Note, action, set_accent
-from phenolens.widgets.workers import JobWorker, Running
+from phenolens.widgets.job_box import JobBox
+from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
+from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
     from phenolens.evaluation.saved_report import SavedEvaluation
@@ -39,9 +36,6 @@ class EvaluationPanel(QWidget):
 
     def __init__(self, running: Running) -> None:
         super().__init__()
-        self._running = running
-        self._worker: JobWorker | None = None
-        self._resumable: tuple[Any, ...] | None = None
         self._began = ("", 0, 0.0)
         self.choice = EvaluationChoice(running)
         self.most = QSpinBox()
@@ -66,12 +60,8 @@ class EvaluationPanel(QWidget):
         self.start = action("Evaluate", "Judge the adapter; you can go on working meanwhile", accent=True)
         self.start.clicked.connect(self.begin)
         self.cancel = action("Cancel", "Stop at the next step and keep the cells that are translated")
-        self.cancel.clicked.connect(self.stop)
-        self.why = Note()
-        self.bar = QProgressBar()
-        self.bar.setStyleSheet(f"QProgressBar::chunk {{ background: {ACCENT}; }}")
-        self.bar.hide()
-        self.state = Note()
+        self.job = JobBox(running, self.start, self.cancel, self._asked, self.refresh)
+        self.cancel.clicked.connect(self.job.stop)
         self._lay_out()
         self._suggested = ""
         self.choice.changed.connect(self._changed)
@@ -81,39 +71,29 @@ class EvaluationPanel(QWidget):
         self._changed()
 
     def _lay_out(self) -> None:
-        form, buttons = Form(), QHBoxLayout()
+        form = Form()
         form.row("Cells", self.most)
         form.row("", self.memorisation)
         form.row("Report", self.out, self.browse)
-        buttons.setSpacing(SPACE)
-        buttons.addWidget(self.start, 1)
-        buttons.addWidget(self.cancel)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
         whole.addWidget(self.choice)
         whole.addLayout(form)
         whole.addWidget(self.replaced)
-        whole.addLayout(buttons)
-        for widget in (self.why, self.bar, self.state):
-            whole.addWidget(widget)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an evaluation is going on."""
-        return self._worker is not None
+        whole.addWidget(self.job)
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
-        choice = self.choice
-        self.why.say("" if self.busy else choice.why)
-        self.start.setEnabled(not self.busy and not choice.why and choice.wells.held_out is not None)
-        self.start.setText("Resume" if self._can_resume() else "Evaluate")
-        self.cancel.setEnabled(self.busy)
-        choice.lock(self.busy)
+        choice, busy = self.choice, self.job.busy
+        self.job.why.say("" if busy else choice.why)
+        self.start.setEnabled(not busy and not choice.why and choice.wells.held_out is not None)
+        self.start.setText("Resume" if self.job.resumable else "Evaluate")
+        self.cancel.setEnabled(busy)
+        choice.lock(busy)
         for widget in (self.most, self.memorisation, self.out, self.browse):
-            widget.setEnabled(not self.busy)
-        there = not self.busy and self.out.text() and (self._folder() / "report.json").is_file()
+            widget.setEnabled(not busy)
+        there = not busy and self.out.text() and (self._folder() / "report.json").is_file()
         self.replaced.say("There is an evaluation in that folder, which will be replaced." if there else "", "warning")
 
     def begin(self) -> None:
@@ -123,7 +103,6 @@ class EvaluationPanel(QWidget):
         assert session is not None
         assert session.screen is not None
         adapter_name = choice.adapter.folder.name if choice.adapter.folder is not None else "an adapter"
-        asked = self._asked()
         job = evaluation_jobs.evaluate(
             choice.adapter,
             session.screen,
@@ -138,44 +117,14 @@ class EvaluationPanel(QWidget):
             memorisation=self.memorisation.isChecked(),
             device=session.device,
         )
-        self._resumable = None
-        self.bar.setRange(0, 0)
-        self.bar.show()
-        self.state.say("Starting…")
 
         def done(evaluation: "SavedEvaluation") -> None:
-            self.state.say(f"Done. The report is in {out}.")
+            self.job.state.say(f"Done. The report is in {out}.")
             set_accent(self.start, False)
             self._suggest()
             self.evaluated.emit(evaluation)
 
-        def cancelled() -> None:
-            self._resumable = asked
-            self.state.say("Cancelled (resumable): the cells that were translated are kept.", "warning")
-
-        def failed(error: BaseException) -> None:
-            known = isinstance(error, PhenolensError)
-            self.state.say(str(error) if known else "It failed; the notification has the details.", "error")
-
-        self._worker = self._running.start(
-            job,
-            "Evaluating",
-            device=session.queue(),
-            priority=BACKGROUND,
-            progress=self._progress,
-            done=done,
-            cancelled=cancelled,
-            failed=failed,
-            finished=self._finished,
-        )
-        self.refresh()
-
-    def stop(self) -> None:
-        """Cancel: the step that is being computed is finished, and the cells that are translated are kept."""
-        if self._worker is not None:
-            self.state.say("Stopping after this step…")
-            self.cancel.setEnabled(False)
-            self._worker.quit()
+        self.job.run(job, "Evaluating", session.queue(), progress=self._progress, done=done)
 
     def _asked(self) -> tuple[Any, ...]:
         """All that an unfinished run depends on: resuming is offered while none of it has changed."""
@@ -193,13 +142,8 @@ class EvaluationPanel(QWidget):
             self.out.text(),
         )
 
-    def _can_resume(self) -> bool:
-        return not self.busy and self._resumable is not None and self._resumable == self._asked()
-
     def _progress(self, now: Progress) -> None:
-        self.bar.setRange(0, now.total)
-        self.bar.setValue(now.step)
-        self.state.say(f"{now.message}…{self._left(now)}")
+        self.job.show_progress(now, f"{now.message}…{self._left(now)}")
 
     def _left(self, now: Progress) -> str:
         """How long this part of the work will go on, once that shows."""
@@ -213,14 +157,9 @@ class EvaluationPanel(QWidget):
         left = seconds * (now.total - now.step) / (now.step - first)
         return f" about {left / 60:.0f} min left" if left > 90 else f" about {left:.0f} s left"
 
-    def _finished(self) -> None:
-        self._worker = None
-        self.bar.hide()
-        self.refresh()
-
     def _changed(self) -> None:
         """Another adapter or screen: suggest another folder, unless a person has named one."""
-        if not self.busy and self.out.text() in ("", self._suggested):
+        if not self.job.busy and self.out.text() in ("", self._suggested):
             self._suggest()
         self.refresh()
 

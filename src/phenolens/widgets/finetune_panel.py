@@ -10,23 +10,20 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
-    QProgressBar,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.runtime.queue import BACKGROUND
 from phenolens.widgets.chart import LossCurve
+from phenolens.widgets.job_box import JobBox
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import ACCENT, SPACE, Form, Note, action, set_accent
+from phenolens.widgets.style import SPACE, Form, action, set_accent
 from phenolens.widgets.thumbnails import PreviewStrip
-from phenolens.widgets.workers import JobWorker, Running
+from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
     from phenolens.translation.adapter import Adapter
@@ -39,11 +36,9 @@ class FinetunePanel(QWidget):
 
     def __init__(self, session: Session, running: Running) -> None:
         super().__init__()
-        self._session, self._running = session, running
-        self._worker: JobWorker | None = None
+        self._session = session
         self._began = (0, 0.0)
         self._step = 0
-        self._resumable: tuple[Any, ...] | None = None
         self.steps = _spin(
             900, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
         )
@@ -64,11 +59,8 @@ class FinetunePanel(QWidget):
         self.start.clicked.connect(self.begin)
         self.cancel = action("Cancel", "Stop at the next step and keep a checkpoint")
         self.cancel.clicked.connect(self._stop_or_start_over)
-        self.why = Note()
-        self.bar = QProgressBar()
-        self.bar.setFormat("%v / %m steps")
-        self.bar.setStyleSheet(f"QProgressBar::chunk {{ background: {ACCENT}; }}")
-        self.state = Note()
+        self.job = JobBox(running, self.start, self.cancel, self._asked, self.refresh)
+        self.job.bar.setFormat("%v / %m steps")
         self.curve = LossCurve()
         self.strip = PreviewStrip()
         form = Form()
@@ -76,19 +68,13 @@ class FinetunePanel(QWidget):
         form.row("Rank, seed", self.rank, self.seed)
         form.row("Device", self.device)
         form.row("Adapter", self.out, browse)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(SPACE)
-        buttons.addWidget(self.start, 1)
-        buttons.addWidget(self.cancel)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
         whole.addLayout(form)
-        whole.addLayout(buttons)
-        for widget in (self.why, self.bar, self.state, self.curve, self.strip):
+        for widget in (self.job, self.curve, self.strip):
             whole.addWidget(widget)
-        for widget in (self.bar, self.curve):
-            widget.hide()
+        self.curve.hide()
         for spin in (self.steps, self.rank, self.seed):
             spin.valueChanged.connect(lambda _: self.refresh())
         self.out.textChanged.connect(lambda _: self.refresh())
@@ -98,11 +84,6 @@ class FinetunePanel(QWidget):
         session.cells_changed.connect(self.refresh)
         session.adapter_changed.connect(self.refresh)
         self.refresh()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a fine-tuning is going on."""
-        return self._worker is not None
 
     def _offer_devices(self) -> None:
         """Fill the device row with what this machine has."""
@@ -124,57 +105,41 @@ class FinetunePanel(QWidget):
             why = "Find cells first."
         elif not session.devices:
             why = "Looking for devices…"
-        self.why.say("" if self.busy else why)
-        self.start.setEnabled(not why and not self.busy)
-        set_accent(self.start, session.adapter is None or self._can_resume())
-        self.start.setText("Resume" if self._can_resume() else "Fine-tune")
-        self.cancel.setText("Start over" if self._can_resume() else "Cancel")
-        self.cancel.setEnabled(self.busy or self._can_resume())
+        busy, resumable = self.job.busy, self.job.resumable
+        self.job.why.say("" if busy else why)
+        self.start.setEnabled(not why and not busy)
+        set_accent(self.start, session.adapter is None or resumable)
+        self.start.setText("Resume" if resumable else "Fine-tune")
+        self.cancel.setText("Start over" if resumable else "Cancel")
+        self.cancel.setEnabled(busy or resumable)
         for widget in (self.steps, self.rank, self.seed, self.device, self.out):
-            widget.setEnabled(not self.busy)
+            widget.setEnabled(not busy)
 
     def begin(self) -> None:
         """Start, or go on from the checkpoint of the run that was cancelled."""
-        resume = self._can_resume()
+        resume = self.job.resumable
         out = Path(self.out.text().strip() or self._default_folder())
-        total = self.steps.value()
-        self._resumable = None
         if not resume:
-            self.curve.clear(total)
+            self.curve.clear(self.steps.value())
             self.strip.clear()
             self._step = 0
         self._began = (self._step, time.monotonic())
-        self.bar.setRange(0, 0)
-        self.bar.show()
         self.curve.show()
-        self.state.say("Starting…")
-        asked = self._asked()
-        self._worker = self._running.start(
+        self.job.run(
             self._job(out, resume),
             "Fine-tuning",
-            device=self._session.queue(),
-            priority=BACKGROUND,
+            self._session.queue(),
             progress=self._progress,
             done=self._done,
-            cancelled=lambda: self._stopped(asked),
-            failed=lambda error: self._failed(error, asked),
-            finished=self._finished,
+            kept=lambda: self._step > 0,
         )
-        self.refresh()
 
     def _stop_or_start_over(self) -> None:
-        if self.busy:
-            self.stop()
+        if self.job.busy:
+            self.job.stop()
         else:
-            self._resumable = None
+            self.job.forget()
             self.begin()
-
-    def stop(self) -> None:
-        """Cancel: the step that is being computed is finished, then a checkpoint is kept."""
-        if self._worker is not None:
-            self.state.say("Stopping after this step…")
-            self.cancel.setEnabled(False)
-            self._worker.quit()
 
     def _job(self, out: Path, resume: bool) -> "Job[Adapter]":
         from phenolens.widgets.jobs import finetune
@@ -208,18 +173,13 @@ class FinetunePanel(QWidget):
         numbers = (self.steps.value(), self.rank.value(), self.seed.value(), session.crop)
         return (id(session.screen), id(session.cells), *conditions, *numbers, self.out.text())
 
-    def _can_resume(self) -> bool:
-        return not self.busy and self._resumable is not None and self._resumable == self._asked()
-
     def _progress(self, now: Progress) -> None:
         if "loss" in now.values:
             self._step = now.step
-            self.bar.setRange(0, now.total)
-            self.bar.setValue(now.step)
             self.curve.add(now.step, now.values["loss"])
-            self.state.say(self._rate(now))
+            self.job.show_progress(now, self._rate(now))
         elif not self._step:
-            self.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
+            self.job.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
         if now.preview is not None:
             self.strip.show_preview(now.preview)
 
@@ -233,32 +193,12 @@ class FinetunePanel(QWidget):
         return f"{loss} · about {left / 60:.0f} min left" if left > 90 else f"{loss} · about {left:.0f} s left"
 
     def _done(self, adapter: "Adapter") -> None:
-        self.bar.setValue(self.bar.maximum())
-        self.state.say(f"Done. The adapter is in {adapter.folder}.")
+        self.job.state.say(f"Done. The adapter is in {adapter.folder}.")
         show_info("The fine-tuning is done: click a cell to translate it.")
         if adapter.folder is not None and adapter.folder.parent == self._default_folder().parent:
             # the next run is not to replace this one
             self.out.setText(str(self._default_folder()))
         self.tuned.emit(adapter)
-
-    def _stopped(self, asked: tuple[Any, ...]) -> None:
-        self._resumable = asked if self._step else None
-        resumable = " (resumable)" if self._step else ""
-        self.state.say(f"Cancelled at step {self._step}{resumable}.", "warning")
-
-    def _failed(self, error: BaseException, asked: tuple[Any, ...]) -> None:
-        if self._step:
-            self._resumable = asked
-        text = (
-            str(error) if isinstance(error, PhenolensError) else "Fine-tuning failed; the notification has the details."
-        )
-        self.state.say(text, "error")
-
-    def _finished(self) -> None:
-        self._worker = None
-        if self.bar.maximum() == 0:
-            self.bar.hide()
-        self.refresh()
 
     def _another_screen(self) -> None:
         self.out.setText(str(self._default_folder()))

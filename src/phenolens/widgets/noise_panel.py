@@ -7,21 +7,19 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QHBoxLayout,
-    QProgressBar,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.progress import Progress
-from phenolens.runtime.queue import BACKGROUND, INTERACTIVE
+from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import noise_jobs
+from phenolens.widgets.job_box import JobBox
 from phenolens.widgets.noise_layers import NoiseLayers
 from phenolens.widgets.session import Session
-from phenolens.widgets.style import ACCENT, SPACE, Form, Note, action, set_accent
-from phenolens.widgets.workers import JobWorker, Running
+from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
+from phenolens.widgets.workers import Running
 
 if TYPE_CHECKING:
     from phenolens.evaluation.noise_floor import NoiseFloor
@@ -44,8 +42,6 @@ class NoisePanel(QWidget):
     def __init__(self, session: Session, running: Running, layers: NoiseLayers) -> None:
         super().__init__()
         self._session, self._running, self._layers = session, running, layers
-        self._worker: JobWorker | None = None
-        self._resumable: tuple[Any, ...] | None = None
         self._asking = False
         self.splits = QSpinBox()
         self.splits.setRange(1, 20)
@@ -59,12 +55,8 @@ class NoisePanel(QWidget):
         self.fit = action("Fit the noise floor", "See what translation changes between control wells", accent=True)
         self.fit.clicked.connect(self.begin)
         self.cancel = action("Cancel", "Stop at the next step and keep what is finished")
-        self.cancel.clicked.connect(self.stop)
-        self.why = Note()
-        self.bar = QProgressBar()
-        self.bar.setStyleSheet(f"QProgressBar::chunk {{ background: {ACCENT}; }}")
-        self.bar.hide()
-        self.state = Note()
+        self.job = JobBox(running, self.fit, self.cancel, self._asked, self.refresh)
+        self.cancel.clicked.connect(self.job.stop)
         self.alpha = QDoubleSpinBox()
         self.alpha.setRange(0.01, 0.5)
         self.alpha.setSingleStep(0.01)
@@ -98,12 +90,9 @@ class NoisePanel(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        form, buttons, view = Form(), QHBoxLayout(), Form()
+        form, view = Form(), Form()
         form.row("Splits", self.splits)
         form.row("Steps", self.steps)
-        buttons.setSpacing(SPACE)
-        buttons.addWidget(self.fit, 1)
-        buttons.addWidget(self.cancel)
         view.row("Error rate", self.alpha, self.outline)
         view.row("Show", self.picture)
         whole = QVBoxLayout(self)
@@ -111,21 +100,13 @@ class NoisePanel(QWidget):
         whole.setSpacing(SPACE)
         whole.addWidget(Note("Control cells are translated between control wells, where nothing should change."))
         whole.addLayout(form)
-        whole.addLayout(buttons)
-        whole.addWidget(self.why)
-        whole.addWidget(self.bar)
-        whole.addWidget(self.state)
+        whole.addWidget(self.job)
         whole.addLayout(view)
         whole.addWidget(self.found)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a floor is being fitted."""
-        return self._worker is not None
-
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
-        session = self._session
+        session, busy = self._session, self.job.busy
         why = ""
         if session.adapter is None:
             why = "Fine-tune, or load an adapter."
@@ -133,16 +114,16 @@ class NoisePanel(QWidget):
             why = "Open the screen of the adapter first."
         elif session.cells is None:
             why = "Find cells first."
-        self.fit.setEnabled(not why and not self.busy)
-        self.fit.setText("Resume" if self._can_resume() else "Fit again" if session.floor else "Fit the noise floor")
+        self.fit.setEnabled(not why and not busy)
+        self.fit.setText("Resume" if self.job.resumable else "Fit again" if session.floor else "Fit the noise floor")
         set_accent(self.fit, session.floor is None)
-        self.cancel.setEnabled(self.busy)
+        self.cancel.setEnabled(busy)
         for number in (self.splits, self.steps):
-            number.setEnabled(not self.busy)
+            number.setEnabled(not busy)
         for widget in (self.alpha, self.outline):
             widget.setEnabled(session.floor is not None)
         self.picture.setEnabled(session.adapter is not None)
-        self.why.say(why)
+        self.job.why.say(why)
         self._say_found()
 
     def begin(self) -> None:
@@ -152,7 +133,7 @@ class NoisePanel(QWidget):
         screen = session.screen_of_cells()
         assert screen is not None
         assert session.translator is not None
-        asked, adapter = self._asked(), session.adapter
+        adapter = session.adapter
         job = noise_jobs.fit_floor(
             adapter,
             screen,
@@ -160,45 +141,15 @@ class NoisePanel(QWidget):
             settings={"splits": self.splits.value(), "steps": self.steps.value() or None},
             held=session.translator.held,
             device=session.device,
-            resume=self._can_resume(),
+            resume=self.job.resumable,
         )
-        self._resumable = None
-        self.bar.setRange(0, 0)
-        self.bar.show()
-        self.state.say("Starting…")
 
         def done(floor: "NoiseFloor") -> None:
             if session.adapter is adapter:
                 session.set_floor(floor)
                 self._look()
 
-        def cancelled() -> None:
-            self._resumable = asked
-            self.state.say("Cancelled (resumable).", "warning")
-
-        def failed(error: BaseException) -> None:
-            known = isinstance(error, PhenolensError)
-            self.state.say(str(error) if known else "It failed; the notification has the details.", "error")
-
-        self._worker = self._running.start(
-            job,
-            "Fitting the noise floor",
-            device=session.queue(),
-            priority=BACKGROUND,
-            progress=self._progress,
-            done=done,
-            cancelled=cancelled,
-            failed=failed,
-            finished=self._finished,
-        )
-        self.refresh()
-
-    def stop(self) -> None:
-        """Cancel: the step that is being computed is finished, and what is finished is kept."""
-        if self._worker is not None:
-            self.state.say("Stopping after this step…")
-            self.cancel.setEnabled(False)
-            self._worker.quit()
+        self.job.run(job, "Fitting the noise floor", session.queue(), progress=self._progress, done=done)
 
     def hide_picture(self) -> None:
         """Show no picture over the others."""
@@ -217,23 +168,13 @@ class NoisePanel(QWidget):
             self.steps.value(),
         )
 
-    def _can_resume(self) -> bool:
-        return self._resumable is not None and self._resumable == self._asked()
-
     def _progress(self, now: Progress) -> None:
-        self.bar.setRange(0, now.total)
-        self.bar.setValue(now.step)
-        self.state.say(now.message.removeprefix("Noise floor, ").capitalize() + "…")
-
-    def _finished(self) -> None:
-        self._worker = None
-        self.bar.hide()
-        self.refresh()
+        self.job.show_progress(now, now.message.removeprefix("Noise floor, ").capitalize() + "…")
 
     def _another_adapter(self) -> None:
         adapter = self._session.adapter
         self.hide_picture()
-        self.state.say("")
+        self.job.state.say("")
         self.refresh()
         if adapter is None:
             return
@@ -249,7 +190,7 @@ class NoisePanel(QWidget):
             bar=False,
             tell=False,
             done=loaded,
-            failed=lambda error: self.state.say(str(error), "warning"),
+            failed=lambda error: self.job.state.say(str(error), "warning"),
         )
 
     def _choose_alpha(self, alpha: float) -> None:
@@ -296,12 +237,12 @@ class NoisePanel(QWidget):
 
     def _say_found(self) -> None:
         session, floor = self._session, self._session.floor
-        if self.busy:
+        if self.job.busy:
             return
         if floor is not None:
             weak = floor.card.get("weak", [])
             known = f"Fitted on {len(floor.groups):,} translations of control cells."
-            self.state.say(" ".join([known, *weak]), "warning" if weak else "quiet")
+            self.job.state.say(" ".join([known, *weak]), "warning" if weak else "quiet")
         if floor is None or session.adapter is None:
             self.found.say("")
             return
