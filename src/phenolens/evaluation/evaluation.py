@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.evaluation import answers
+from phenolens.evaluation.cell_table import cell_table
 from phenolens.evaluation.changes import Changes, measure_changes
 from phenolens.evaluation.distributions import Distributions, compare_distributions
 from phenolens.evaluation.dose_answer import dose_answer
@@ -17,23 +18,22 @@ from phenolens.evaluation.doses import DoseDistances, Values, compare_doses
 from phenolens.evaluation.features import measure_cells, nuclear_ratio
 from phenolens.evaluation.flips import Flips, LabelledCells, judge_flips
 from phenolens.evaluation.held_out import hold_out
-from phenolens.evaluation.identity import Identity, overlaps, similarities
+from phenolens.evaluation.identity import measure_identity
 from phenolens.evaluation.judged_cells import JudgedCells, draw_cells
 from phenolens.evaluation.kernel import measure_distances
+from phenolens.evaluation.measured_cells import MeasuredCells, describe, measure_all
 from phenolens.evaluation.memorisation import Memorisation
 from phenolens.evaluation.training_halves import adapter_memorisation
 from phenolens.evaluation.translated_cells import remove_kept, translate_cells
-from phenolens.profiling.classical import classical_features
 from phenolens.profiling.evaluation import Evaluation
 from phenolens.profiling.evaluation_parts import Part
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel
-from phenolens.screens.crops import resample
 from phenolens.screens.table import Screen
 from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import Base, open_base
+from phenolens.translation.base import open_base
 from phenolens.translation.translator import Translator
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 CELLS = 100
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SLIDER_CELLS = 24
-_SEEN = 64  # pixels of a crop that the classifier sees
 _FEWEST = 4  # cells with a nucleus, to compare features
 
 
@@ -154,50 +153,38 @@ def evaluate_translation(
     drawn = []
     for part in chosen.screens:
         drawn.append((yield from draw_cells(part, found_cells, adapter.crop, most, seed)))
-    control, treated, *further = drawn
-    source_nuclei, before = yield from measure_cells(control.crops, nucleus, adapter, "control cells")
-    measure = _measure(measure, list(before.columns), adapter, nucleus)
-    slider = min(_SLIDER_CELLS, len(control))
-    # The first ones at every strength, for the slider; all at strength 1.
-    first = JudgedCells(control.crops[:slider], control.table.iloc[:slider])
-    moved = yield from translate_cells(translator, first, STRENGTHS[1:], steps, kept, solver)
-    parts = [moved[:, -1]]
-    if slider < len(control):
-        rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
-        parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept, solver))[:, 0])
-    translated = np.concatenate(parts)
-    after_nuclei, after = yield from measure_cells(translated, nucleus, adapter, "translated cells")
-    real_nuclei, real = yield from measure_cells(treated.crops, nucleus, adapter, "treated cells")
-    seen = {}
-    for name, crops in (("source", control.crops), ("translated", translated), ("treated", treated.crops)):
-        seen[name] = yield from _seen(crops, adapter)
-    along = (yield from _seen(moved.reshape(-1, *moved.shape[2:]), adapter)).reshape(slider, len(STRENGTHS) - 1, -1)
-    along = np.concatenate([seen["source"][:slider, None], along], axis=1)
-    judged = _labelled(seen["source"], control.wells, seen["treated"], treated.wells)
+    control = yield from measure_all(drawn[0], nucleus, adapter, "control cells")
+    measure = _measure(measure, list(control.features.columns), adapter, nucleus)
+    crops, moved = yield from _translated(translator, control, steps, kept, solver)
+    made = JudgedCells(crops, control.table)
+    translated = yield from measure_all(made, nucleus, adapter, "translated cells")
+    treated = yield from measure_all(drawn[1], nucleus, adapter, "treated cells")
+    along = (yield from describe(moved.reshape(-1, *moved.shape[2:]), adapter)).reshape(*moved.shape[:2], -1)
+    along = np.concatenate([control.seen[: len(along), None], along], axis=1)
     taught = None
-    if further:
-        more_control = yield from _seen(further[0].crops, adapter)
-        more_treated = yield from _seen(further[1].crops, adapter)
-        taught = _labelled(more_control, further[0].wells, more_treated, further[1].wells)
-    flips = yield from judge_flips(judged, taught, seen["translated"], along, np.array(STRENGTHS), seed)
-    identity = yield from _identity(
-        base, adapter, control.crops, translated, treated.crops, source_nuclei, after_nuclei, real_nuclei
-    )
+    if len(drawn) > 2:
+        more_control = yield from describe(drawn[2].crops, adapter)
+        more_treated = yield from describe(drawn[3].crops, adapter)
+        taught = _labelled(more_control, drawn[2].wells, more_treated, drawn[3].wells)
+    judged = _labelled(control.seen, control.wells, treated.seen, treated.wells)
+    flips = yield from judge_flips(judged, taught, translated.seen, along, np.array(STRENGTHS), seed)
+    identity = yield from measure_identity(base, adapter, control, translated, treated)
+    before, after, real = control.features, translated.features, treated.features
     changes = None
     if min(_whole(before, after), _whole(real, real)) >= _FEWEST:
         changes = measure_changes(before, control.wells, real, treated.wells, after, chosen.trained_wells, seed)
     yield Progress(0, 0, "Comparing distributions")
     distributions = compare_distributions(
-        measure, _column(before, measure), _column(after, measure), control.wells, _column(real, measure),
+        measure, control.column(measure), translated.column(measure), control.wells, treated.column(measure),
         treated.wells, seed,
     )  # fmt: skip
     of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, measure, most, seed)
     by_dose = compare_doses(
-        measure, (_column(before, measure), control.wells), (_column(after, measure), control.wells), of_doses,
+        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells), of_doses,
         doses.own, seed,
     )  # fmt: skip
     kernel = yield from measure_distances(
-        seen["source"], seen["translated"], control.wells, seen["treated"], treated.wells, seed
+        control.seen, translated.seen, control.wells, treated.seen, treated.wells, seed
     )
     memorised = None
     if memorisation and not unseen:
@@ -236,14 +223,14 @@ def evaluate_translation(
         "dose_column": doses.column,
         "seed": seed,
     }
-    table = _table(control, treated, flips, identity, before, after, real)
+    by_kind = {"source": control, "translated": translated, "treated": treated}
+    table = cell_table(by_kind, None if flips is None else flips.logits, identity)
     remove_kept(kept)
     notes = list(chosen.notes)
     if set(translator.held) == set(adapter.channel_names):
         notes.append("Every channel is held as it is, so nothing is translated.")
-    shown = Shown(
-        control.crops, translated, treated.crops, seen, table, flips, changes, distributions, by_dose, memorised
-    )
+    seen = {kind: some.seen for kind, some in by_kind.items()}
+    shown = Shown(control.crops, crops, treated.crops, seen, table, flips, changes, distributions, by_dose, memorised)
     return TranslationEvaluation(facts, found, tuple(notes), shown=shown, adapter=adapter)
 
 
@@ -258,6 +245,20 @@ def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str
     return (yield from find_cells(wanted, cells, nucleus_channel=adapter.nucleus_channel))
 
 
+def _translated(
+    translator: Translator, control: MeasuredCells, steps: int, kept: Path, solver: str
+) -> Job[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Crops (n, C, size, size) at strength 1, and the first m (m, S, C, size, size) at each strength past 0."""
+    slider = min(_SLIDER_CELLS, len(control))
+    first = JudgedCells(control.crops[:slider], control.table.iloc[:slider])
+    moved = yield from translate_cells(translator, first, STRENGTHS[1:], steps, kept, solver)
+    parts = [moved[:, -1]]
+    if slider < len(control):
+        rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
+        parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept, solver))[:, 0])
+    return np.concatenate(parts), moved
+
+
 def _of_doses(
     doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, measure: str, most: int, seed: int
 ) -> Job[dict[float, Values]]:
@@ -267,53 +268,9 @@ def _of_doses(
         if cells.table["field"].isin([one.key for one in part]).any():
             drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
             _, table = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
-            found[dose] = (_column(table, measure), drawn.wells)
+            values = table[measure].to_numpy(float) if measure in table else np.full(len(drawn), np.nan)
+            found[dose] = (values, drawn.wells)
     return found
-
-
-def _seen(crops: NDArray[Any], adapter: Adapter) -> Job[NDArray[np.float32]]:
-    """The features (n, F) that the classifier sees."""
-    found = []
-    for start in range(0, len(crops), 32):
-        mapped = adapter.intensity.forward(crops[start : start + 32])
-        found.append(classical_features(resample(mapped, _SEEN)))
-        yield Progress(min(start + 32, len(crops)), len(crops), "Describing cells")
-    return np.concatenate(found)
-
-
-def _identity(
-    base: Base,
-    adapter: Adapter,
-    source: NDArray[Any],
-    translated: NDArray[np.float32],
-    treated: NDArray[Any],
-    source_nuclei: NDArray[np.uint8],
-    translated_nuclei: NDArray[np.uint8],
-    treated_nuclei: NDArray[np.uint8],
-) -> Job[Identity]:
-    other = np.arange(len(source)) % len(treated)
-    same, others = [], []
-    for start in range(0, len(source), 16):
-        rows = slice(start, start + 16)
-        mapped = resample(adapter.intensity.forward(source[rows]), base.crop)
-        change = resample(adapter.intensity.forward(translated[rows]), base.crop) - mapped
-        decoded = _reconstructed(base, mapped)
-        same.append(similarities(decoded, decoded + change))
-        real = resample(adapter.intensity.forward(treated[other[rows]]), base.crop)
-        others.append(similarities(decoded, _reconstructed(base, real)))
-        yield Progress(min(start + 16, len(source)), len(source), "Comparing with the source")
-    return Identity(
-        np.concatenate(same),
-        overlaps(source_nuclei, translated_nuclei),
-        np.concatenate(others),
-        overlaps(source_nuclei, treated_nuclei[other]),
-    )
-
-
-def _reconstructed(base: Base, mapped: NDArray[np.float32]) -> NDArray[np.float32]:
-    import torch
-
-    return np.asarray(base.decode(base.encode(torch.from_numpy(mapped))).float().cpu().numpy(), np.float32)
 
 
 def _measure(asked: str | None, names: list[str], adapter: Adapter, nucleus: int) -> str:
@@ -338,33 +295,3 @@ def _whole(one: "DataFrame", other: "DataFrame") -> int:
     if one.empty or other.empty:
         return 0
     return int((np.isfinite(one.to_numpy()).all(1) & np.isfinite(other.to_numpy()).all(1)).sum())
-
-
-def _column(table: "DataFrame", name: str) -> NDArray[np.float64]:
-    return table[name].to_numpy(float) if name in table else np.full(len(table), np.nan)
-
-
-def _table(
-    control: JudgedCells,
-    treated: JudgedCells,
-    flips: Flips | None,
-    identity: Identity,
-    before: "DataFrame",
-    after: "DataFrame",
-    real: "DataFrame",
-) -> "DataFrame":
-    """A row a cell: source, translated and real treated cells, one under another."""
-    import pandas as pd
-
-    parts = []
-    for kind, cells, features in (
-        ("source", control, before),
-        ("translated", control, after),
-        ("treated", treated, real),
-    ):
-        part = cells.table.assign(kind=kind, synthetic=kind == "translated")
-        part["log_odds"] = np.nan if flips is None else flips.logits[kind]
-        part["similarity"] = identity.similarity if kind == "translated" else np.nan
-        part["nucleus_iou"] = identity.overlap if kind == "translated" else np.nan
-        parts.append(pd.concat([part.reset_index(drop=True), features.reset_index(drop=True)], axis=1))
-    return pd.concat(parts, ignore_index=True)

@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.evaluation.features import NUCLEUS
+from phenolens.evaluation.measured_cells import MeasuredCells
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.crops import resample
+from phenolens.translation.adapter import Adapter
+from phenolens.translation.base import Base
 
 _SPAN = 2.0  # mapped intensities go from about -1 to 1
 
@@ -30,6 +35,29 @@ class Identity:
     other_overlap: NDArray[np.float64]
 
 
+def measure_identity(
+    base: Base, adapter: Adapter, source: MeasuredCells, translated: MeasuredCells, treated: MeasuredCells
+) -> Job[Identity]:
+    """How alike n source cells and their translations are, and as many treated cells drawn beside them."""
+    other = np.arange(len(source)) % len(treated)
+    same, others = [], []
+    for start in range(0, len(source), 16):
+        rows = slice(start, start + 16)
+        mapped = resample(adapter.intensity.forward(source.crops[rows]), base.crop)
+        change = resample(adapter.intensity.forward(translated.crops[rows]), base.crop) - mapped
+        decoded = _reconstructed(base, mapped)
+        same.append(similarities(decoded, decoded + change))
+        real = resample(adapter.intensity.forward(treated.crops[other[rows]]), base.crop)
+        others.append(similarities(decoded, _reconstructed(base, real)))
+        yield Progress(min(start + 16, len(source)), len(source), "Comparing with the source")
+    return Identity(
+        np.concatenate(same),
+        overlaps(source.nuclei, translated.nuclei),
+        np.concatenate(others),
+        overlaps(source.nuclei, treated.nuclei[other]),
+    )
+
+
 def similarities(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
     """Structural similarity (n,) of mapped crops (n, C, h, w), mean over the channels."""
     from skimage.metrics import structural_similarity
@@ -49,3 +77,9 @@ def overlaps(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.
     union = (one | other).sum((1, 2))
     share = (one & other).sum((1, 2)) / np.maximum(union, 1)
     return np.where(one.any((1, 2)), share, np.nan)
+
+
+def _reconstructed(base: Base, mapped: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch
+
+    return np.asarray(base.decode(base.encode(torch.from_numpy(mapped))).float().cpu().numpy(), np.float32)

@@ -1,14 +1,47 @@
 """Room for a second dock: beside the first one where the window is wide, else as a tab of it; never below it."""
 
+from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 _WIDE = 1400  # of a window that has room for two docks, the layers and the image
 
 
-def stand_beside(new: QWidget, old: QWidget) -> None:
+class Beside(QObject):
+    """Puts `new` beside the main dock once it is first shown: before that, napari has not placed it.
+
+    Parameters
+    ----------
+    new
+        What stands in the second dock; it owns this.
+    main
+        Gives what stands in the main dock; None where that is not open.
+    """
+
+    def __init__(self, new: QWidget, main: Callable[[], QWidget | None]) -> None:
+        super().__init__(new)
+        self._new, self._main = new, main
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._stand)
+        new.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Wait until what napari does on showing a dock is done."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            self._new.removeEventFilter(self)
+            self._soon.start(0)
+        return False
+
+    def _stand(self) -> None:
+        main = self._main()
+        if main is not None:
+            _stand_beside(self._new, main)
+
+
+def _stand_beside(new: QWidget, old: QWidget) -> None:
     """Move the dock of `new` beside that of `old`, where napari has put the one below the other."""
     mine, other = _dock_of(new), _dock_of(old)
     if mine is None or other is None or mine.isFloating() or other.isFloating():

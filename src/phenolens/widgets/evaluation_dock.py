@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets import evaluation_jobs
-from phenolens.widgets.dock_room import stand_beside
+from phenolens.widgets.dock_room import Beside
 from phenolens.widgets.evaluation_answers import EvaluationAnswers
 from phenolens.widgets.evaluation_panel import EvaluationPanel
 from phenolens.widgets.section import Section
@@ -45,8 +45,9 @@ class EvaluationDock(QWidget):
             Section(1, "Judge an adapter", self.panel),
             Section(2, "Is it right?", self.answers),
         )
-        self._open, self._placed = True, False
+        self._open = True
         self._lay_out()
+        Beside(self, lambda: self.place.main)
         self.panel.evaluated.connect(self._evaluated)
         self.answers.asked.connect(self._ask)
         self.place.changed.connect(self._main_changed)
@@ -108,17 +109,6 @@ class EvaluationDock(QWidget):
 
     def _main_changed(self) -> None:
         self.panel.choice.follow(self.place.session)
-
-    def showEvent(self, event: Any) -> None:
-        """Stand beside the main dock the first time, rather than below it."""
-        super().showEvent(event)
-        if not self._placed:
-            self._placed = True
-            QTimer.singleShot(0, self._stand_beside)
-
-    def _stand_beside(self) -> None:
-        if self._open and self.place.main is not None:
-            stand_beside(self, self.place.main)
 
     def _let_go(self) -> None:
         """Let go of the main dock; also called when Qt has deleted this dock already."""

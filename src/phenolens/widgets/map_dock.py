@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari import Viewer
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.widgets import map_jobs
-from phenolens.widgets.dock_room import stand_beside
+from phenolens.widgets.dock_room import Beside
 from phenolens.widgets.encoder_box import EncoderBox
 from phenolens.widgets.map_head import MapHead
 from phenolens.widgets.map_link import MapLink
@@ -65,8 +65,9 @@ class MapDock(QWidget):
         self.pictures = MapPictures(self, self.place, session, self.running)
         self._worker: JobWorker | None = None
         self._followed: Session | None = None
-        self._open, self._placed = True, False
+        self._open = True
         self._lay_out()
+        Beside(self, lambda: self.place.main)
         self._connect()
         self._theme()
         self._show_data()
@@ -253,17 +254,6 @@ class MapDock(QWidget):
         self.neighbours.theme = theme
         if self.session.data is not None:
             self._list()
-
-    def showEvent(self, event: Any) -> None:
-        """Stand beside the main dock the first time, rather than below it."""
-        super().showEvent(event)
-        if not self._placed:
-            self._placed = True
-            QTimer.singleShot(0, self._stand_beside)
-
-    def _stand_beside(self) -> None:
-        if self._open and self.place.main is not None:
-            stand_beside(self, self.place.main)
 
     def _let_go(self) -> None:
         """Let go of the viewer and its main dock; also called when Qt has deleted this dock already."""
