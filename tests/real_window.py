@@ -1,6 +1,7 @@
 """A real napari window with the dock, a small simulated screen and a tiny base, for tests that click."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from phenolens.runtime.progress import finish
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import read_screen
 from phenolens.simulation.screen import simulate_screen
 from phenolens.widgets.samples import open_dock
-from tiny_base import make_tiny_base
+from tiny_base import make_tiny_adapter, make_tiny_base
 
 LONG = 1000 * int(os.environ.get("PHENOLENS_TEST_SECONDS", "120"))
 
@@ -85,6 +88,17 @@ def small_screen(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     return make_tiny_base(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def small_adapter(small_screen, tiny, tmp_path_factory):
+    """An adapter of random weights that fits the small screen."""
+    image = read_screen(small_screen).fields[0].image()
+    limits = IntensityMap.fit([image.plane()], image.channel_names)
+    made = make_tiny_adapter(tiny, channels=image.n_channels)
+    made = replace(made, channel_names=image.channel_names, intensity=limits)
+    made.save(tmp_path_factory.mktemp("adapters") / "small")
+    return made
 
 
 @pytest.fixture

@@ -1,38 +1,22 @@
 """All cells of a field in a real window: translated behind the clicks, cancelled, gone on with, cleared."""
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
-from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.table import read_screen
 from phenolens.translation.base import load_base
 from phenolens.translation.translator import Translator
-from tiny_base import make_tiny_adapter
 
 pytest_plugins = ["real_window"]
 
 
-@pytest.fixture(scope="module")
-def adapter(small_screen, tiny_base, tmp_path_factory):
-    image = read_screen(small_screen).fields[0].image()
-    limits = IntensityMap.fit([image.plane()], image.channel_names)
-    made = make_tiny_adapter(tiny_base, channels=image.n_channels)
-    made = replace(made, channel_names=image.channel_names, intensity=limits)
-    made.save(tmp_path_factory.mktemp("adapter") / "tiny")
-    return made
-
-
-def test_all_cells_are_translated_behind_a_click(window, small_screen, adapter, monkeypatch):
+def test_all_cells_are_translated_behind_a_click(window, small_screen, small_adapter, monkeypatch):
     monkeypatch.setattr("phenolens.widgets.jobs._TOGETHER", 1)
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
     window.open(small_screen)
     assert not panel.all.isEnabled()
     window.find_cells()
-    dock.load_adapter(adapter)
+    dock.load_adapter(small_adapter)
     window.wait(lambda: session.translator is not None and not dock.running.busy)
     known = session.cells.table[session.cells.table["field"] == session.field.key]
     assert len(known) > 3
@@ -64,8 +48,10 @@ def test_all_cells_are_translated_behind_a_click(window, small_screen, adapter, 
 
     # as the library translates it
     cell = next(iter(some.values()))
-    window_of = window_at(cell.y, cell.x, adapter.crop)
-    (alone,) = finish(Translator(load_base(adapter.base), adapter).translate_crops([session.plane], [window_of]))
+    window_of = window_at(cell.y, cell.x, small_adapter.crop)
+    (alone,) = finish(
+        Translator(load_base(small_adapter.base), small_adapter).translate_crops([session.plane], [window_of])
+    )
     off = np.abs(cell.difference(1.0) - alone.difference[0])
     # the number of cells in a batch changes the rounding, and random weights make much of it
     assert off.mean() < 0.1 * np.abs(alone.difference).mean()

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from napari import Viewer
+from napari.utils.notifications import show_info
 
 from phenolens.widgets.layers import FieldLayers
 
@@ -38,7 +39,7 @@ class ClickTool:
             self._viewer.mouse_drag_callbacks.remove(self._press)
 
     def _press(self, viewer: Viewer, event: Any) -> Generator[None, None, None]:
-        if not self.on or event.button != 1 or event.modifiers or viewer.dims.ndisplay != 2:
+        if not self.on or event.button != 1 or event.modifiers:
             return
         start = np.array(event.pos)
         yield
@@ -46,7 +47,10 @@ class ClickTool:
             if np.abs(np.array(event.pos) - start).max() > _STILL_PX:
                 return
             yield
-        self.pick(event.position)
+        if viewer.dims.ndisplay == 2:
+            self.pick(event.position)
+        else:
+            show_info("Cells are clicked in the 2-D view: go back to it with the button below the list of layers.")
 
     def pick(self, position: tuple[float, ...]) -> None:
         """Pick the pixel at a position in the viewer's world; positions outside the field are ignored."""

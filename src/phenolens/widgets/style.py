@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizeP
 ACCENT = "#2f8f83"
 ACCENT_HOVER = "#38a799"
 AMBER = "#e3a83b"
-MUTED = "#9aa3ad"
+MUTED = "#808a94"  # read on the dark and on the light theme
 ERROR = "#f0806a"
 SPACE = 6
 LABEL_WIDTH = 84
@@ -17,7 +17,12 @@ _ACCENTED = (
     f"QPushButton:checked {{ background: {AMBER}; color: black; }}"
     "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(160, 160, 160, 160); }"
 )
-_NOTES = {"quiet": MUTED, "warning": AMBER, "error": ERROR}
+_NOTES = {
+    "quiet": f"color: {MUTED};",
+    # told by the bar beside them: no bright colour is read on both themes
+    "warning": f"border-left: 3px solid {AMBER}; padding-left: {SPACE}px;",
+    "error": f"border-left: 3px solid {ERROR}; padding-left: {SPACE}px;",
+}
 
 
 def rgb(colour: str) -> tuple[float, float, float]:
@@ -57,7 +62,7 @@ class Note(QLabel):
         if kind != self._kind:
             # a running job speaks many times a second, and a style sheet is dear
             self._kind = kind
-            self.setStyleSheet(f"color: {_NOTES[kind]}; background: transparent;")
+            self.setStyleSheet(_NOTES[kind] + " background: transparent;")
         self.setVisible(bool(text))
 
 
