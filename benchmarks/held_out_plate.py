@@ -3,8 +3,9 @@
     python benchmarks/held_out_plate.py ../shared/data/protein_synthesis_cells --train Week4_27801 Week4_27521
         --judge Week4_27821 --treated "Compound=cycloheximide,Concentration>=15" --control Compound=DMSO --cells whole
 
-One adapter is fine-tuned on the plates of --train and judged on the plate of --judge with the solver as shipped, and
-with stock DDIM: 50 steps each way, no guidance, no channel held. Prints a Markdown table and the verdicts.
+One adapter is fine-tuned on the plates of --train and judged on the plate of --judge with the solver as shipped, at its
+own guidance and at those of --guidance, and with stock DDIM: 50 steps each way, no guidance, no channel held. Prints a
+Markdown table and the verdicts.
 """
 
 import argparse
@@ -22,7 +23,6 @@ from phenolens.translation.adapter import Adapter
 from phenolens.translation.finetuning import FinetuneSettings
 from phenolens.translation.training_set import finetune_screen
 
-SOLVERS = {"difference": 20, "ddim": 50}
 FIGURES = (
     ("flip", "flips", "translated"),
     ("controls", "flips", "control"),
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--cells", default="auto")
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
+    parser.add_argument("--guidance", type=float, nargs="*", default=[], help="further ones to judge")
     parser.add_argument("--images", type=int, default=100, help="images of a condition to fine-tune on")
     parser.add_argument("--out", type=Path, default=None, help="keep the adapter and reports here")
     options = parser.parse_args()
@@ -70,20 +71,23 @@ def main() -> None:
     both = [*options.train, *options.judge]
     source, target = (on_plates(given, both, plates) for given in (options.control, options.treated))
     print("| solver | held | " + " | ".join(name for name, _, _ in FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 2))
+    runs = {"difference": {"steps": 20}}
+    runs |= {f"difference, guidance {weight:g}": {"steps": 20, "guidance": weight} for weight in options.guidance}
+    runs |= {"ddim": {"steps": 50, "solver": "ddim"}}
     verdicts = []
-    for solver, steps in SOLVERS.items():
+    for name, how in runs.items():
         result = finish(
             evaluate_adapter(
-                adapter, screen, out / solver, cells=cells_from(options.cells), source=source.text, target=target.text,
-                most=options.most, steps=steps, solver=solver,
+                adapter, screen, out / name, cells=cells_from(options.cells), source=source.text, target=target.text,
+                most=options.most, **how,
             )
         )  # fmt: skip
         parts = {part.key: part for part in result.parts}
         found = [parts[key].figures.get(figure) for _, key, figure in FIGURES]
         found = [f["value"] if isinstance(f, dict) else f for f in found]
         held = ", ".join(result.facts["held"]) or "none"
-        print(f"| {solver} | {held} | " + " | ".join("" if f is None else f"{f:.2f}" for f in found) + " |", flush=True)
-        verdicts += [solver, *result.notes, *(part.verdict for part in result.parts)]
+        print(f"| {name} | {held} | " + " | ".join("" if f is None else f"{f:.2f}" for f in found) + " |", flush=True)
+        verdicts += [name, *result.notes, *(part.verdict for part in result.parts)]
     print("", *verdicts, sep="\n")
 
 
