@@ -3,6 +3,7 @@
 import numpy as np
 
 from phenolens.runtime.progress import finish
+from phenolens.screens.cells import Cells
 from phenolens.screens.crops import window_at
 from phenolens.translation.base import load_base
 from phenolens.translation.translator import Translator
@@ -16,6 +17,9 @@ def test_all_cells_are_translated_behind_a_click(window, small_screen, small_ada
     window.open(small_screen)
     assert not panel.all.isEnabled()
     window.find_cells()
+    table = session.cells.table
+    some = table[table["field"] == session.field.key].head(6).reset_index(drop=True)
+    session.set_cells(Cells(some), session.nucleus_channel)
     dock.load_adapter(small_adapter)
     window.wait(lambda: session.translator is not None and not dock.running.busy)
     known = session.cells.table[session.cells.table["field"] == session.field.key]

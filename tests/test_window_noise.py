@@ -19,11 +19,12 @@ def floor_of(session, low=0.001):
     return NoiseFloor((0.5, 1.0, 1.5), maxima, np.zeros(39, int), np.full(39, "w"), names, (), guidance, 1.0)
 
 
-def translated(window, small_screen, tiny, tmp_path):
+def translated(window, small_screen, get_adapter):
     """The window with a translated cell, and nothing held."""
     window.open(small_screen)
     window.find_cells()
-    window.tune(tiny, tmp_path / "adapter", steps=2)
+    get_adapter()
+    window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
     window.session.set_held([])
     window.press(window.dock.translate_panel.click)
     cell = window.click_cell(0)
@@ -31,11 +32,11 @@ def translated(window, small_screen, tiny, tmp_path):
     return cell
 
 
-def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, tiny, tmp_path):
+def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, small_adapter):
     session, dock, panel = window.session, window.dock, window.dock.noise_panel
     assert panel.job.why.text() == "Fine-tune, or load an adapter."
     assert not panel.fit.isEnabled()
-    cell = translated(window, small_screen, tiny, tmp_path)
+    cell = translated(window, small_screen, lambda: dock.load_adapter(small_adapter))
     dock.sections[4].unfold()
     assert panel.fit.isEnabled()
     assert not panel.outline.isEnabled()
@@ -111,7 +112,7 @@ def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, ti
 @pytest.mark.slow
 def test_a_floor_is_fitted_in_the_background_cancelled_resumed_and_loaded_again(window, small_screen, tiny, tmp_path):
     session, dock, panel = window.session, window.dock, window.dock.noise_panel
-    cell = translated(window, small_screen, tiny, tmp_path)
+    cell = translated(window, small_screen, lambda: window.tune(tiny, tmp_path / "adapter", steps=2))
     dock.sections[4].unfold()
     panel.splits.setValue(1)
     window.press(panel.fit)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -134,11 +135,12 @@ def test_cancel_keeps_a_checkpoint_and_resume_ends_the_run(window, small_screen,
     window.wait(lambda: not dock.running.busy)
 
 
-def test_the_path_of_another_field_and_back(window, small_screen, tiny, tmp_path):
+def test_the_path_of_another_field_and_back(window, small_screen, small_adapter):
     session, dock = window.session, window.dock
     window.open(small_screen)
     window.find_cells()
-    window.tune(tiny, tmp_path / "adapter", steps=1)
+    dock.load_adapter(small_adapter)
+    window.wait(lambda: session.translator is not None and not dock.running.busy)
     window.press(dock.translate_panel.click)
     cell = window.click_cell(0)
     window.wait(lambda: cell.translation is not None and not dock.running.busy)
@@ -153,14 +155,14 @@ def test_the_path_of_another_field_and_back(window, small_screen, tiny, tmp_path
     assert np.array_equal(dock.synthetic.differences[0].data, change)
 
 
-def test_a_channel_is_held_where_it_is_ticked(window, small_screen, tiny, tmp_path):
+def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapter):
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
     window.open(small_screen)
     window.find_cells()
-    window.tune(tiny, tmp_path / "adapter", steps=2)
-    assert [tick.isChecked() for tick in panel.held.ticks] == [
-        name in session.adapter.held for name in session.adapter.channel_names
-    ]
+    telling = {"DNA": 0.5, "Reporter": 0.97, "Organelle": 0.52}
+    dock.load_adapter(replace(small_adapter, held=("DNA", "Organelle"), card={"telling": telling}))
+    window.wait(lambda: session.translator is not None and not dock.running.busy)
+    assert [tick.isChecked() for tick in panel.held.ticks] == [True, False, True]
     assert "tells apart" in panel.held.ticks[0].text()
     for tick in panel.held.ticks:
         if tick.isChecked():
