@@ -141,6 +141,7 @@ def test_channels_are_held_as_asked(adapter, screen, tmp_path):
     assert "no channel 'Actin' to hold: it has DNA, Reporter, Organelle" in refused.error
 
 
+@pytest.mark.slow
 def test_workers_write_the_same(translated, adapter, screen, tmp_path):
     ran = run(
         *("translate", adapter, screen, "--strength", "0", "1", "--steps", "8", "--workers", "2"),

@@ -322,9 +322,11 @@ def test_a_slow_follower_does_not_stall_the_job_and_misses_no_preview(queue: Dev
 
 def test_the_last_progress_is_not_skipped(queue: DeviceQueue) -> None:
     stand_in = queue.run(counting(500))
-    next(stand_in)
+    first = next(stand_in)
     finish(queue.run(counting(1), priority=-1))
-    assert [progress.step for progress in stand_in] == [500]
+    steps = [first.step, *(progress.step for progress in stand_in)]
+    assert steps[-1] == 500
+    assert len(steps) <= 2, "of those that waited only the latest is kept"
 
 
 def test_many_jobs_from_many_threads(queue: DeviceQueue) -> None:

@@ -140,7 +140,7 @@ def test_an_output_folder_that_cannot_be_written_loses_nothing(
         blocked.chmod(0o500)
     panel = window.dock.finetune_panel
     window.session.base = str(tiny)
-    panel.steps.setValue(2)
+    panel.steps.setValue(400)
     panel.out.setText(str(blocked / "adapter"))
     window.press(panel.start)
     assert "blocked" in only_message(window)
@@ -149,7 +149,9 @@ def test_an_output_folder_that_cannot_be_written_loses_nothing(
     assert panel.start.isEnabled()
     panel.out.setText(str(tmp_path / "good"))
     window.press(panel.start)
-    window.wait(lambda: window.session.adapter is not None and not window.dock.running.busy)
+    window.wait(lambda: panel.curve.points)
+    panel.job.stop()
+    window.wait(lambda: not window.dock.running.busy)
 
 
 def test_declining_the_download_changes_nothing(window, monkeypatch):

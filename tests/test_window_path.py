@@ -302,6 +302,7 @@ def test_the_window_has_a_picture(window, small_screen):
     assert window.dock.width() >= 340
 
 
+@pytest.mark.slow
 def test_settings_of_a_run_go_to_its_card(window, small_screen, tiny, tmp_path):
     window.open(small_screen)
     window.find_cells()
