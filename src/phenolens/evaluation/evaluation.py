@@ -21,7 +21,7 @@ from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import measure_identity
 from phenolens.evaluation.judged_cells import JudgedCells, draw_cells
 from phenolens.evaluation.kernel import measure_distances
-from phenolens.evaluation.measured_cells import MeasuredCells, describe, measure_all
+from phenolens.evaluation.measured_cells import MeasuredCells, column_of, describe, measure_all
 from phenolens.evaluation.memorisation import Memorisation
 from phenolens.evaluation.training_halves import adapter_memorisation
 from phenolens.evaluation.translated_cells import remove_kept, translate_cells
@@ -268,8 +268,7 @@ def _of_doses(
         if cells.table["field"].isin([one.key for one in part]).any():
             drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
             _, table = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
-            values = table[measure].to_numpy(float) if measure in table else np.full(len(drawn), np.nan)
-            found[dose] = (values, drawn.wells)
+            found[dose] = (column_of(table, measure), drawn.wells)
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from phenolens.evaluation.judged_cells import JudgedCells
 from phenolens.runtime.files import writable_folder, writing
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.crops import Window
 from phenolens.translation.translator import Translator
 
@@ -45,13 +45,8 @@ def translate_cells(
             job = translator.translate_crops(
                 list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,), solver=solver
             )
-            while True:
-                try:
-                    next(job)
-                except StopIteration as stop:
-                    change = np.stack([cell.difference for cell in stop.value])
-                    break
-                yield Progress(start, len(cells), "Translating cells")
+            now = Progress(start, len(cells), "Translating cells")
+            change = np.stack([cell.difference for cell in (yield from retold(job, now))])
             with writing(file) as partial, partial.open("wb") as stream:
                 np.save(stream, change)
         done.append(_in_range(crops[:, None].astype(np.float32) + change, crops.dtype))

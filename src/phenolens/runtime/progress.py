@@ -1,7 +1,7 @@
 """Progress of a long job, which is always a plain generator."""
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,8 +29,22 @@ class Progress:
     values: dict[str, float] = field(default_factory=dict)
     preview: Any = None
 
+    def without_preview(self) -> "Progress":
+        """The same without its preview, which is for another reader."""
+        return replace(self, preview=None)
+
 
 Job = Generator[Progress, None, T]
+
+
+def retold(job: Job[T], tell: Progress | Callable[[Progress], Progress]) -> Job[T]:
+    """Pass `job` on as part of a longer one, with `tell` for each of its progress, or what `tell` makes of it."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+        yield tell if isinstance(tell, Progress) else tell(progress)
 
 
 def finish(job: Job[T], follow: Callable[[Progress], None] | None = None) -> T:

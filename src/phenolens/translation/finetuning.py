@@ -11,7 +11,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import writing
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.intensity import Kind
 from phenolens.translation.base import Base, half_precision
 from phenolens.translation.methods import find_method
@@ -317,18 +317,10 @@ def _preview(
     latents = base.encode(torch.from_numpy(cells))
     inverting = invert(base.noise_at, latents, source.expand(len(cells), *source.shape), base.schedule.grid(8))
     # Each evaluation is a step of its own, so that a waiting click or a cancel does not wait for the whole preview.
-    trajectory = yield from _as_step(inverting, step, steps)
+    waiting = Progress(step, steps, "Translating a preview")
+    trajectory = yield from retold(inverting, waiting)
     free = [True] * cells.shape[1] if moving is None else moving
     job = difference(base.noise_at, trajectory, source, target, (1.0,), moving=base.latent_mask(free))
-    delta = yield from _as_step(job, step, steps)
+    delta = yield from retold(job, waiting)
     change = base.decode_change(latents, delta, free)[0].cpu().numpy()
     return Preview(names, cells, cells + change)
-
-
-def _as_step(job: Job[T], step: int, steps: int) -> Job[T]:
-    while True:
-        try:
-            next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield Progress(step, steps, "Translating a preview")

@@ -10,7 +10,7 @@ import pandas as pd
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import writable_folder, writing
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, Cells, find_cells
 from phenolens.screens.crops import Window, changed, window_at
@@ -215,12 +215,7 @@ def _translate_tiles(
 
 
 def _as_field(job: Job[list[Translated]], number: int, total: int) -> Job[list[Translated]]:
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield Progress(number - 1, total, progress.message)
+    return retold(job, lambda now: Progress(number - 1, total, now.message))
 
 
 def _write(

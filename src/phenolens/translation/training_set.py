@@ -8,7 +8,7 @@ import numpy as np
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
@@ -156,11 +156,12 @@ def finetune_screen(
             resume,
             moving,
         )
-        guidance = yield from _quietly(
-            calibrate_guidance(loaded, crops.source, crops.target, tuned.tokens, moving), settings.steps
+        matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
+        guidance = yield from retold(
+            calibrate_guidance(loaded, crops.source, crops.target, tuned.tokens, moving), matching
         )
-        reverse_guidance = yield from _quietly(
-            calibrate_guidance(loaded, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), settings.steps
+        reverse_guidance = yield from retold(
+            calibrate_guidance(loaded, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), matching
         )
     except torch.OutOfMemoryError as error:
         from phenolens.runtime.errors import DeviceError
@@ -199,12 +200,3 @@ def finetune_screen(
     (partial / "checkpoint.pt").unlink(missing_ok=True)
     partial.rmdir()
     return adapter
-
-
-def _quietly(job: Job[float], steps: int) -> Job[float]:
-    while True:
-        try:
-            next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield Progress(steps, steps, "Matching strength 1 to the treated cells")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.crops import Window, cut, feather, paste, resample, window_at
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import Base
@@ -336,9 +336,4 @@ class _Counting:
 
 def _counted(job: Job[T], done: int, total: int) -> Job[T]:
     """Pass a job on with its steps counted within a longer one."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield Progress(done + progress.step, total, progress.message)
+    return retold(job, lambda now: Progress(done + now.step, total, now.message))

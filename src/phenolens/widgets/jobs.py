@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 
 if TYPE_CHECKING:
     from phenolens.screens.cells import Cells
@@ -132,13 +132,7 @@ def translate_cells(
             [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
             strengths=(strength,), source=source, target=target,
         )  # fmt: skip
-        while True:
-            try:
-                next(job)
-            except StopIteration as stop:
-                done = stop.value
-                break
-            yield Progress(start, len(cells), "Translating cells")
+        done = yield from retold(job, Progress(start, len(cells), "Translating cells"))
         for number, pair in enumerate(zip(few, done, strict=True), start=start + 1):
             yield Progress(number, len(cells), f"Translating {pair[0].name}", preview=pair)
 
@@ -149,15 +143,5 @@ def move_cells(translator: "Translator", cells: "Sequence[TranslatedCell]", stre
         translation = cell.translation
         if translation is None or translation.trajectory is None:
             continue
-        moved = yield from _quietly(translator.move(translation, strengths))
+        moved = yield from retold(translator.move(translation, strengths), Progress.without_preview)
         yield Progress(done, len(cells), f"moving {cell.name}", preview=(cell, moved))
-
-
-def _quietly(job: Job[Any]) -> Job[Any]:
-    """Keep a job's steps, without the previews that belong to another reader."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value
-        yield Progress(progress.step, progress.total, progress.message)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, retold
 
 if TYPE_CHECKING:
     from phenolens.evaluation.noise_floor import NoiseFloor
@@ -60,18 +60,8 @@ def doubts(kind: str, translator: "Translator", cells: "Sequence[TranslatedCell]
             found = autoencoder_error(translator, crop[None])[0]
         else:
             job = translate_by_seeds(translator, crop, cell.conditions)
-            found = spread_over_seeds((yield from _quietly(job)))[0]
+            found = spread_over_seeds((yield from retold(job, Progress.without_preview)))[0]
         yield Progress(done, len(cells), "Asking what is doubtful", preview=(cell, found))
-
-
-def _quietly(job: Job[T]) -> Job[T]:
-    """Keep a job's steps, without its previews, which are for another reader."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield Progress(progress.step, progress.total, progress.message)
 
 
 def chance_of(floor: "NoiseFloor", cell: "TranslatedCell", strength: float, adapter: "Adapter") -> float | None:
