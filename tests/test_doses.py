@@ -9,10 +9,11 @@ from scipy.stats import norm
 
 from cli_run import run
 from phenolens.evaluation.dose_answer import dose_answer
-from phenolens.evaluation.dose_wells import DoseWells, find_doses
+from phenolens.evaluation.dose_wells import DoseWells, dose_columns, find_doses
 from phenolens.evaluation.doses import compare_doses
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
+from phenolens.screens.conditions import Condition
 from phenolens.screens.table import Field, Screen, read_screen
 from phenolens.simulation import simulate_screen, style_for
 
@@ -162,6 +163,8 @@ def test_a_column_of_doses_is_told_or_asked_for():
     screen = plate()
     new = np.ones(len(screen), bool)
     control = "Role=negative control"
+    assert dose_columns(screen) == ["Metadata_Concentration"]
+    assert dose_columns(screen.select(Condition.parse("Concentration=2"))) == [], "one dose is none to choose from"
     assert find_doses(screen, new, "one", control, "one") == DoseWells()
     found = find_doses(screen, new, "one", control, "one", "concentration")
     assert (found.column, len(found.own), len(found.screens)) == ("Metadata_Concentration", 6, 6)

@@ -13,7 +13,7 @@ from phenolens.evaluation.answers import changes_answer, distribution_answer, fl
 from phenolens.evaluation.changes import Changes
 from phenolens.evaluation.distributions import Distributions
 from phenolens.evaluation.evaluation import evaluate_translation
-from phenolens.evaluation.features import NUCLEUS, cell_features, nuclear_ratio, outline_nuclei
+from phenolens.evaluation.features import NUCLEUS, cell_features, feature_names, nuclear_ratio, outline_nuclei
 from phenolens.evaluation.flips import Flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import overlaps, similarities
@@ -257,7 +257,27 @@ def test_features_of_a_drawn_cell():
     assert found["nucleus eccentricity"] < 0.3
     assert found[nuclear_ratio("Reporter")] == pytest.approx(2, abs=0.2)
     empty = cell_features(np.zeros((1, 1, 48, 48)), np.zeros((1, 48, 48), np.uint8), ("DNA",), (0,))
+    assert empty.shape == (1, len(feature_names(("DNA",))))
     assert empty.isna().all(axis=None)
+
+
+def test_features_have_the_names_that_are_told_beforehand():
+    # each channel has a brightness of its own, so that a name that is given to another's value shows
+    nucleus, ring = disk(7), disk(16) & ~disk(7)
+    channels = ("DNA", "Reporter", "Third")
+    crop = np.stack([100 + bright * nucleus + bright * ring / 4 for bright in (900.0, 400.0, 50.0)])
+    found = cell_features(crop[None], outline_nuclei(crop[None, 0]), channels, (100, 100, 100))
+    assert list(found) == feature_names(channels)
+    assert len(set(found)) == found.shape[1]
+    row = found.iloc[0]
+    for name, bright in zip(channels, (900, 400, 50), strict=True):
+        assert row[f"{name} mean in nucleus"] == pytest.approx(bright, rel=0.1)
+        assert row[f"{name} mean in cytoplasm"] == pytest.approx(bright / 4, rel=0.2)
+        assert row[f"{name} brightest 5 %"] >= row[f"{name} mean"] > 0
+        assert row[f"{name} fine detail"] > 0
+        assert row[f"{name} gradient"] > 0
+    assert row["DNA and Third correlation"] == pytest.approx(1)
+    assert 0.9 < row["nucleus solidity"] <= 1
 
 
 def test_identity_of_what_stays_and_what_goes():

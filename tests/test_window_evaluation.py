@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint
 from qtpy.QtGui import QDesktopServices, QHelpEvent
@@ -15,10 +16,11 @@ from phenolens.runtime.files import write_json
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.table import read_screen
+from phenolens.screens.table import Field, Screen, read_screen
 from phenolens.simulation.screen import simulate_screen
 from phenolens.widgets.evaluation_answers import EvaluationAnswers
 from phenolens.widgets.evaluation_dock import EvaluationDock, open_evaluation
+from phenolens.widgets.evaluation_measure import EvaluationMeasure
 from phenolens.widgets.sessions import workplace
 from saved_reports import CONTROL, TREATED, made_up_report
 from tiny_base import make_tiny_adapter
@@ -223,6 +225,10 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     assert d.wells.limits.text().startswith("Only 2 new wells of a condition")
 
     panel.most.setValue(8)
+    measures = panel.by._measures
+    assert panel.by.measure is None
+    assert "nuclear-to-cytoplasmic" in measures.toolTip()
+    measures.setCurrentText("nucleus area")
     assert panel.out.text() == str(tmp_path / "data" / "evaluations" / "half on eight")
     window.session.set_held([])
     steps = []
@@ -237,6 +243,9 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     panel.most.setValue(9)
     assert panel.start.text() == "Evaluate", "other settings, another run"
     panel.most.setValue(8)
+    measures.setCurrentIndex(0)
+    assert panel.start.text() == "Evaluate", "another measure, another run"
+    measures.setCurrentText("nucleus area")
     d.press(panel.start)
     d.wait(lambda: d.answers.evaluation is not None and not panel.job.busy)
     evaluation = d.answers.evaluation
@@ -244,6 +253,7 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     assert evaluation.facts["control_wells"] == ["plate1/A05", "plate1/A07"]
     assert evaluation.facts["held"] == [], "as the Phenolens dock holds them"
     assert evaluation.facts["control_cells"] == 8
+    assert evaluation.facts["measure"] == "nucleus area"
     assert list(d.answers.rows) == [part.key for part in evaluation.parts]
     for key, part in json.loads(evaluation.file.read_text())["parts"].items():
         assert d.answers.rows[key].verdict.text() == part["verdict"]
@@ -263,6 +273,8 @@ def test_wells_that_say_too_little_are_told_before_anything_starts(
     window.open(eight_wells)
     window.dock.load_adapter(half_used)
     d.wait(lambda: d.wells.held_out is not None)
+    assert d.panel.by._measures.count() == 1 + 5 + 3 * 11 + 3, "automatic, and every measure of three channels"
+    assert not d.panel.by._doses.isVisible(), "there are no doses in this screen"
     d.choose(d.choice.source, f"{CONTROL},Well!=A05,Well!=A07")
     assert "all seen in fine-tuning: 2 control wells (A01, A03)" in d.wells.wells.text()
     assert d.wells.limits.text().startswith("No answer can hold up: the adapter has seen these wells.")
@@ -308,6 +320,27 @@ def test_wells_that_say_too_little_are_told_before_anything_starts(
     assert d.choice.adapters.currentText() == "copy"
     assert d.choice.held is None, "as the adapter itself holds them"
     assert "new to the adapter: 2 control wells (A05, A07)" in d.wells.wells.text()
+
+
+def test_doses_are_offered_where_the_screen_has_them(qtbot):
+    columns = {"Metadata_Well": ["A01", "A02", "A03"], "Metadata_DoseRank": [0, 2, 4], "Metadata_Site": [1, 2, 3]}
+    table = pd.DataFrame(columns)
+    screen = Screen(table, tuple(Field(f"f{n}", row, lambda: None) for n, row in enumerate(table.to_dict("records"))))
+    by = EvaluationMeasure()
+    qtbot.addWidget(by)
+    by.show()
+    changes = []
+    by.changed.connect(lambda: changes.append((by.measure, by.dose)))
+    by.offer(None, screen)
+    assert by._doses.isVisible()
+    assert [by._doses.itemText(n) for n in range(by._doses.count())] == ["automatic", "DoseRank"]
+    by._doses.setCurrentIndex(1)
+    assert changes == [(None, "Metadata_DoseRank")]
+    by.offer(None, screen)
+    assert by.dose == "Metadata_DoseRank", "the same screen, the same choice"
+    by.offer(None, None)
+    assert by.dose is None
+    assert not by._doses.isVisible()
 
 
 def test_docks_find_each_other_and_part(make_napari_viewer):

@@ -11,7 +11,8 @@ from phenolens.screens.conditions import PREFIX, Condition, Term, column_named
 from phenolens.screens.table import Screen
 
 # Columns of numbers that say where or when a field was taken, and are no doses.
-_PLACES = {"plate", "well", "site", "field", "row", "column", "batch", "source", "replicate", "run", "day"}
+_PLACES = {"plate", "well", "site", "field", "row", "column", "batch", "source", "replicate", "run", "day",
+           "time", "timepoint", "t", "z", "pixelsize"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def find_doses(
     owners = Condition.parse(trained if trained in known else target).mask(table)
     own = np.unique(doses[owners & np.isfinite(doses)])
     if not len(own):
-        raise ScreenError(f"{column} holds no number for the treated fields: name the column of doses with --dose.")
+        raise ScreenError(f"{column} holds no number for the treated fields: choose another column of doses.")
     apart = {column, PREFIX + "Well"} if text == trained else {column}
     terms = tuple(term for term in Condition.parse(text).terms if _column(term, screen) not in apart)
     chosen = new & np.isfinite(doses) & ~Condition.parse(source).mask(table)
@@ -82,6 +83,13 @@ def find_doses(
         chosen &= table[compound].isin(table[compound][owners]).to_numpy()
     screens = {float(dose): screen.select(chosen & (doses == dose)) for dose in np.unique(doses[chosen])}
     return DoseWells(column, tuple(own.tolist()), screens)
+
+
+def dose_columns(screen: Screen) -> list[str]:
+    """The columns that may hold doses: of two or more positive numbers, and not of a place or a time."""
+    columns = [str(column) for column in screen.table.columns if str(column).startswith(PREFIX)]
+    numbers = {column: _numbers(screen, column) for column in columns if not _is_place(column)}
+    return [column for column, found in numbers.items() if len(np.unique(found[found > 0])) > 1]
 
 
 def _fits(text: str, screen: Screen) -> bool:
@@ -106,9 +114,12 @@ def _numeric(text: str, screen: Screen) -> list[str]:
     return [
         column
         for column in _columns(text, screen)
-        if column.removeprefix(PREFIX).casefold() not in _PLACES
-        and np.isfinite(_numbers(screen, column)[treated]).all()
+        if not _is_place(column) and np.isfinite(_numbers(screen, column)[treated]).all()
     ]
+
+
+def _is_place(column: str) -> bool:
+    return column.removeprefix(PREFIX).casefold() in _PLACES
 
 
 def _numbers(screen: Screen, column: str) -> NDArray[np.float64]:

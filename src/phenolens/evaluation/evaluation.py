@@ -15,13 +15,13 @@ from phenolens.evaluation.distributions import Distributions, compare_distributi
 from phenolens.evaluation.dose_answer import dose_answer
 from phenolens.evaluation.dose_wells import DoseWells, find_doses
 from phenolens.evaluation.doses import DoseDistances, Values, compare_doses
-from phenolens.evaluation.features import measure_cells, nuclear_ratio
+from phenolens.evaluation.features import feature_names, measure_cells, nuclear_ratio
 from phenolens.evaluation.flips import Flips, LabelledCells, judge_flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import measure_identity
 from phenolens.evaluation.judged_cells import JudgedCells, draw_cells
 from phenolens.evaluation.kernel import measure_distances
-from phenolens.evaluation.measured_cells import MeasuredCells, column_of, describe, measure_all
+from phenolens.evaluation.measured_cells import MeasuredCells, describe, measure_all
 from phenolens.evaluation.memorisation import Memorisation
 from phenolens.evaluation.training_halves import adapter_memorisation
 from phenolens.evaluation.translated_cells import remove_kept, translate_cells
@@ -141,6 +141,7 @@ def evaluate_translation(
     stock = solver == "ddim"
     translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
+    measure = _measure(measure, adapter, nucleus)
     doses = find_doses(
         screen,
         chosen.new,
@@ -154,7 +155,6 @@ def evaluate_translation(
     for part in chosen.screens:
         drawn.append((yield from draw_cells(part, found_cells, adapter.crop, most, seed)))
     control = yield from measure_all(drawn[0], nucleus, adapter, "control cells")
-    measure = _measure(measure, list(control.features.columns), adapter, nucleus)
     crops, moved = yield from _translated(translator, control, steps, kept, solver)
     made = JudgedCells(crops, control.table)
     translated = yield from measure_all(made, nucleus, adapter, "translated cells")
@@ -268,17 +268,17 @@ def _of_doses(
         if cells.table["field"].isin([one.key for one in part]).any():
             drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
             _, table = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
-            found[dose] = (column_of(table, measure), drawn.wells)
+            found[dose] = (np.asarray(table[measure], float), drawn.wells)
     return found
 
 
-def _measure(asked: str | None, names: list[str], adapter: Adapter, nucleus: int) -> str:
+def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
     if asked is None:
         telling = adapter.card.get("telling") or {}
         others = [name for number, name in enumerate(adapter.channel_names) if number != nucleus]
         best = max(others or adapter.channel_names, key=lambda name: telling.get(name, 0.0))
         return nuclear_ratio(best)
-    if asked not in names:
+    if asked not in (names := feature_names(adapter.channel_names)):
         raise ScreenError(f"There is no measure '{asked}': choose one of {', '.join(names)}.")
     return asked
 
@@ -291,6 +291,4 @@ def _labelled(
 
 
 def _whole(one: "DataFrame", other: "DataFrame") -> int:
-    if one.empty or other.empty:
-        return 0
     return int((np.isfinite(one.to_numpy()).all(1) & np.isfinite(other.to_numpy()).all(1)).sum())

@@ -1,6 +1,7 @@
 """What is measured of a cell, with names that a biologist knows: its nucleus, and each channel in and around it."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,16 @@ _FEWEST = 12  # pixels of a nucleus or of a cytoplasm
 def nuclear_ratio(channel: str) -> str:
     """Name of the nuclear-to-cytoplasmic ratio of a channel."""
     return f"{channel} nuclear-to-cytoplasmic ratio (log2)"
+
+
+def feature_names(channel_names: Sequence[str]) -> list[str]:
+    """All that `cell_features` measures of cells with these channels, in its order."""
+    found = [f"nucleus {name}" for name in _SHAPE]
+    for name in channel_names:
+        found += [f"{name} mean in nucleus", f"{name} spread in nucleus", f"{name} mean in cytoplasm"]
+        found += [nuclear_ratio(name), f"{name} mean", f"{name} spread", f"{name} brightest 5 %"]
+        found += [f"{name} {size} detail" for _, _, size in _BANDS] + [f"{name} gradient"]
+    return found + [f"{one} and {other} correlation" for one, other in combinations(channel_names, 2)]
 
 
 def outline_nuclei(channel: NDArray[Any]) -> NDArray[np.uint8]:
@@ -72,14 +83,14 @@ def cell_features(
     Returns
     -------
     DataFrame
-        A row a crop, a column a feature; NaN where there is no nucleus.
+        A row a crop, a column for each of `feature_names`; NaN where there is no nucleus.
     """
-    rows = [
-        _measured(np.asarray(crop, np.float64), outlined, channel_names, background)
-        for crop, outlined in zip(crops, nuclei, strict=True)
-    ]
-    names = next((list(row) for row in rows if row), [])
-    return DataFrame(rows, columns=names, dtype=float)
+    names = feature_names(channel_names)
+    rows = np.full((len(crops), len(names)), np.nan)
+    for row, crop, outlined in zip(rows, crops, nuclei, strict=True):
+        if (outlined == NUCLEUS).sum() >= _FEWEST:
+            row[:] = _measured(np.asarray(crop, np.float64), outlined, background)
+    return DataFrame(rows, columns=names)
 
 
 def measure_cells(
@@ -108,45 +119,34 @@ def measure_cells(
     return np.concatenate(nuclei), concat(tables, ignore_index=True)
 
 
-def _measured(
-    crop: NDArray[np.float64], outlined: NDArray[np.uint8], names: Sequence[str], background: Sequence[float]
-) -> dict[str, float]:
+def _measured(crop: NDArray[np.float64], outlined: NDArray[np.uint8], background: Sequence[float]) -> list[float]:
     from scipy.ndimage import distance_transform_edt, gaussian_filter
     from skimage.measure import regionprops
 
     nucleus = outlined == NUCLEUS
-    if nucleus.sum() < _FEWEST:
-        return {}
     shape = regionprops(nucleus.astype(np.uint8))[0]
     round_ = 4 * np.pi * shape.area / max(shape.perimeter, 1.0) ** 2
-    values = (shape.area, shape.axis_major_length, shape.eccentricity, shape.solidity, round_)
-    found = {f"nucleus {name}": float(value) for name, value in zip(_SHAPE, values, strict=True)}
+    found = [shape.area, shape.axis_major_length, shape.eccentricity, shape.solidity, round_]
     outside = distance_transform_edt(~nucleus)
     reach = max(3.0, 0.6 * shape.equivalent_diameter_area / 2)
     others = outlined == OTHER
     clear = distance_transform_edt(~others) > 1 if others.any() else ~others
     ring = (outside > 1) & (outside <= 1 + reach) & clear
     cell = nucleus | ring
-    for name, plane, dark in zip(names, crop, background, strict=True):
+    for plane, dark in zip(crop, background, strict=True):
         light = plane - dark
         least = max(0.01 * float(np.percentile(light, 99)), 1e-6)
-        inside = float(light[nucleus].mean())
-        around = float(light[ring].mean()) if ring.sum() >= _FEWEST else np.nan
-        found[f"{name} mean in nucleus"] = inside
-        found[f"{name} spread in nucleus"] = float(light[nucleus].std())
-        found[f"{name} mean in cytoplasm"] = around
-        found[nuclear_ratio(name)] = float(np.log2(max(inside, least) / max(around, least)))
-        found[f"{name} mean"] = float(light.mean())
-        found[f"{name} spread"] = float(light.std())
-        found[f"{name} brightest 5 %"] = float(np.percentile(light, 95))
-        for small, large, size in _BANDS:
+        inside = light[nucleus].mean()
+        around = light[ring].mean() if ring.sum() >= _FEWEST else np.nan
+        found += [inside, light[nucleus].std(), around, np.log2(max(inside, least) / max(around, least))]
+        found += [light.mean(), light.std(), np.percentile(light, 95)]
+        for small, large, _ in _BANDS:
             band = gaussian_filter(plane, small) - gaussian_filter(plane, large)
-            found[f"{name} {size} detail"] = float(band[cell].std())
+            found.append(band[cell].std())
         rows, columns = np.gradient(plane)
-        found[f"{name} gradient"] = float(np.hypot(rows, columns)[cell].mean())
-    for one in range(len(names)):
-        for other in range(one + 1, len(names)):
-            a, b = crop[one][cell], crop[other][cell]
-            steady = a.std() == 0 or b.std() == 0
-            found[f"{names[one]} and {names[other]} correlation"] = 0.0 if steady else float(np.corrcoef(a, b)[0, 1])
-    return found
+        found.append(np.hypot(rows, columns)[cell].mean())
+    for one, other in combinations(crop, 2):
+        a, b = one[cell], other[cell]
+        steady = a.std() == 0 or b.std() == 0
+        found.append(0.0 if steady else np.corrcoef(a, b)[0, 1])
+    return [float(value) for value in found]

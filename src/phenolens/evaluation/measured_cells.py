@@ -37,12 +37,7 @@ class MeasuredCells(JudgedCells):
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A feature (n,), NaN where it was not measured."""
-        return column_of(self.features, name)
-
-
-def column_of(features: DataFrame, name: str) -> NDArray[np.float64]:
-    """A feature (n,) of a table of features, NaN where it was not measured."""
-    return np.asarray(features[name], float) if name in features else np.full(len(features), np.nan)
+        return np.asarray(self.features[name], float)
 
 
 def measure_all(cells: JudgedCells, nucleus: int, adapter: Adapter, what: str) -> Job[MeasuredCells]:

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from phenolens.runtime.progress import Progress
 from phenolens.widgets import evaluation_jobs
 from phenolens.widgets.evaluation_choice import EvaluationChoice
+from phenolens.widgets.evaluation_measure import EvaluationMeasure
 from phenolens.widgets.job_box import JobBox
 from phenolens.widgets.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.workers import Running
@@ -46,6 +47,7 @@ class EvaluationPanel(QWidget):
             "About how many cells of each condition are judged, of those that the Phenolens dock has found.\n"
             "Where it has found none, they are found as for the fine-tuning"
         )
+        self.by = EvaluationMeasure()
         self.memorisation = QCheckBox("Ask if it memorises")
         self.memorisation.setToolTip(
             "Fine-tune twice more, on halves of the training cells, to see whether its cells are new; this takes long"
@@ -68,6 +70,7 @@ class EvaluationPanel(QWidget):
         self.out.textChanged.connect(lambda _: self.refresh())
         self.most.valueChanged.connect(lambda _: self.refresh())
         self.memorisation.toggled.connect(lambda _: self.refresh())
+        self.by.changed.connect(self.refresh)
         self._changed()
 
     def _lay_out(self) -> None:
@@ -79,6 +82,7 @@ class EvaluationPanel(QWidget):
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
         whole.addWidget(self.choice)
+        whole.addWidget(self.by)
         whole.addLayout(form)
         whole.addWidget(self.replaced)
         whole.addWidget(self.job)
@@ -91,7 +95,7 @@ class EvaluationPanel(QWidget):
         self.start.setText("Resume" if self.job.resumable else "Evaluate")
         self.cancel.setEnabled(busy)
         choice.lock(busy)
-        for widget in (self.most, self.memorisation, self.out, self.browse):
+        for widget in (self.by, self.most, self.memorisation, self.out, self.browse):
             widget.setEnabled(not busy)
         there = not busy and self.out.text() and (self._folder() / "report.json").is_file()
         self.replaced.say("There is an evaluation in that folder, which will be replaced." if there else "", "warning")
@@ -114,6 +118,8 @@ class EvaluationPanel(QWidget):
             unseen=choice.unseen.isChecked(),
             most=self.most.value(),
             held=choice.held,
+            measure=self.by.measure,
+            dose=self.by.dose,
             memorisation=self.memorisation.isChecked(),
             device=session.device,
         )
@@ -137,6 +143,8 @@ class EvaluationPanel(QWidget):
             choice.source.expression(),
             choice.target.expression(),
             choice.unseen.isChecked(),
+            self.by.measure,
+            self.by.dose,
             self.most.value(),
             self.memorisation.isChecked(),
             self.out.text(),
@@ -158,7 +166,9 @@ class EvaluationPanel(QWidget):
         return f" about {left / 60:.0f} min left" if left > 90 else f" about {left:.0f} s left"
 
     def _changed(self) -> None:
-        """Another adapter or screen: suggest another folder, unless a person has named one."""
+        """Another adapter or screen: other measures, and another folder unless a person has named one."""
+        session = self.choice.session
+        self.by.offer(self.choice.adapter, session.screen if session is not None else None)
         if not self.job.busy and self.out.text() in ("", self._suggested):
             self._suggest()
         self.refresh()
