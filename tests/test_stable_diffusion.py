@@ -410,10 +410,15 @@ def test_the_benchmark_runs_small_and_claims_nothing_of_a_gpu(monkeypatch, capsy
         monkeypatch, "--tiny", "--device", "cpu", "--steps", "6", "--batch", "2", "--crop", "64", "--repeats", "1"
     )
     shown = capsys.readouterr().out
-    assert shown.count("| not measured |") == 4
+    memory = [
+        float(line.split("|")[3]) for line in shown.splitlines() if line.startswith(("| LoRA", "| trans", "| stock"))
+    ]
+    assert len(memory) == 4
+    assert all(0.1 < gigabytes < 20 for gigabytes in memory), "of this whole process"
     assert "No GPU was used" in shown
 
 
 def test_the_benchmark_refuses_to_claim_what_it_cannot_measure(monkeypatch):
-    with pytest.raises(SystemExit, match="needs a CUDA device"):
-        run_benchmark(monkeypatch, "--device", "cpu")
+    monkeypatch.setattr("phenolens.runtime.devices.resolve_device", lambda _: "cpu")
+    with pytest.raises(SystemExit, match="is made for a CUDA device"):
+        run_benchmark(monkeypatch)
