@@ -209,6 +209,15 @@ def test_evaluate_says_at_which_dose_cells_land(tiny_base, tmp_path):
     assert 0 <= rows["1"]["distance, low"] <= rows["1"]["distance"] <= rows["1"]["distance, high"] <= 1
     # the real cells rise with the dose, as they were made
     assert rows["control"]["median"] < rows["2"]["median"] < rows["3"]["median"]
+    cells = pd.read_parquet(tmp_path / "out" / "cells.parquet")
+    of_doses = cells[cells["kind"] == "dose"]
+    assert not of_doses["synthetic"].any()
+    measure = report["facts"]["measure"]
+    for dose in ("1", "2", "3"):
+        mine = of_doses.loc[of_doses["dose"] == float(dose), measure].dropna()
+        assert len(mine) == rows[dose]["cells"]
+        assert mine.median() == pytest.approx(rows[dose]["median"])
+    assert cells.loc[cells["kind"] != "dose", "dose"].isna().all()
     page = (tmp_path / "out" / "report.html").read_text()
     assert part["verdict"].split("'")[0] in page
     assert "distance to translated cells" in page

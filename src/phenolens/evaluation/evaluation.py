@@ -14,8 +14,8 @@ from phenolens.evaluation.changes import Changes, measure_changes
 from phenolens.evaluation.distributions import Distributions, compare_distributions
 from phenolens.evaluation.dose_answer import dose_answer
 from phenolens.evaluation.dose_wells import DoseWells, find_doses
-from phenolens.evaluation.doses import DoseDistances, Values, compare_doses
-from phenolens.evaluation.features import feature_names, measure_cells, nuclear_ratio
+from phenolens.evaluation.doses import DoseDistances, compare_doses
+from phenolens.evaluation.features import feature_names, nuclear_ratio
 from phenolens.evaluation.flips import Flips, LabelledCells, judge_flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import measure_identity
@@ -178,10 +178,10 @@ def evaluate_translation(
         measure, control.column(measure), translated.column(measure), control.wells, treated.column(measure),
         treated.wells, seed,
     )  # fmt: skip
-    of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, measure, most, seed)
+    of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, most, seed)
     by_dose = compare_doses(
-        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells), of_doses,
-        doses.own, seed,
+        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells),
+        {dose: (some.column(measure), some.wells) for dose, some in of_doses.items()}, doses.own, seed,
     )  # fmt: skip
     kernel = yield from measure_distances(
         control.seen, translated.seen, control.wells, treated.seen, treated.wells, seed
@@ -224,7 +224,7 @@ def evaluate_translation(
         "seed": seed,
     }
     by_kind = {"source": control, "translated": translated, "treated": treated}
-    table = cell_table(by_kind, None if flips is None else flips.logits, identity)
+    table = cell_table(by_kind, None if flips is None else flips.logits, identity, of_doses)
     remove_kept(kept)
     notes = list(chosen.notes)
     if set(translator.held) == set(adapter.channel_names):
@@ -260,15 +260,14 @@ def _translated(
 
 
 def _of_doses(
-    doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, measure: str, most: int, seed: int
-) -> Job[dict[float, Values]]:
-    """The measure of up to about `most` real cells of each dose, and their wells."""
-    found: dict[float, Values] = {}
+    doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, most: int, seed: int
+) -> Job[dict[float, MeasuredCells]]:
+    """Up to about `most` real cells of each dose."""
+    found: dict[float, MeasuredCells] = {}
     for dose, part in doses.screens.items():
         if cells.table["field"].isin([one.key for one in part]).any():
             drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
-            _, table = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
-            found[dose] = (np.asarray(table[measure], float), drawn.wells)
+            found[dose] = yield from measure_all(drawn, nucleus, adapter, f"cells of dose {dose:g}")
     return found
 
 
