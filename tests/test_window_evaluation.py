@@ -225,7 +225,7 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     assert d.wells.limits.text().startswith("Only 2 new wells of a condition")
 
     panel.most.setValue(8)
-    measures = panel.by._measures
+    measures = panel.by.measures
     assert panel.by.measure is None
     assert "nuclear-to-cytoplasmic" in measures.toolTip()
     measures.setCurrentText("nucleus area")
@@ -273,8 +273,8 @@ def test_wells_that_say_too_little_are_told_before_anything_starts(
     window.open(eight_wells)
     window.dock.load_adapter(half_used)
     d.wait(lambda: d.wells.held_out is not None)
-    assert d.panel.by._measures.count() == 1 + 5 + 3 * 11 + 3, "automatic, and every measure of three channels"
-    assert not d.panel.by._doses.isVisible(), "there are no doses in this screen"
+    assert d.panel.by.measures.count() == 1 + 5 + 3 * 11 + 3, "automatic, and every measure of three channels"
+    assert not d.panel.by.doses.isVisible(), "there are no doses in this screen"
     d.choose(d.choice.source, f"{CONTROL},Well!=A05,Well!=A07")
     assert "all seen in fine-tuning: 2 control wells (A01, A03)" in d.wells.wells.text()
     assert d.wells.limits.text().startswith("No answer can hold up: the adapter has seen these wells.")
@@ -332,15 +332,15 @@ def test_doses_are_offered_where_the_screen_has_them(qtbot):
     changes = []
     by.changed.connect(lambda: changes.append((by.measure, by.dose)))
     by.offer(None, screen)
-    assert by._doses.isVisible()
-    assert [by._doses.itemText(n) for n in range(by._doses.count())] == ["automatic", "DoseRank"]
-    by._doses.setCurrentIndex(1)
+    assert by.doses.isVisible()
+    assert [by.doses.itemText(n) for n in range(by.doses.count())] == ["automatic", "DoseRank"]
+    by.doses.setCurrentIndex(1)
     assert changes == [(None, "Metadata_DoseRank")]
     by.offer(None, screen)
     assert by.dose == "Metadata_DoseRank", "the same screen, the same choice"
     by.offer(None, None)
     assert by.dose is None
-    assert not by._doses.isVisible()
+    assert not by.doses.isVisible()
 
 
 def test_docks_find_each_other_and_part(make_napari_viewer):

@@ -21,36 +21,36 @@ class EvaluationMeasure(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._measures, self._doses = _Choice(), _Choice()
+        self.measures, self.doses = _Choice(), _Choice()
         self._form = Form()
         self._form.row(
             "Measure",
-            self._measures,
+            self.measures,
             tip="The measure whose distribution and dose are compared with real cells.\n"
             "Automatic: the nuclear-to-cytoplasmic ratio of the channel that tells the conditions apart best",
         )
         self._form.row(
             "Dose",
-            self._doses,
+            self.doses,
             tip="The column of doses, to ask at which one translated cells land.\n"
             "Automatic: the column of numbers in the condition of the treated cells",
         )
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addLayout(self._form)
-        for choice in (self._measures, self._doses):
+        for choice in (self.measures, self.doses):
             choice.currentIndexChanged.connect(lambda _: self.changed.emit())
-        self._form.show_row(self._doses, False)
+        self._form.show_row(self.doses, False)
 
     @property
     def measure(self) -> str | None:
         """Name of the measure; None where the evaluation chooses."""
-        return self._measures.chosen
+        return self.measures.chosen
 
     @property
     def dose(self) -> str | None:
         """Name of the column; None where the evaluation chooses."""
-        return self._doses.chosen
+        return self.doses.chosen
 
     def offer(self, adapter: "Adapter | None", screen: "Screen | None") -> None:
         """Offer what there is to measure with the adapter's channels, and the screen's columns of numbers."""
@@ -61,10 +61,10 @@ class EvaluationMeasure(QWidget):
             from phenolens.evaluation.features import feature_names  # imports torch, as the adapter has
 
             names = feature_names(adapter.channel_names)
-        self._measures.offer(names)
+        self.measures.offer(names)
         columns = [] if screen is None else dose_columns(screen)
-        self._doses.offer(columns)
-        self._form.show_row(self._doses, bool(columns))
+        self.doses.offer(columns)
+        self._form.show_row(self.doses, bool(columns))
 
 
 class _Choice(QComboBox):
