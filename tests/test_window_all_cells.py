@@ -66,6 +66,10 @@ def test_all_cells_are_translated_behind_a_click(window, small_screen, small_ada
     # the number of cells in a batch changes the rounding, and random weights make much of it
     assert off.mean() < 0.1 * np.abs(alone.difference).mean()
 
-    window.press(panel.clear)
+    collected = []
+    with monkeypatch.context() as patch:
+        patch.setattr("gc.collect", lambda *_: collected.append(1))
+        window.press(panel.clear)
+    assert len(collected) == 1, "all layers go at once: napari collects garbage after each, a third of a second"
     assert not session.here()
     assert panel.all.text() == f"All cells · {len(known)}"

@@ -1,6 +1,6 @@
 """Placement of layers: every output lies exactly where its source lies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 
 _OUTLINES = DirectLabelColormap(color_dict={0: "transparent", None: "#f2e9b8"})
+
+
+def take_away(viewer: Viewer, layers: Iterable[Layer]) -> None:
+    """Remove those of `layers` that the viewer still has, at one go: napari collects garbage after each removal."""
+    there = [layer for layer in layers if layer in viewer.layers]
+    if there:
+        with viewer.layers.batched_update():
+            for layer in there:
+                viewer.layers.remove(layer)
 
 
 def like(layer: Layer, ndim: int | None = None) -> dict[str, Any]:
@@ -107,9 +116,8 @@ class FieldLayers:
         self._adopted = list(layers)
 
     def _clear(self) -> None:
-        for layer in [*self.channels, *([self.labels] if self.labels is not None else [])]:
-            if layer in self._viewer.layers and layer.metadata.get("phenolens", {}).get("made"):
-                self._viewer.layers.remove(layer)
+        shown = [*self.channels, *([self.labels] if self.labels is not None else [])]
+        take_away(self._viewer, [layer for layer in shown if layer.metadata.get("phenolens", {}).get("made")])
         self.channels, self.labels = list(self._adopted), None
         self._adopted = []
 
@@ -125,8 +133,7 @@ class FieldLayers:
             return  # layers of the user's own, which show the field already
         if not whole or there[0].ndim != ndim:
             # the first time, a channel's layer was deleted, or a stack comes after a single plane
-            for layer in there:
-                self._viewer.layers.remove(layer)
+            take_away(self._viewer, there)
             self.channels = self._handed_over(image) or self._add(field, image)
         else:
             for index, layer in enumerate(self.channels):

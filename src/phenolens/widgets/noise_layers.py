@@ -10,7 +10,7 @@ from napari.utils import DirectLabelColormap
 
 from phenolens.screens.crops import Window
 from phenolens.translation.composite import Composite
-from phenolens.widgets.layers import FieldLayers, like
+from phenolens.widgets.layers import FieldLayers, like, take_away
 from phenolens.widgets.session import CellId, Session
 from phenolens.widgets.synthetic_layers import SyntheticLayers
 
@@ -83,15 +83,17 @@ class NoiseLayers:
 
     def refresh(self, *_: Any) -> None:
         """Draw what is wanted anew, and take away what is not."""
+        gone = []
         for kind, wanted, draw in (
             (OUTLINE, self.outlined, self._outline),
             *((kind, self.picture == kind, self._drawn(kind)) for kind in PICTURES),
         ):
             data = draw() if wanted and self._session.here() and self._field.channels else None
-            if data is None:
-                self._take_away(kind)
-            else:
+            if data is not None:
                 self._put(kind, data)
+            elif (layer := self.layers.pop(kind, None)) is not None:
+                gone.append(layer)
+        take_away(self._viewer, gone)
 
     def _drawn(self, kind: str) -> Callable[[], np.ndarray | None]:
         return self._difference if kind == "significant_difference" else lambda: self._doubtful(kind)
@@ -161,11 +163,6 @@ class NoiseLayers:
         """Those of the channel's difference; a quarter of them for what would be too dark to see."""
         low, high = self._synthetic.differences[self.channel].contrast_limits
         return (low, high) if kind == "significant_difference" else (0.0, high / 4)
-
-    def _take_away(self, kind: str) -> None:
-        layer = self.layers.pop(kind, None)
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
 
     def _hold(self) -> None:
         """With other channels held, translations spread otherwise."""

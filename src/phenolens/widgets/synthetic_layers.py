@@ -8,7 +8,7 @@ from napari.layers import Image, Shapes
 from napari.utils import Colormap
 
 from phenolens.translation.composite import Composite
-from phenolens.widgets.layers import FieldLayers, like
+from phenolens.widgets.layers import FieldLayers, like, take_away
 from phenolens.widgets.plane_stack import PlaneStack
 from phenolens.widgets.session import Session, TranslatedCell
 from phenolens.widgets.style import AMBER, rgb
@@ -95,9 +95,8 @@ class SyntheticLayers:
     def remove(self) -> None:
         """Take all of them off the canvas."""
         self.set_view("original")
-        for layer in [*self.translated, *self.differences, self.outlines]:
-            if layer is not None and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        outlines = [] if self.outlines is None else [self.outlines]
+        take_away(self._viewer, [*self.translated, *self.differences, *outlines])
         self.translated, self.differences, self.outlines = [], [], None
         self._planes.forget()
 
