@@ -15,13 +15,12 @@ condition, and generate from the same noise (phenolens.evaluation.memorisation):
 """
 
 import argparse
-import json
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from methods import CROP, OTHER_HALF, ROLES, TRAINING, known_cells, mapped_crops
+from methods import CROP, OTHER_HALF, ROLES, TRAINING, add_common, kept_row, known_cells, mapped_crops
 
 from phenolens.evaluation.memorisation import compare, sample
 from phenolens.runtime.devices import resolve_device
@@ -67,13 +66,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--images", type=int, nargs="+", default=[4, 25], help="of each condition")
     parser.add_argument("--steps", type=int, nargs="+", default=[400, 1600])
-    parser.add_argument("--treatment", default="translocation")
-    parser.add_argument("--style", type=int, default=9001)
-    parser.add_argument("--dose", type=float, default=1.0)
-    parser.add_argument("--base", default="compact")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--generated", type=int, default=48, help="images of each condition that a model generates")
+    add_common(parser)
     parser.add_argument("--out", type=Path, default=Path("memorising"), help="keeps a file for each row")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -83,11 +76,7 @@ def main() -> None:
         for images in options.images:
             for steps in options.steps:
                 file = options.out / f"{method}-{images}-{steps}.json"
-                row = json.loads(file.read_text()) if file.is_file() else {}
-                if row.get("options") != shared:
-                    print(f"{method}, {images} images, {steps} steps …", file=sys.stderr, flush=True)
-                    row = {"options": shared, **measure(options, method, images, steps)}
-                    file.write_text(json.dumps(row, indent=1))
+                row = kept_row(file, shared, partial(measure, options, method, images, steps))
                 lines.append(
                     f"| {method} | {images} | {steps} | {row['times_seen']:.0f} | {row['auroc']:.3f} "
                     f"| {row['between']:.2f} | {row['nearest']:.2f} | {row['copies']:.2f} |"

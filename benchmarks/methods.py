@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,20 +171,43 @@ def table(rows):
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--images", type=int, nargs="+", default=[25, 50, 100, 250], help="of each condition")
-    parser.add_argument("--steps", type=int, default=400)
+def kept_row(file, options, make):
+    """The row that `file` holds; made by `make` and kept there where it is missing or of other options."""
+    row = json.loads(file.read_text()) if file.is_file() else {}
+    if row.get("options") != options:
+        print(f"{file.stem} …", file=sys.stderr, flush=True)
+        row = {"options": options, **make()}
+        file.write_text(json.dumps(row, indent=1))
+    return row
+
+
+def in_own_process(method, images, shared):
+    """`measure` in a fresh process, whose peak memory is the row's own."""
+    given = [text for name, value in shared.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, __file__, "--one-row", "--methods", method, "--images", str(images), *given]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def add_common(parser):
+    """Options of the screen, the base and the sampling."""
     parser.add_argument("--treatment", default="translocation")
     parser.add_argument("--style", type=int, default=9001)
     parser.add_argument("--dose", type=float, default=1.0)
     parser.add_argument("--base", default="compact")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--generated", type=int, default=48, help="images of each condition that an adapter generates")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--images", type=int, nargs="+", default=[25, 50, 100, 250], help="of each condition")
+    parser.add_argument("--steps", type=int, default=400)
+    add_common(parser)
     parser.add_argument("--fields", type=int, default=2, help="fields whose cells are compared with their truth")
     parser.add_argument("--judged", type=int, default=64, help="held-out control cells that are translated")
-    parser.add_argument("--generated", type=int, default=48, help="images of each condition that an adapter generates")
     parser.add_argument("--out", type=Path, default=Path("methods"), help="keeps a file for each row")
     parser.add_argument("--one-row", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -196,15 +220,7 @@ def main() -> None:
     for method in options.methods:
         for images in options.images:
             file = options.out / f"{method}-{images}.json"
-            known = json.loads(file.read_text()) if file.is_file() else {}
-            if known.get("options") != shared:
-                print(f"{method}, {images} images …", file=sys.stderr, flush=True)
-                given = [text for name, value in shared.items() for text in (f"--{name}", str(value))]
-                command = [sys.executable, __file__, "--one-row", "--methods", method, "--images", str(images), *given]
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-                known = {"options": shared, **json.loads(done.stdout.splitlines()[-1])}
-                file.write_text(json.dumps(known, indent=1))
-            rows[method, images] = known
+            rows[method, images] = kept_row(file, shared, partial(in_own_process, method, images, shared))
     print(f"{options.treatment}, style {options.style}, {options.steps} steps, base {options.base}, {options.device}\n")
     print(table(rows))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from cli_run import run
 from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, kernel_answer, slider_answer
@@ -266,17 +267,32 @@ def test_features_have_the_names_that_are_told_beforehand():
     nucleus, ring = disk(7), disk(16) & ~disk(7)
     channels = ("DNA", "Reporter", "Third")
     crop = np.stack([100 + bright * nucleus + bright * ring / 4 for bright in (900.0, 400.0, 50.0)])
+    crop += np.random.default_rng(0).normal(0, 1, crop.shape) * np.reshape([0, 40, 20], (3, 1, 1))
     found = cell_features(crop[None], outline_nuclei(crop[None, 0]), channels, (100, 100, 100))
     assert list(found) == feature_names(channels)
     assert len(set(found)) == found.shape[1]
     row = found.iloc[0]
-    for name, bright in zip(channels, (900, 400, 50), strict=True):
-        assert row[f"{name} mean in nucleus"] == pytest.approx(bright, rel=0.1)
+    outlined = outline_nuclei(crop[None, 0])[0] == NUCLEUS
+    near = outlined | (disk(12.2) & ~disk(8))
+    for name, plane, bright in zip(channels, crop, (900, 400, 50), strict=True):
+        light = plane - 100
+        assert row[f"{name} mean in nucleus"] == pytest.approx(light[outlined].mean())
+        assert row[f"{name} spread in nucleus"] == pytest.approx(light[outlined].std())
         assert row[f"{name} mean in cytoplasm"] == pytest.approx(bright / 4, rel=0.2)
-        assert row[f"{name} brightest 5 %"] >= row[f"{name} mean"] > 0
-        assert row[f"{name} fine detail"] > 0
-        assert row[f"{name} gradient"] > 0
-    assert row["DNA and Third correlation"] == pytest.approx(1)
+        assert row[nuclear_ratio(name)] == pytest.approx(2, abs=0.3)
+        assert row[f"{name} mean"] == pytest.approx(light.mean())
+        assert row[f"{name} spread"] == pytest.approx(light.std())
+        assert row[f"{name} brightest 5 %"] == pytest.approx(np.percentile(light, 95))
+        for size, small in (("fine", 0.7), ("middle", 1.4), ("coarse", 2.8)):
+            band = gaussian_filter(plane, small) - gaussian_filter(plane, 2 * small)
+            assert row[f"{name} {size} detail"] == pytest.approx(band[near].std(), rel=0.1)
+        assert row[f"{name} gradient"] == pytest.approx(np.hypot(*np.gradient(plane))[near].mean(), rel=0.1)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        correlation = np.corrcoef(crop[one][near], crop[other][near])[0, 1]
+        assert row[f"{channels[one]} and {channels[other]} correlation"] == pytest.approx(correlation, abs=0.005)
+    assert row["nucleus area"] == outlined.sum()
+    assert row["nucleus major axis"] == pytest.approx(14, rel=0.1)
+    assert row["nucleus eccentricity"] < 0.3
     assert 0.9 < row["nucleus solidity"] <= 1
 
 

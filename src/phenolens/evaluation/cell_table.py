@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from phenolens.evaluation.identity import Identity
+from phenolens.evaluation.judged_cells import JudgedCells
 from phenolens.evaluation.measured_cells import MeasuredCells
 
 
@@ -14,7 +15,7 @@ def cell_table(
     cells: Mapping[str, MeasuredCells],
     log_odds: Mapping[str, NDArray[np.float64]] | None,
     identity: Identity,
-    doses: Mapping[float, MeasuredCells],
+    doses: Mapping[float, tuple[JudgedCells, pd.DataFrame]],
 ) -> pd.DataFrame:
     """A row a cell: the ``source``, ``translated`` and ``treated`` ones of `cells`, then those of each of `doses`."""
     parts = []
@@ -23,11 +24,11 @@ def cell_table(
         part["log_odds"] = np.nan if log_odds is None else log_odds[kind]
         part["similarity"] = identity.similarity if kind == "translated" else np.nan
         part["nucleus_iou"] = identity.overlap if kind == "translated" else np.nan
-        parts.append(_with_features(part, some))
-    for dose, some in doses.items():
-        parts.append(_with_features(some.table.assign(kind="dose", synthetic=False, dose=dose), some))
+        parts.append(_joined(part, some.features))
+    for dose, (judged, features) in doses.items():
+        parts.append(_joined(judged.table.assign(kind="dose", synthetic=False, dose=dose), features))
     return pd.concat(parts, ignore_index=True)
 
 
-def _with_features(part: pd.DataFrame, cells: MeasuredCells) -> pd.DataFrame:
-    return pd.concat([part.reset_index(drop=True), cells.features.reset_index(drop=True)], axis=1)
+def _joined(part: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([part.reset_index(drop=True), features.reset_index(drop=True)], axis=1)

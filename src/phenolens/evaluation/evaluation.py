@@ -15,7 +15,7 @@ from phenolens.evaluation.distributions import Distributions, compare_distributi
 from phenolens.evaluation.dose_answer import dose_answer
 from phenolens.evaluation.dose_wells import DoseWells, find_doses
 from phenolens.evaluation.doses import DoseDistances, compare_doses
-from phenolens.evaluation.features import feature_names, nuclear_ratio
+from phenolens.evaluation.features import feature_names, measure_cells, nuclear_ratio
 from phenolens.evaluation.flips import Flips, LabelledCells, judge_flips
 from phenolens.evaluation.held_out import hold_out
 from phenolens.evaluation.identity import measure_identity
@@ -179,9 +179,10 @@ def evaluate_translation(
         treated.wells, seed,
     )  # fmt: skip
     of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, most, seed)
+    measured = {dose: (np.asarray(features[measure], float), some.wells) for dose, (some, features) in of_doses.items()}
     by_dose = compare_doses(
-        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells),
-        {dose: (some.column(measure), some.wells) for dose, some in of_doses.items()}, doses.own, seed,
+        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells), measured,
+        doses.own, seed,
     )  # fmt: skip
     kernel = yield from measure_distances(
         control.seen, translated.seen, control.wells, treated.seen, treated.wells, seed
@@ -261,13 +262,14 @@ def _translated(
 
 def _of_doses(
     doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, most: int, seed: int
-) -> Job[dict[float, MeasuredCells]]:
-    """Up to about `most` real cells of each dose."""
-    found: dict[float, MeasuredCells] = {}
+) -> Job[dict[float, tuple[JudgedCells, "DataFrame"]]]:
+    """Up to about `most` real cells of each dose, and what is measured of them."""
+    found = {}
     for dose, part in doses.screens.items():
         if cells.table["field"].isin([one.key for one in part]).any():
             drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
-            found[dose] = yield from measure_all(drawn, nucleus, adapter, f"cells of dose {dose:g}")
+            _, features = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
+            found[dose] = drawn, features
     return found
 
 
