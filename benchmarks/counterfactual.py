@@ -1,6 +1,7 @@
 """Error to the true counterfactual, on simulated screens in styles that pre-training never saw.
 
     python benchmarks/counterfactual.py [--treatment NAME ...] [--styles 9001 ...] [--cells 100] [--steps N] [--effects]
+        [--guidance W ...] [--fine-noise F]
 
 All cells of fresh control fields are translated and pasted back; each cell that survives the treatment is judged on its
 territory, the pixels of its crop that are nearer to its centre than to any other's, by |translated - truth| /
@@ -94,7 +95,7 @@ def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields
     return np.array(found)
 
 
-def effects(adapter, treatment, style, folder, wells=12, cells=13):
+def effects(adapter, treatment, style, folder, guidance=None, fine_noise=1.0, wells=12, cells=13):
     """Figures of `phenolens evaluate` on a fresh screen."""
     if not (folder / "screen").is_dir():
         finish(
@@ -103,7 +104,8 @@ def effects(adapter, treatment, style, folder, wells=12, cells=13):
         )  # fmt: skip
     held = () if set(adapter.held) == set(adapter.channel_names) else None
     screen, labels = read_screen(folder / "screen"), folder / "screen" / "labels"
-    found = finish(evaluate_translation(adapter, screen, folder / "kept", cells=labels, unseen=True, held=held))
+    found = finish(evaluate_translation(adapter, screen, folder / "kept", cells=labels, unseen=True, held=held,
+                                        guidance=guidance, fine_noise=fine_noise))  # fmt: skip
     parts = {part.key: part for part in found.parts}
     changes, flips = parts["changes"], parts["flips"].figures
     return {
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
     parser.add_argument("--method", default=FinetuneSettings().method, choices=list(METHODS))
     parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
+    parser.add_argument("--fine-noise", type=float, default=1.0, help="share of it that is kept")
     parser.add_argument("--solver-steps", type=int, default=20)
     parser.add_argument("--effects", action="store_true", help="judge effect sizes too")
     parser.add_argument("--out", type=Path, default=None, help="keep adapters here")
@@ -148,17 +151,22 @@ def main() -> None:
             adapter = Adapter.load(folder)
             print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card["telling"]}))
             if options.effects:
-                print(json.dumps(effects(adapter, treatment, style, folder), default=str), flush=True)
+                for given in options.guidance:
+                    judged = effects(adapter, treatment, style, folder, given, options.fine_noise)
+                    print(json.dumps(judged, default=str), flush=True)
             if treatment == "null":
                 continue
             runs = []
             for given in options.guidance:
                 name = f"N={options.solver_steps} w={adapter.guidance if given is None else given:.2f}"
+                if options.fine_noise != 1:
+                    name += f" fine={options.fine_noise:g}"
                 runs.append((f"difference {name}", given, "difference", options.solver_steps, None))
                 if adapter.held:
                     runs.append((f"no channel held, {name}", given, "difference", options.solver_steps, ()))
             for name, guidance, solver, steps, held in [*runs, ("stock DDIM 50+50", 1.0, "ddim", 50, None)]:
-                translator = Translator(load_base(options.base), adapter, guidance, held)
+                kept = 1.0 if solver == "ddim" else options.fine_noise
+                translator = Translator(load_base(options.base), adapter, guidance, held, kept)
                 found = errors(translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps)
                 low, middle, high = np.quantile(found, [0.25, 0.5, 0.75]).round(3).tolist()
                 about = {"treatment": treatment, "style": seed, "method": name, "cells": len(found)}

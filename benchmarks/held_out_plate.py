@@ -4,8 +4,8 @@
         --judge Week4_27821 --treated "Compound=cycloheximide,Concentration>=15" --control Compound=DMSO --cells whole
 
 One adapter is fine-tuned on the plates of --train and judged on the plate of --judge with the solver as shipped, at its
-own guidance and at those of --guidance, and with stock DDIM: 50 steps each way, no guidance, no channel held. Prints a
-Markdown table and the verdicts.
+own guidance and at those of --guidance, with all or less of the fine noise (--fine-noise), and with stock DDIM: 50
+steps each way, no guidance, no channel held. Prints a Markdown table and the verdicts.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
     parser.add_argument("--guidance", type=float, nargs="*", default=[], help="further ones to judge")
+    parser.add_argument("--fine-noise", type=float, nargs="*", default=[], help="shares that are kept, to judge too")
     parser.add_argument("--images", type=int, default=100, help="images of a condition to fine-tune on")
     parser.add_argument("--out", type=Path, default=None, help="keep the adapter and reports here")
     options = parser.parse_args()
@@ -73,6 +74,10 @@ def main() -> None:
     print("| solver | held | " + " | ".join(name for name, _, _ in FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 2))
     runs = {"difference": {"steps": 20}}
     runs |= {f"difference, guidance {weight:g}": {"steps": 20, "guidance": weight} for weight in options.guidance}
+    for share in options.fine_noise:
+        for weight in options.guidance or [None]:
+            name = f"difference, {share:g} of the fine noise" + (f", guidance {weight:g}" if weight else "")
+            runs[name] = {"steps": 20, "guidance": weight, "fine_noise": share}
     runs |= {"ddim": {"steps": 50, "solver": "ddim"}}
     verdicts = []
     for name, how in runs.items():

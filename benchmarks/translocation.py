@@ -1,6 +1,7 @@
 """Flip rate on real cells: BBBC013, fine-tuned on wells of rows A and E, judged on the untreated wells of the others.
 
-    python benchmarks/translocation.py ../shared/data/translocation [--steps N] [--guidance W] [--adapter FOLDER]
+    python benchmarks/translocation.py ../shared/data/translocation [--steps N] [--guidance W ...]
+        [--fine-noise F] [--adapter FOLDER]
 
 The number judged is the nuclear-to-cytoplasmic ratio of FKHR (log2): the mean in the nucleus over the mean in a ring
 around it, both above the field's background. A cell flips where it crosses the midpoint between the medians of the real
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=FinetuneSettings().rank)
     parser.add_argument("--lr", type=float, default=FinetuneSettings().learning_rate)
     parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
+    parser.add_argument("--fine-noise", type=float, default=1.0, help="share of it that is kept")
     parser.add_argument("--solver-steps", type=int, nargs="+", default=[20])
     parser.add_argument("--crop", type=int, default=64)
     parser.add_argument("--train-cells", type=int, default=FinetuneSettings().max_cells, help="of a condition")
@@ -128,7 +130,8 @@ def main() -> None:
     print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.get("telling")}))
 
     def judge(name, solver, steps, guidance, strengths, target=None, held=None):
-        translator = Translator(load_base(options.base), adapter, guidance, held)
+        kept = 1.0 if solver == "ddim" else options.fine_noise
+        translator = Translator(load_base(options.base), adapter, guidance, held, kept)
         ratios, ious, seconds = [], [], time.time()
         for first in range(0, len(sources), 16):
             batch = sources[first : first + 16]
@@ -163,9 +166,12 @@ def main() -> None:
     for guidance in options.guidance:
         for steps in options.solver_steps:
             weight = adapter.guidance if guidance is None else guidance
-            judge(f"difference N={steps} w={weight:.2f}", "difference", steps, guidance, STRENGTHS)
+            how = f"N={steps} w={weight:.2f}"
+            if options.fine_noise != 1:
+                how += f" fine={options.fine_noise:g}"
+            judge(f"difference {how}", "difference", steps, guidance, STRENGTHS)
             if adapter.held:
-                judge(f"no channel held, N={steps} w={weight:.2f}", "difference", steps, guidance, (1.0,), held=())
+                judge(f"no channel held, {how}", "difference", steps, guidance, (1.0,), held=())
     judge("source to source", "difference", options.solver_steps[0], options.guidance[0], (1.0,), target=control)
     if options.ddim:
         judge("stock DDIM 50+50", "ddim", 50, 1.0, (1.0,))

@@ -260,6 +260,11 @@ def test_export_takes_every_solver_and_draws_noise_by_its_seed(adapter, screen, 
         drawn.append(made)
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], plain)
+    less, known = difference("less", "--guidance", "1.25", "--fine-noise", "0.5")
+    assert (known["guidance"], known["fine_noise"]) == (1.25, 0.5)
+    whole, known = difference("whole", "--guidance", "1.25")
+    assert (known["guidance"], known["fine_noise"]) == (1.25, 1.0)
+    assert not np.array_equal(less, whole)
     refused = run(
         "export",
         adapter,

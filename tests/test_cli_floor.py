@@ -68,6 +68,12 @@ def test_the_floor_and_the_pixels_beyond_it(adapter, screen, tmp_path):
     assert "hold the same channels" in held.error
     assert not list(other.glob("*significant*"))
 
+    less = tmp_path / "less"
+    moved = run("translate", adapter, screen, *shared, "--steps", "2", "--fine-noise", "0.5", "--out", less)
+    assert moved.status == 0
+    assert "translate with --fine-noise 1" in moved.error
+    assert not list(less.glob("*significant*"))
+
 
 def test_mistakes(adapter, screen, tmp_path):
     one = run("floor", adapter, screen, "--control", "nothing-like-this", "--json")

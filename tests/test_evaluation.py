@@ -189,6 +189,17 @@ def test_another_solver_is_judged_in_its_own_way(adapter, screen, evaluated, tmp
     assert before != after
 
 
+def test_guidance_and_fine_noise_can_be_chosen(adapter, screen, evaluated, tmp_path):
+    ran = evaluate(adapter, screen, tmp_path / "out", "--guidance", "1.25", "--fine-noise", "0.5")
+    assert ran.status == 0
+    first, second = (json.loads((folder_of(one) / "report.json").read_text()) for one in (evaluated, ran))
+    assert first["facts"]["fine_noise"] == 1
+    assert (second["facts"]["guidance"], second["facts"]["fine_noise"]) == (1.25, 0.5)
+    before, after = (one["parts"]["identity"]["figures"]["similarity"]["value"] for one in (first, second))
+    assert before != after
+    assert "50% of the fine noise" in (folder_of(ran) / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_memorisation_is_measured_where_it_is_asked_for(adapter, screen, evaluated, tmp_path):
     assert "--memorisation" in evaluated.facts["verdicts"]["memorisation"]

@@ -7,7 +7,7 @@ import torch
 from phenolens.runtime.progress import finish
 from phenolens.translation.pretraining import SCHEDULER
 from phenolens.translation.schedule import NoiseSchedule, alpha_sigma_at
-from phenolens.translation.solvers import difference, invert, stock_ddim
+from phenolens.translation.solvers import difference, fine_part, invert, stock_ddim
 
 SCHEDULE = NoiseSchedule.from_config(SCHEDULER)
 MEANS = {"source": -1.0, "target": 2.0}
@@ -132,3 +132,28 @@ def test_grid_runs_from_clean_to_noise_and_is_closest_in_the_middle():
     assert grid[middle] < np.e < grid[middle + 1]
     assert bool((np.diff(gaps[: middle + 1]) < 0).all())
     assert bool((np.diff(gaps[middle:]) > 0).all())
+
+
+def test_without_fine_noise_only_the_coarse_part_of_a_cell_is_its_own():
+    rng = torch.Generator().manual_seed(8)
+    latents = MEANS["source"] + SPREAD * torch.randn(3, 2, 16, 16, generator=rng)
+    own = token("source").expand(3, 1, 1)
+    trajectory = finish(invert(gaussian_noise, latents, own, SCHEDULE.grid(200)))
+    left = fine_part(trajectory.noise, 16)
+    kept = torch.tensor([1.0, 0.0])
+    job = difference(gaussian_noise, trajectory, token("source"), token("target"), (1.0,), 1.0, kept, left)
+    translated = latents + finish(job)[0]
+    own_part = latents - MEANS["source"]
+    expected = MEANS["target"] + own_part - fine_part(own_part, 16)
+    np.testing.assert_allclose(translated[:, 0], expected[:, 0], atol=0.05)
+    assert torch.equal(translated[:, 1], latents[:, 1])
+
+
+@pytest.mark.parametrize(("mode", "fine"), [(0, False), (3, False), (4, True), (9, True)])
+@pytest.mark.parametrize("fields", [1, 3])
+def test_what_is_fine_is_told_by_the_wavelength_alone(mode, fine, fields):
+    places = (torch.arange(16 * fields) + 0.5) / 16
+    wave = torch.cos(torch.pi * mode * places)
+    for noise in (wave.expand(16, -1), wave.expand(16, -1).T):
+        left = fine_part(noise[None, None], 16)[0, 0]
+        torch.testing.assert_close(left, noise if fine else torch.zeros_like(noise), atol=1e-5, rtol=0)

@@ -217,6 +217,32 @@ def test_evaluations_are_those_that_were_made(tiny, solver):
     assert cells[0].evaluations == {"difference": 6 + 5 + 2, "obelm": 6 + 9, "edict": 10 + 20, "ddim": 10}[solver]
 
 
+def test_a_cell_can_be_translated_without_its_fine_noise(tiny):
+    image = plane(np.uint8)
+    whole = make_translator(tiny)
+    less, none = (Translator(load_base(tiny), whole.adapter, fine_noise=share) for share in (0.5, 0.0))
+
+    def made(translator, **how):
+        return finish(translator.translate_cell(image, 60, 70, strengths=(0.0, 1.0), steps=(4,), **how)).difference
+
+    changes = [made(translator)[1] for translator in (whole, less, none)]
+    assert not np.array_equal(changes[0], changes[1])
+    assert not np.array_equal(changes[1], changes[2])
+    assert not made(none)[0].any()
+    assert not made(none, target="control").any()
+    none.hold(["b"])
+    assert not made(none)[:, 1].any()
+    assert made(none)[1, 0].any()
+    # A slider position made later starts from the same noise.
+    cell = finish(none.translate_cell(image, 60, 70, strengths=(1.0,), steps=(4,)))
+    later = finish(none.move(cell, (0.5, 1.0)))
+    np.testing.assert_allclose(later.difference[1], cell.difference[0], atol=0.02)
+    with pytest.raises(ModelError, match="'obelm' keeps all fine noise"):
+        made(none, solver="obelm")
+    with pytest.raises(ModelError, match=r"Fine noise goes from 0 to 1, not 1\.2"):
+        Translator(load_base(tiny), whole.adapter, fine_noise=1.2)
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_drawn_noise_depends_on_the_seed_and_no_drawn_noise_does_not(tiny, solver):
     image = plane(np.uint8)

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, Solver, cells_from, held_from
+from phenolens.cli.options import (
+    AsJson,
+    CellsAsTrained,
+    Device,
+    FineNoise,
+    Guidance,
+    Hold,
+    Pattern,
+    Solver,
+    cells_from,
+    held_from,
+)
 
 EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
 
@@ -27,6 +38,8 @@ def evaluate(
     most: Annotated[int, typer.Option(min=8, help="About how many cells of a condition to judge.", metavar="N")] = 100,
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
     solver: Solver = "difference",
+    guidance: Guidance = None,
+    fine_noise: FineNoise = 1.0,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +93,8 @@ def evaluate(
                 most=most,
                 steps=steps,
                 solver=solver,
+                guidance=guidance,
+                fine_noise=fine_noise,
                 held=held_from(hold),
                 measure=measure,
                 dose=dose,

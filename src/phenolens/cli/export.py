@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, CellsAsTrained, Hold, NoiseSeed, Renoise, Solver, cells_from, held_from
+from phenolens.cli.options import (
+    AsJson,
+    CellsAsTrained,
+    FineNoise,
+    Guidance,
+    Hold,
+    NoiseSeed,
+    Renoise,
+    Solver,
+    cells_from,
+    held_from,
+)
 from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --strength 1 --out exported"
@@ -31,6 +42,8 @@ def export(
     strength: Annotated[float, typer.Option(help="0 is the image itself, 1 the target condition.", metavar="S")] = 1.0,
     solver: Solver = "difference",
     renoise: Renoise = 0.0,
+    guidance: Guidance = None,
+    fine_noise: FineNoise = 1.0,
     seed: NoiseSeed = 0,
     hold: Hold = None,
     cells: CellsAsTrained = None,
@@ -58,7 +71,8 @@ def export(
 
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen]), field, cell, out,
-                strength=strength, solver=solver, renoise=renoise, seed=seed, cells=found, held=held_from(hold),
+                strength=strength, solver=solver, renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
+                cells=found, held=held_from(hold),
             )  # fmt: skip
         folder = console.follow(job)
         files = sorted(path.name for path in folder.iterdir())

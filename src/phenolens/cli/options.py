@@ -57,6 +57,19 @@ Renoise = Annotated[
     float,
     typer.Option(help="Share of the noise levels that are drawn instead of inverted, 0 to 1.", metavar="R"),
 ]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Weight of the difference of the conditions at strength 1.",
+        metavar="W",
+        show_default="that which fine-tuning found",
+    ),
+]
+FineNoise = Annotated[
+    float,
+    typer.Option(help="Share of the cell's own fine noise that is kept, 0 to 1.", metavar="F"),
+]
 NoiseSeed = Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]

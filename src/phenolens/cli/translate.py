@@ -9,6 +9,8 @@ from phenolens.cli.console import Console, reporting
 from phenolens.cli.options import (
     AsJson,
     CellsOrTiles,
+    FineNoise,
+    Guidance,
     Hold,
     NoiseSeed,
     Pattern,
@@ -44,6 +46,8 @@ def translate(
     solver: Solver = "difference",
     steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
     renoise: Renoise = 0.0,
+    guidance: Guidance = None,
+    fine_noise: FineNoise = 1.0,
     seed: NoiseSeed = 0,
     hold: Hold = None,
     cells: CellsOrTiles = None,
@@ -79,6 +83,8 @@ def translate(
             "steps": steps,
             "held": held_from(hold),
             "renoise": renoise,
+            "guidance": guidance,
+            "fine_noise": fine_noise,
             "seed": seed,
         }
         if workers > 1 and len(screen) > 1:

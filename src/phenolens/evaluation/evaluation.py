@@ -94,6 +94,7 @@ def evaluate_translation(
     solver: str = "difference",
     guidance: float | None = None,
     held: Sequence[str] | None = None,
+    fine_noise: float = 1.0,
     measure: str | None = None,
     dose: str | None = None,
     memorisation: bool = False,
@@ -114,7 +115,7 @@ def evaluate_translation(
         About how many cells of a condition are judged.
     steps, solver
         As `Translator.translate_crops` takes them.
-    guidance, held
+    guidance, held, fine_noise
         As `Translator` takes them.
     measure
         Feature whose distribution is compared; the nuclear-to-cytoplasmic ratio of the channel that tells the
@@ -139,7 +140,7 @@ def evaluate_translation(
     base = yield from open_base(adapter.base, where)
     # Stock DDIM knows neither guidance nor channels that are held.
     stock = solver == "ddim"
-    translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held)
+    translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held, fine_noise)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
     measure = _measure(measure, adapter, nucleus)
     doses = find_doses(
@@ -214,6 +215,7 @@ def evaluate_translation(
         "guidance": translator.guidance,
         "steps": steps,
         "solver": solver,
+        "fine_noise": fine_noise,
         "held_out": chosen.held_out,
         "control_cells": len(control),
         "treated_cells": len(treated),

@@ -161,9 +161,9 @@ cells are synthetic. The real treated cells are other cells, most alike by the f
 {sections}
 <h2>How it was made</h2>
 <p class="method">Strength 1, {facts["steps"]} steps of the solver {facts["solver"]}, guidance
-{facts["guidance"]:.2f}, seed {facts["seed"]}; held channels: {escape(", ".join(facts["held"]) or "none")}. What was
-measured of each cell is in cells.parquet, all figures are in report.json, versions and hashes in
-provenance.json.</p>"""
+{facts["guidance"]:.2f}, {facts["fine_noise"]:.0%} of the fine noise, seed {facts["seed"]}; held channels:
+{escape(", ".join(facts["held"]) or "none")}. What was measured of each cell is in cells.parquet, all figures are in
+report.json, versions and hashes in provenance.json.</p>"""
     return html_page(f"Evaluation of {name or 'an adapter'}", "Is the translation right?", name, body)
 
 

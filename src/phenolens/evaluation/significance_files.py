@@ -72,6 +72,8 @@ def check_translated(folder: Path, floor: NoiseFloor) -> None:
         raise ModelError(f"The noise floor is of the solver 'difference', not of '{facts['solver']}': use that solver.")
     if facts.get("renoise"):
         raise ModelError("The noise floor is of translations without drawn noise: translate with --renoise 0.")
+    if facts.get("fine_noise", 1) != 1:
+        raise ModelError("The noise floor is of translations that keep all fine noise: translate with --fine-noise 1.")
     if facts["cells"] == "tiles":
         raise ModelError("The noise floor is that of cells, and these fields were translated as a whole.")
     floor.check(tuple(facts["held"]), float(facts["guidance"]))

@@ -79,6 +79,7 @@ def _mark(translator: Translator, cells: JudgedCells, strengths: Sequence[float]
         solver,
         translator.guidance,
         translator.held,
+        translator.fine_noise,
         adapter.intensity.to_dict(),
         adapter.base,
         adapter.method,

@@ -37,10 +37,12 @@ def export_cells(
     strength: float = 1.0,
     solver: str = "difference",
     steps: int = 20,
+    guidance: float | None = None,
     held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     renoise: float = 0.0,
+    fine_noise: float = 1.0,
     seed: int = 0,
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
@@ -57,6 +59,8 @@ def export_cells(
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
     solver, renoise, seed
         As `Translator.translate_cell` takes them.
+    guidance, held, fine_noise
+        As `Translator` takes them.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def export_cells(
         cells = yield from find_cells(only, cells, nucleus_channel=adapter.nucleus_channel)
     table = _chosen(cells.table, field.key, labels)
     where = resolve_device(device)
-    translator = Translator((yield from open_base(adapter.base, where)), adapter, held=held)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, guidance, held, fine_noise)
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
@@ -100,6 +104,7 @@ def export_cells(
         "guidance": translator.guidance,
         "held": list(translator.held),
         "renoise": renoise,
+        "fine_noise": fine_noise,
         "seed": seed,
         "device": where,
     }
@@ -178,7 +183,7 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
     kept = (
         *("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held"),
-        *("renoise", "seed", "device"),
+        *("renoise", "fine_noise", "seed", "device"),
     )
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     out = Path(out)

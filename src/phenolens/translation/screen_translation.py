@@ -43,6 +43,7 @@ def translate_screen(
     guidance: float | None = None,
     held: Sequence[str] | None = None,
     renoise: float = 0.0,
+    fine_noise: float = 1.0,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -55,7 +56,7 @@ def translate_screen(
 
     Parameters
     ----------
-    guidance, held
+    guidance, held, fine_noise
         As `Translator` takes them.
     renoise, seed
         As `Translator.translate_cell` takes them.
@@ -72,7 +73,7 @@ def translate_screen(
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, guidance, held)
+    translator = Translator(base, adapter, guidance, held, fine_noise)
     if cells == "tiles" and solver != "difference":
         raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{solver}'.")
     found = yield from cells_to_translate(adapter, screen, cells)
@@ -84,6 +85,7 @@ def translate_screen(
         "guidance": translator.guidance,
         "held": list(translator.held),
         "renoise": renoise,
+        "fine_noise": fine_noise,
         "seed": seed,
         "adapter": adapter.sha256(),
     }

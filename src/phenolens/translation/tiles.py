@@ -145,9 +145,8 @@ def translate_field(
 
     def finished(number: int, job: Job[Trajectory]) -> Job[np.ndarray]:
         path = yield from job
-        moved = yield from difference(
-            noise, path, tokens[0], tokens[1], strengths, translator.guidance, translator.moving_latents()
-        )
+        moving, left = translator.moving_latents(), translator.left_behind(path)
+        moved = yield from difference(noise, path, tokens[0], tokens[1], strengths, translator.guidance, moving, left)
         before = mapped(number)
         unchanged = adapter.intensity.inverse(before)
         rows, columns = image.shape[-2:]

@@ -13,7 +13,15 @@ from phenolens.screens.crops import Window, cut, feather, paste, resample, windo
 from phenolens.translation.adapter import Adapter
 from phenolens.translation.base import Base
 from phenolens.translation.inverted_noise import InvertedNoise, inverted_noise
-from phenolens.translation.solvers import SOLVERS, WITH_TRAJECTORY, NoiseModel, Renoise, Trajectory, stock_ddim
+from phenolens.translation.solvers import (
+    SOLVERS,
+    WITH_TRAJECTORY,
+    NoiseModel,
+    Renoise,
+    Trajectory,
+    fine_part,
+    stock_ddim,
+)
 
 T = TypeVar("T")
 # Past strength 1 the cell leaves what the target condition has shown: extrapolation.
@@ -85,21 +93,35 @@ class Translator:
         each direction where None.
     held
         Names of the channels that stay as they are; the adapter's own where None.
+    fine_noise
+        Share of the fine part of a cell's noise that is kept, 0 to 1. With less, fine detail is that of the target
+        condition rather than the cell's, and a condition that is like the source changes it too. Of the difference
+        solver alone.
 
     Raises
     ------
     ModelError
-        Where the adapter does not fit the base, or has no such channel to hold.
+        Where the adapter does not fit the base, has no such channel to hold, or there is no such share.
     """
 
     def __init__(
-        self, base: Base, adapter: Adapter, guidance: float | None = None, held: Sequence[str] | None = None
+        self,
+        base: Base,
+        adapter: Adapter,
+        guidance: float | None = None,
+        held: Sequence[str] | None = None,
+        fine_noise: float = 1.0,
     ) -> None:
+        if not 0 <= fine_noise <= 1:
+            raise ModelError(
+                f"Fine noise goes from 0 to 1, not {fine_noise}: it is the share of the fine noise that is kept."
+            )
         base.check_channels(len(adapter.channel_names), "The adapter")
         adapter.apply(base)
         self.base, self.adapter = base, adapter
         self.guidance = adapter.guidance if guidance is None else guidance
         self._chosen = guidance
+        self.fine_noise = fine_noise
         self.hold(adapter.held if held is None else held)
 
     def hold(self, channels: Sequence[str]) -> None:
@@ -120,6 +142,13 @@ class Translator:
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
         return self.adapter.guidance_to(target) if self._chosen is None else self._chosen
+
+    def left_behind(self, trajectory: Trajectory) -> torch.Tensor | None:
+        """(n, c, h, w) the part of the noise that a translation does not start from; None where it keeps all."""
+        if self.fine_noise == 1:
+            return None
+        crop = self.base.crop // self.base.codec.factor
+        return (1 - self.fine_noise) * fine_part(trajectory.noise, crop)
 
     def moving_latents(self) -> torch.Tensor:
         """(c,) 1 for the latents that may change, 0 for those of channels that are held."""
@@ -188,6 +217,8 @@ class Translator:
         source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
         check_wanted(strengths, solver, renoise)
+        if solver != "difference" and self.fine_noise != 1:
+            raise ModelError(f"The solver '{solver}' keeps all fine noise: take 'difference' to keep less.")
         raw, latents = self.encode_crops(planes, windows)
         total = sum(2 * n + 1 for n in steps)
         held = () if solver == "ddim" else self.held
@@ -288,9 +319,9 @@ class Translator:
         strengths: Sequence[float],
         target: str,
     ) -> Job[torch.Tensor]:
-        return WITH_TRAJECTORY[solver].translate(
-            network, trajectory, tokens[0], tokens[1], strengths, self.guidance_to(target), self.moving_latents()
-        )
+        how = (strengths, self.guidance_to(target), self.moving_latents())
+        left = {"left": self.left_behind(trajectory)} if solver == "difference" else {}
+        return WITH_TRAJECTORY[solver].translate(network, trajectory, *tokens, *how, **left)
 
     def _decode(self, latents: torch.Tensor, delta: torch.Tensor, held: Sequence[str]) -> np.ndarray:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""

@@ -13,6 +13,7 @@ from phenolens.runtime.progress import Job
 from phenolens.translation.solvers import difference_ode, edict, obelm
 from phenolens.translation.solvers.ddim import stock_ddim
 from phenolens.translation.solvers.difference_ode import difference, invert
+from phenolens.translation.solvers.fine_noise import fine_part
 from phenolens.translation.solvers.trajectory import NOTHING_DRAWN, NoiseModel, Renoise, Trajectory
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Solver",
     "Trajectory",
     "difference",
+    "fine_part",
     "invert",
     "stock_ddim",
 ]

@@ -45,6 +45,7 @@ def difference(
     strengths: Sequence[float],
     guidance: float = 1.5,
     moving: torch.Tensor | None = None,
+    left: torch.Tensor | None = None,
 ) -> Job[torch.Tensor]:
     """Integrate what the target condition changes, from noise to clean, along a cached trajectory.
 
@@ -66,6 +67,9 @@ def difference(
     moving
         (c,) 1 for the latents that may change and 0 for those that are held, whose difference stays zero; all may
         change where None.
+    left
+        (n, c, h, w) part of the noise that strength 1 leaves behind: delta starts at -strength * s * left instead of 0.
+        Nothing where None.
 
     Returns
     -------
@@ -78,6 +82,10 @@ def difference(
         return torch.zeros(len(strengths), *trajectory.latents.shape, device=trajectory.latents.device)
     guided = GuidedNoise(noise, source, target, chosen, guidance, len(trajectory.latents))
     delta = torch.zeros_like(guided.rows(trajectory.latents))
+    if left is not None:
+        delta = torch.cat([-strength * float(grid[-1]) * left for strength in chosen])
+        if moving is not None:
+            delta = delta * moving.view(1, -1, 1, 1)
     equation = PredictorCorrector(delta)
     gaps: list[tuple[float, torch.Tensor]] = []
     for i in range(steps, 0, -1):
@@ -86,7 +94,7 @@ def difference(
             predicted = guided(y, grid[i])
         elif (steps - i) % 2 == 0:
             # At first nothing has moved yet, so what the source condition predicts is known.
-            predicted, gap = guided.with_gap(y, grid[i], known if i == steps else None)
+            predicted, gap = guided.with_gap(y, grid[i], known if i == steps and left is None else None)
             gaps = [*gaps[-1:], (grid[i], gap)]
         else:
             predicted = guided.by_gap(y, grid[i], _continued(gaps, grid[i]))
