@@ -192,6 +192,23 @@ def test_translate_takes_every_solver_and_draws_noise_by_its_seed(adapter, scree
     assert not np.array_equal(made["3"], made["4"])
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--solver", "magic"), "There is no solver 'magic'"),
+        (("--solver", "obelm", "--fine-noise", "0.5"), "'obelm' keeps all fine noise"),
+        (("--fine-noise", "2"), "Fine noise goes from 0 to 1"),
+    ],
+)
+def test_translate_leaves_nothing_behind_where_it_is_asked_for_what_there_is_not(
+    adapter, screen, tmp_path, options, expected
+):
+    ran = run("translate", adapter, screen, "--cells", screen / "labels", *options, "--out", tmp_path / "out")
+    assert ran.status == 2
+    assert expected in ran.error
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_translate_says_what_the_inverted_noise_is_like(translated):
     noise = translated.facts["inverted_noise"]
     assert noise == json.loads((_folder(translated) / "provenance.json").read_text())["inverted_noise"]

@@ -141,6 +141,7 @@ def evaluate_translation(
     # Stock DDIM knows neither guidance nor channels that are held.
     stock = solver == "ddim"
     translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held, fine_noise)
+    translator.check_solver(solver)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
     measure = _measure(measure, adapter, nucleus)
     doses = find_doses(

@@ -24,7 +24,7 @@ from phenolens.translation.inverted_noise import InvertedNoise, inverted_noise
 from phenolens.translation.series import translate_series
 from phenolens.translation.solvers import WITH_TRAJECTORY
 from phenolens.translation.tiles import translate_field
-from phenolens.translation.translator import Translator
+from phenolens.translation.translator import Translator, check_wanted
 
 BATCH = 16
 # A plane (C, Y, X) translated, and its difference, by strength.
@@ -74,6 +74,8 @@ def translate_screen(
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
     translator = Translator(base, adapter, guidance, held, fine_noise)
+    check_wanted(strengths, solver, renoise)
+    translator.check_solver(solver)
     if cells == "tiles" and solver != "difference":
         raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{solver}'.")
     found = yield from cells_to_translate(adapter, screen, cells)

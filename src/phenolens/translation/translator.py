@@ -143,6 +143,11 @@ class Translator:
         """The weight of the condition difference for translations to the condition `target`."""
         return self.adapter.guidance_to(target) if self._chosen is None else self._chosen
 
+    def check_solver(self, solver: str) -> None:
+        """Raise `ModelError` where the solver of this name cannot leave fine noise behind, and is to."""
+        if solver != "difference" and self.fine_noise != 1:
+            raise ModelError(f"The solver '{solver}' keeps all fine noise: take 'difference' to keep less.")
+
     def left_behind(self, trajectory: Trajectory) -> torch.Tensor | None:
         """(n, c, h, w) the part of the noise that a translation does not start from; None where it keeps all."""
         if self.fine_noise == 1:
@@ -217,8 +222,7 @@ class Translator:
         source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
         check_wanted(strengths, solver, renoise)
-        if solver != "difference" and self.fine_noise != 1:
-            raise ModelError(f"The solver '{solver}' keeps all fine noise: take 'difference' to keep less.")
+        self.check_solver(solver)
         raw, latents = self.encode_crops(planes, windows)
         total = sum(2 * n + 1 for n in steps)
         held = () if solver == "ddim" else self.held
