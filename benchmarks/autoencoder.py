@@ -16,8 +16,8 @@ from phenolens.screens.cells import find_cells
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import read_screen
-from phenolens.translation.base import load_base
-from phenolens.translation.pretraining import psnr
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.pretraining import psnr
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame
 
-from phenolens.profiling.average_precision import PairRule, average_precision
+from phenolens.evaluation.statistics.average_precision import PairRule, average_precision
 
 COMPOUNDS = 302
 WELLS_A_PLATE = 384

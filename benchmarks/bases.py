@@ -29,12 +29,12 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
 from phenolens.simulation import style_for
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import Base, half_precision, load_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.pretraining import PretrainSettings, build_autoencoder, build_unet, pretrain, psnr
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.pretraining import PretrainSettings, build_autoencoder, build_unet, pretrain, psnr
+from phenolens.translation.training.training_set import finetune_screen
 
 STYLE, TRUTH = 9001, 50_000
 CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")

@@ -23,20 +23,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from phenolens.evaluation.evaluation import evaluate_translation
+from phenolens.evaluation.translations.evaluation import evaluate_translation
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen, screen_from_arrays
 from phenolens.simulation import simulate_field, simulate_screen, style_for
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.composite import Composite
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.methods import METHODS
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.methods import METHODS
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 SHAPE = (384, 384)
 

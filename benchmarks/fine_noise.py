@@ -27,13 +27,13 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_field, style_for
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.composite import Composite
-from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 from phenolens.translation.solvers import fine_part
-from phenolens.translation.training_set import gather_crops
-from phenolens.translation.translator import Translator
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import gather_crops
 
 # Of the base's numbers nothing is so small; not equal, so that no evaluation is spared.
 HARDLY = 1e-5

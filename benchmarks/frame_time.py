@@ -47,8 +47,8 @@ def main() -> None:
     from napari.qt.threading import create_worker
 
     from phenolens.runtime.queue import BACKGROUND, device_queue
-    from phenolens.translation.base import load_base
-    from phenolens.translation.finetuning import FinetuneSettings, finetune
+    from phenolens.translation.model.base import load_base
+    from phenolens.translation.training.finetuning import FinetuneSettings, finetune
 
     rng = np.random.default_rng(0)
     viewer = napari.Viewer()

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from translocation import DNA, FKHR, measure, nucleus_iou
 
-from phenolens.evaluation.identity import similarities
+from phenolens.evaluation.translations.identity import similarities
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample
 from phenolens.screens.table import read_screen
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 from phenolens.translation.solvers import SOLVERS
-from phenolens.translation.telling import fit_judge
-from phenolens.translation.translator import Translator
+from phenolens.translation.training.discriminative import fit_judge
 
 CONTROL, TREATED = "Metadata_Role=negative control", "Metadata_DoseRank>=8"
 ROWS = "B", "F"

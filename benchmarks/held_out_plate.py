@@ -14,14 +14,14 @@ import time
 from pathlib import Path
 
 from phenolens.cli.options import cells_from
-from phenolens.evaluation.report import evaluate_adapter
+from phenolens.evaluation.translations.report import evaluate_adapter
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import read_screen
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 FIGURES = (
     ("flip", "flips", "translated"),

@@ -21,7 +21,7 @@ from counterfactual import SHAPE, territories
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.simulation import simulate_field, style_for
-from phenolens.translation.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, half_precision, load_base
 
 TRAINING, TRUTH = 200_000, 50_000
 SIDE, BATCH, RATE = 64, 24, 4e-4

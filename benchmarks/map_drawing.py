@@ -36,8 +36,8 @@ def measure(rows, dimension):
     from napari import Viewer
     from qtpy.QtWidgets import QApplication
 
-    from phenolens.widgets.map_dock import MapDock
-    from phenolens.widgets.map_session import CELL, MapData
+    from phenolens.widgets.map.dock import MapDock
+    from phenolens.widgets.map.session import CELL, MapData
 
     atlas = made_up_atlas(rows, compounds=30, dimension=dimension)
     start = time.perf_counter()

@@ -6,7 +6,7 @@ Prints a Markdown table with a row for each method, number of images and number 
 FOLDER, so that the same command goes on where it was stopped.
 
 In each row two models are trained with the same settings on disjoint wells, each with that many images of either
-condition, and generate from the same noise (phenolens.evaluation.memorisation):
+condition, and generate from the same noise (phenolens.evaluation.translations.memorisation):
 
 - *area*: 1 where they make new cells, 0 where they give their training images back.
 - *between*, *nearest*: medians of the two similarities.
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from methods import CROP, OTHER_HALF, ROLES, TRAINING, add_common, kept_row, known_cells, mapped_crops
 
-from phenolens.evaluation.memorisation import compare, sample
+from phenolens.evaluation.translations.memorisation import compare, sample
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings, finetune
-from phenolens.translation.methods import METHODS
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.methods import METHODS
+from phenolens.translation.training.finetuning import FinetuneSettings, finetune
 
 COLUMNS = ("method", "images a condition", "steps", "times seen", "area", "between", "nearest", "copies")
 

@@ -14,7 +14,8 @@ condition. The first is judged on fresh fields:
 - *SSIM*: of a cell's crop before and after, mean over channels and cells.
 - *error*: to the true counterfactual, median over cells, as `benchmarks/counterfactual.py` says.
 - *AUROC*: memorisation, from images that both adapters generate from the same noise; 1 is new cells, 0 training images
-  (phenolens.evaluation.memorisation). In brackets the medians of the two similarities, between and nearest.
+  (`phenolens.evaluation.translations.memorisation`). In brackets the medians of the two similarities, between and
+  nearest.
 """
 
 import argparse
@@ -32,19 +33,19 @@ import numpy as np
 from counterfactual import errors, training_screen
 from skimage.metrics import structural_similarity
 
-from phenolens.evaluation.memorisation import compare, sample
+from phenolens.evaluation.translations.memorisation import compare, sample
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.simulation import style_for
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings, finetune
-from phenolens.translation.methods import METHODS
-from phenolens.translation.telling import fit_judge
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.methods import METHODS
+from phenolens.translation.training.discriminative import fit_judge
+from phenolens.translation.training.finetuning import FinetuneSettings, finetune
+from phenolens.translation.training.training_set import finetune_screen
 
 ROLES = tuple(Condition.parse(f"Metadata_Role={role}") for role in ("negative control", "treated"))
 TRAINING, OTHER_HALF, JUDGE, JUDGED, TRUTH = 10_000, 20_000, 30_000, 40_000, 50_000

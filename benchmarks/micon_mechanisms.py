@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from pandas import concat
 
-from phenolens.profiling.cell_crops import crops_of, fit_intensity
-from phenolens.profiling.classical import classical_features
-from phenolens.profiling.encoder import CellEncoder, load_encoder
-from phenolens.profiling.identities import Groups, Identities
-from phenolens.profiling.matching import MatchRule, match
-from phenolens.profiling.profiles import Profiles, aggregate, treatment_names
-from phenolens.profiling.standardise import Sphering
-from phenolens.profiling.training import MiconSettings, fit, head_for
-from phenolens.profiling.training_cells import TrainingCells, look, number_compounds
+from phenolens.evaluation.profiles.identities import Groups, Identities
+from phenolens.evaluation.profiles.matching import MatchRule, match
+from phenolens.evaluation.translations.classical import classical_features
+from phenolens.profiling.corrections.standardise import Sphering
+from phenolens.profiling.encoders.cell_crops import crops_of, fit_intensity
+from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.tables.profiles import Profiles, aggregate, treatment_names
+from phenolens.profiling.training.training import MiconSettings, fit, head_for
+from phenolens.profiling.training.training_cells import TrainingCells, look, number_compounds
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells, suggest_crop
 from phenolens.screens.table import read_screen

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
-from phenolens.evaluation.significance import significant
+from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor
+from phenolens.evaluation.noise.significance import significant
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.conditions import Condition
@@ -34,11 +34,11 @@ from phenolens.screens.table import read_screen
 from phenolens.simulation.screen import simulate_screen
 from phenolens.simulation.styles import style_for
 from phenolens.simulation.treatments import TREATMENTS
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
 SHAPE = (384, 384)

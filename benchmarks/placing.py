@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.profiles import Profiles
-from phenolens.profiling.projection import NeighbourProjection
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.atlas.projection import NeighbourProjection
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.progress import finish
 
 PLATES = 20

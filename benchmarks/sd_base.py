@@ -28,10 +28,10 @@ from diffusers import AutoencoderKL, DDIMInverseScheduler, DDIMScheduler, UNet2D
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import Job, finish
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import Base, load_base
-from phenolens.translation.finetuning import FinetuneSettings, finetune
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.training.finetuning import FinetuneSettings, finetune
 
 # The published configuration of Stable Diffusion 1.5.
 UNET = {

@@ -26,11 +26,11 @@ from phenolens.screens.crops import cut, window_at
 from phenolens.screens.segmentation import segment_nuclei
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_field, style_for
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.inverted_noise import inverted_noise
+from phenolens.translation.apply.inverted_noise import inverted_noise
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 from phenolens.translation.solvers import WITH_TRAJECTORY, stock_ddim
-from phenolens.translation.translator import Translator
 
 STEPS = {"difference": (8, 10, 16, 20, 40), "obelm": (10, 20, 40), "edict": (10, 20, 40), "ddim": (50,)}
 COLUMNS = (

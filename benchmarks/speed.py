@@ -12,9 +12,9 @@ import numpy as np
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 
 
 def shipped_adapter() -> Path:

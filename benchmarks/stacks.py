@@ -24,12 +24,12 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.crops import cut, feather, window_at
 from phenolens.screens.images import FieldImage
 from phenolens.simulation import PlateEffect, simulate_field
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.composite import Composite
-from phenolens.translation.series import translate_series
-from phenolens.translation.tiles import Tiles, translate_field
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.series import translate_series
+from phenolens.translation.apply.tiles import Tiles, translate_field
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 
 KINDS = ("still", "drift", "focus")
 SIDE = 192

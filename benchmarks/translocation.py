@@ -25,11 +25,11 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.segmentation import segment_nuclei
 from phenolens.screens.table import read_screen
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FKHR, DNA = 0, 1

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from phenolens.profiling.measurements import Measurements
-from phenolens.profiling.molecules import fingerprints, tanimoto
-from phenolens.profiling.structure_regression import StructureRegression
+from phenolens.profiling.encoders.measurements import Measurements
+from phenolens.profiling.molecules.molecules import fingerprints, tanimoto
+from phenolens.profiling.molecules.structure_regression import StructureRegression
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import cut, feather, window_at
 from phenolens.screens.intensity import IntensityMap
@@ -37,10 +37,10 @@ from phenolens.simulation import simulate_field
 from phenolens.simulation.compounds import DMSO, LARGEST, PHARMACOPHORES, Compound, compound_library
 from phenolens.simulation.mechanisms import compound_style
 from phenolens.simulation.styles import Style
-from phenolens.translation.base import Base, half_precision, load_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.lora import inject_lora, load_lora, lora_config, lora_weights, merge_lora
+from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.lora import inject_lora, load_lora, lora_config, lora_weights, merge_lora
 from phenolens.translation.solvers import Trajectory, difference, invert
+from phenolens.translation.training.finetuning import FinetuneSettings
 
 DOSE = 10.0
 MECHANISMS = ("filament loss", "filament bundling", "nuclear swelling", "elongation")

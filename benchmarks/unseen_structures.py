@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from phenolens.profiling.molecules import fingerprints, tanimoto
-from phenolens.profiling.standardise import Sphering
-from phenolens.profiling.structure_regression import StructureRegression
+from phenolens.profiling.corrections.standardise import Sphering
+from phenolens.profiling.molecules.molecules import fingerprints, tanimoto
+from phenolens.profiling.molecules.structure_regression import StructureRegression
 from phenolens.simulation.compounds import LARGEST, PHARMACOPHORES, Compound, compound_library
 
 DOSE = 10.0

@@ -24,18 +24,18 @@ from napari import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.embedding import embed_screen
-from phenolens.profiling.training import MiconSettings, train_encoder
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.encoders.embedding import embed_screen
+from phenolens.profiling.training.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_compound_screen, simulate_screen, style_for
 from phenolens.widgets.demo import open_demo
-from phenolens.widgets.dock import PhenolensDock
-from phenolens.widgets.evaluation_dock import EvaluationDock, open_evaluation
-from phenolens.widgets.map_dock import MapDock, open_map
+from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
+from phenolens.widgets.map.dock import MapDock, open_map
 from phenolens.widgets.samples import STYLE_SEED, TREATMENT, open_dock, simulated
+from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
 OF = ("dock", "map", "evaluation")

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from phenolens.cli.console import reporting
+from phenolens.pretraining.pretraining_sets import JUDGING_STYLES
 from phenolens.runtime.files import write_json, writing, writing_folder
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.pretraining_sets import JUDGING_STYLES
 from phenolens.simulation import simulate_field, style_for
-from phenolens.translation.base import Base, load_base
-from phenolens.translation.pretraining import PretrainSettings, pretrain, psnr
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.training.pretraining import PretrainSettings, pretrain, psnr
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "bases" / "compact"
 SETTINGS = PretrainSettings()

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from phenolens.cli.console import reporting
-from phenolens.profiling.pretraining import EncoderPretrainSettings, pretrain_encoder
+from phenolens.profiling.training.pretraining import EncoderPretrainSettings, pretrain_encoder
 from phenolens.runtime.files import writing, writing_folder
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "encoders" / "default"

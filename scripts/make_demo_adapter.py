@@ -14,9 +14,9 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "adapters" / "demo"
 SETTINGS = FinetuneSettings(seed=1)

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.embedding import embed_screen
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.encoders.embedding import embed_screen
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.table import read_screen
-from phenolens.widgets import jobs, map_jobs
-from phenolens.widgets.map_dock import open_map
+from phenolens.widgets.map import jobs as map_jobs
+from phenolens.widgets.map.dock import open_map
+from phenolens.widgets.translation import jobs
 from plain_encoder import CAFFEINE, PlainEncoder, known_compounds
 
 

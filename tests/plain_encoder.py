@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import resample
 

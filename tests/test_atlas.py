@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.plate_correction import PlateCorrection, plate_names
-from phenolens.profiling.profiles import Profiles
-from phenolens.profiling.standardise import PlateScaling, Sphering
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.corrections.plate_correction import PlateCorrection, plate_names
+from phenolens.profiling.corrections.standardise import PlateScaling, Sphering
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import ModelError, OutputError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.runtime.provenance import sha256_of
@@ -175,8 +175,8 @@ def test_a_screen_without_plates_is_one_plate():
 
 
 def test_large_plates_are_measured_on_some_of_their_rows_but_on_all_plates(monkeypatch):
-    monkeypatch.setattr("phenolens.profiling.plate_correction._MOST_OF_A_PLATE", 6)
-    monkeypatch.setattr("phenolens.profiling.plate_correction._MOST", 10)
+    monkeypatch.setattr("phenolens.profiling.corrections.plate_correction._MOST_OF_A_PLATE", 6)
+    monkeypatch.setattr("phenolens.profiling.corrections.plate_correction._MOST", 10)
     profiles = screen(("P1", "P2", "P3", "P4"))
     correction = finish(PlateCorrection.fit(profiles))
     assert correction.scaling.plates == ("P1", "P2", "P3", "P4")

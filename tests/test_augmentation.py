@@ -2,7 +2,7 @@
 
 import torch
 
-from phenolens.profiling.augmentation import augment, turn
+from phenolens.profiling.training.augmentation import augment, turn
 
 
 def crops(n=16, channels=3):

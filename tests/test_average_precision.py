@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.profiling.average_precision import (
+from phenolens.evaluation.statistics.average_precision import (
     PairRule,
     Precision,
     average_precision,
@@ -110,7 +110,7 @@ def test_of_equals_the_positive_comes_first() -> None:
 def test_length_and_block_size_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     made, table = screen(1)
     whole = average_precision(made, table, REPLICATES, OTHERS).values
-    monkeypatch.setattr("phenolens.profiling.average_precision._BLOCK", 7 * len(made))
+    monkeypatch.setattr("phenolens.evaluation.statistics.average_precision._BLOCK", 7 * len(made))
     scaled = made * np.random.default_rng(0).uniform(0.1, 10, (len(made), 1))
     np.testing.assert_allclose(average_precision(scaled, table, REPLICATES, OTHERS).values, whole, atol=1e-12)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.runtime.progress import finish
-from phenolens.screens.bbbc013 import ARCHIVE, download_bbbc013, read_archive, well_treatment
+from phenolens.samples.bbbc013 import ARCHIVE, download_bbbc013, read_archive, well_treatment
 from phenolens.screens.table import read_screen
 
 WELLS = {"A": (1, 2, 3, 12), "E": (1, 2, 3, 12)}

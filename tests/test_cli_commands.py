@@ -15,8 +15,8 @@ from phenolens.cli.app import app
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.simulation import simulate_screen, style_for
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.pretraining import PretrainSettings
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.pretraining import PretrainSettings
 
 CONTROL, TREATED = "Metadata_Role=negative control", "translocation"
 LAYERS = ("source", "translated", "difference")
@@ -83,7 +83,7 @@ def test_finetune_writes_an_adapter(tuned, tmp_path):
 
 
 def test_interrupted_finetune_resumes_to_the_same_weights(screen, tiny_base, adapter, tmp_path, monkeypatch):
-    import phenolens.translation.training_set as engine
+    import phenolens.translation.training.training_set as engine
 
     unbroken, stop_at = engine.finetune_screen, [3]
 
@@ -339,7 +339,7 @@ def test_a_pattern_reads_the_names_of_a_folders_images(screen, tiny_base, tmp_pa
 
 
 def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
-    import phenolens.translation.pretraining as engine
+    import phenolens.translation.training.pretraining as engine
 
     given = []
 
@@ -360,7 +360,7 @@ def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_pretrain_writes_a_base(tmp_path):
-    from phenolens.translation.base import load_base
+    from phenolens.translation.model.base import load_base
 
     steps = ("--styles", "1", "--autoencoder-steps", "1", "--unet-steps", "1")
     ran = run("pretrain", "--out", tmp_path / "made", *steps, "--device", "cpu", "--json")

@@ -14,8 +14,8 @@ from cli_run import run
 from phenolens.cli import display
 from phenolens.cli.demo_run import demo_style
 from phenolens.runtime.progress import finish
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.finetuning import FinetuneSettings
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.training.finetuning import FinetuneSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 

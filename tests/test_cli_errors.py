@@ -164,7 +164,7 @@ def test_finetune_over_something_else(screen, tiny_base, tmp_path):
 def test_resume_with_other_settings(screen, tiny_base, tmp_path, monkeypatch):
     import signal
 
-    import phenolens.translation.training_set as engine
+    import phenolens.translation.training.training_set as engine
 
     unbroken = engine.finetune_screen
 

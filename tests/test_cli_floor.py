@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cli_run import run
-from phenolens.evaluation.noise_floor import NoiseFloor
-from phenolens.evaluation.significance import significant
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
+from phenolens.evaluation.noise.significance import significant
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen, style_for
-from phenolens.translation.adapter import Adapter
+from phenolens.translation.model.adapter import Adapter
 
 
 @pytest.fixture(scope="module")

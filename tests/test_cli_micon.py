@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import tifffile
 
-import phenolens.profiling.training as engine
+import phenolens.profiling.training.training as engine
 from cli_run import run
-from phenolens.profiling.encoder import CellEncoder, load_encoder
-from phenolens.profiling.profile_files import read_profiles
+from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.tables.profile_files import read_profiles
 from phenolens.runtime.progress import finish
 from phenolens.simulation.compound_screen import simulate_compound_screen
 
@@ -129,7 +129,7 @@ def test_a_row_and_a_structure_are_searched(atlas, screen):
 
 
 def test_an_encoder_that_was_moved_is_given_by_its_folder(embedded, encoder, tmp_path):
-    from phenolens.profiling.profile_files import write_profiles
+    from phenolens.profiling.tables.profile_files import write_profiles
 
     profiles = read_profiles(Path(embedded.facts["profiles"]))
     gone = profiles.with_vectors(profiles.vectors, encoder_folder=str(tmp_path / "gone"))

@@ -8,10 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from phenolens.cli import micon_correct
+from phenolens.cli.micon import correct as micon_correct
 from phenolens.cli.several import SeveralValues
-from phenolens.profiling.profile_files import read_profiles, write_profiles
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.tables.profile_files import read_profiles, write_profiles
+from phenolens.profiling.tables.profiles import Profiles
 
 APP = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
 APP.command(cls=SeveralValues, epilog=micon_correct.EXAMPLE)(micon_correct.command)

@@ -8,10 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from phenolens.cli import micon_evaluate
+from phenolens.cli.micon import evaluate as micon_evaluate
 from phenolens.cli.several import SeveralValues
-from phenolens.profiling.profile_files import write_profiles
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.tables.profile_files import write_profiles
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.provenance import sha256_of
 
 APP = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -12,13 +12,14 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from phenolens.cli import micon_map, micon_search
 from phenolens.cli.map_picture import colour_groups, write_map_picture
+from phenolens.cli.micon import map as micon_map
+from phenolens.cli.micon import search as micon_search
 from phenolens.cli.several import SeveralValues
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.profile_files import write_profiles
-from phenolens.profiling.profiles import Profiles
-from phenolens.profiling.structure_search import Applicability, search_structure
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.atlas.structure_search import Applicability, search_structure
+from phenolens.profiling.tables.profile_files import write_profiles
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.runtime.provenance import sha256_of

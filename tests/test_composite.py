@@ -1,7 +1,7 @@
 import numpy as np
 
 from phenolens.screens.crops import feather, window_at
-from phenolens.translation.composite import Composite
+from phenolens.translation.apply.composite import Composite
 
 
 def plane(dtype=np.uint8):

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from cli_run import run
-from phenolens.profiling.molecules import fingerprints, murcko_scaffold, nearest, read_molecules
+from phenolens.profiling.molecules.molecules import fingerprints, murcko_scaffold, nearest, read_molecules
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.table import read_screen

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from cli_run import run
-from phenolens.evaluation.dose_answer import dose_answer
-from phenolens.evaluation.dose_wells import DoseWells, dose_columns, find_doses
-from phenolens.evaluation.doses import compare_doses
+from phenolens.evaluation.translations.dose_answer import dose_answer
+from phenolens.evaluation.translations.dose_wells import DoseWells, dose_columns, find_doses
+from phenolens.evaluation.translations.doses import compare_doses
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.profiling import cell_crops
-from phenolens.profiling.cell_crops import fit_intensity
-from phenolens.profiling.embedding import embed_screen
-from phenolens.profiling.encoder import load_encoder
-from phenolens.profiling.profiles import treatment_names
+from phenolens.profiling.encoders import cell_crops
+from phenolens.profiling.encoders.cell_crops import fit_intensity
+from phenolens.profiling.encoders.embedding import embed_screen
+from phenolens.profiling.encoders.encoder import load_encoder
+from phenolens.profiling.tables.profiles import treatment_names
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells

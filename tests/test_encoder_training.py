@@ -5,20 +5,20 @@ import pandas as pd
 import pytest
 import torch
 
-from phenolens.profiling import pretraining
-from phenolens.profiling.counterfactual import dose_features
-from phenolens.profiling.encoder import CellEncoder, load_encoder
-from phenolens.profiling.molecules import fingerprints
-from phenolens.profiling.network import EncoderNetwork, NetworkSettings, ScreenHead
-from phenolens.profiling.objectives import OBJECTIVES
-from phenolens.profiling.pretraining import EncoderPretrainSettings, pretrain_encoder
-from phenolens.profiling.structure_regression import StructureRegression
-from phenolens.profiling.training import MiconSettings, fit, head_for, structure_regression, train_encoder
-from phenolens.profiling.training_cells import TrainingCells, number_compounds
+from phenolens.pretraining.pretraining_sets import CropSet
+from phenolens.profiling.encoders.counterfactual import dose_features
+from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings, ScreenHead
+from phenolens.profiling.molecules.molecules import fingerprints
+from phenolens.profiling.molecules.structure_regression import StructureRegression
+from phenolens.profiling.training import pretraining
+from phenolens.profiling.training.objectives import OBJECTIVES
+from phenolens.profiling.training.pretraining import EncoderPretrainSettings, pretrain_encoder
+from phenolens.profiling.training.training import MiconSettings, fit, head_for, structure_regression, train_encoder
+from phenolens.profiling.training.training_cells import TrainingCells, number_compounds
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
-from phenolens.screens.pretraining_sets import CropSet
 from phenolens.screens.table import screen_from_arrays
 from phenolens.simulation.compounds import compound_library
 

@@ -10,15 +10,27 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from cli_run import run
-from phenolens.evaluation.answers import changes_answer, distribution_answer, flip_answer, kernel_answer, slider_answer
-from phenolens.evaluation.changes import Changes
-from phenolens.evaluation.distributions import Distributions
-from phenolens.evaluation.evaluation import evaluate_translation
-from phenolens.evaluation.features import NUCLEUS, cell_features, feature_names, nuclear_ratio, outline_nuclei
-from phenolens.evaluation.flips import Flips
-from phenolens.evaluation.held_out import hold_out
-from phenolens.evaluation.identity import overlaps, similarities
-from phenolens.evaluation.kernel import KernelDistances
+from phenolens.evaluation.statistics.kernel import KernelDistances
+from phenolens.evaluation.translations.answers import (
+    changes_answer,
+    distribution_answer,
+    flip_answer,
+    kernel_answer,
+    slider_answer,
+)
+from phenolens.evaluation.translations.changes import Changes
+from phenolens.evaluation.translations.distributions import Distributions
+from phenolens.evaluation.translations.evaluation import evaluate_translation
+from phenolens.evaluation.translations.features import (
+    NUCLEUS,
+    cell_features,
+    feature_names,
+    nuclear_ratio,
+    outline_nuclei,
+)
+from phenolens.evaluation.translations.flips import Flips
+from phenolens.evaluation.translations.held_out import hold_out
+from phenolens.evaluation.translations.identity import overlaps, similarities
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
@@ -26,9 +38,9 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen, style_for
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 
 CONTROL, TREATED = "Metadata_Role=negative control", "Metadata_Compound=translocation"
 LEFT_OUT = (",Well!=A05,Well!=A07", ",Well!=A06,Well!=A08")
@@ -141,8 +153,8 @@ def test_the_page_has_pictures_and_loads_nothing(evaluated):
 
 
 def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path, monkeypatch):
-    import phenolens.evaluation.report as engine
-    from phenolens.translation.translator import Translator
+    import phenolens.evaluation.translations.report as engine
+    from phenolens.translation.apply.translator import Translator
 
     whole, translated = engine.evaluate_translation, []
 
@@ -411,7 +423,7 @@ def test_a_stack_is_judged_in_the_plane_that_was_fine_tuned_on(tiny_base, tmp_pa
         asked.append((yield from hold_out(adapter, screen)))
         raise ScreenError("asked")
 
-    monkeypatch.setattr("phenolens.evaluation.evaluation.hold_out", stopped)
+    monkeypatch.setattr("phenolens.evaluation.translations.evaluation.hold_out", stopped)
     with pytest.raises(ScreenError, match="asked"):
         finish(evaluate_translation(adapter, screen, tmp_path / "kept", device="cpu"))
     assert not asked[0].held_out, "the wells are known by the pixels of that plane"

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from scipy.stats import ks_2samp, norm
 
-from phenolens.evaluation.changes import measure_changes
-from phenolens.evaluation.discriminant import fit_discriminant
-from phenolens.evaluation.distributions import compare_distributions, ks_distance
-from phenolens.evaluation.flips import LabelledCells, judge_flips
-from phenolens.evaluation.kernel import kernel_distance, measure_distances
-from phenolens.evaluation.well_statistics import mean_interval
+from phenolens.evaluation.statistics.discriminant import fit_discriminant
+from phenolens.evaluation.statistics.kernel import kernel_distance, measure_distances
+from phenolens.evaluation.statistics.well_statistics import mean_interval
+from phenolens.evaluation.translations.changes import measure_changes
+from phenolens.evaluation.translations.distributions import compare_distributions, ks_distance
+from phenolens.evaluation.translations.flips import LabelledCells, judge_flips
 from phenolens.runtime.progress import finish
 
 STRENGTHS = np.array([0.0, 0.5, 1.0])

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from phenolens.runtime.progress import finish
-from phenolens.translation.base import load_base
-from phenolens.translation.pretraining import SCHEDULER
-from phenolens.translation.schedule import NoiseSchedule
+from phenolens.translation.model.base import load_base
 from phenolens.translation.solvers import NOTHING_DRAWN, WITH_TRAJECTORY, Renoise, edict, obelm
+from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.pretraining import SCHEDULER
 from tiny_base import make_tiny_base
 
 SCHEDULE = NoiseSchedule.from_config(SCHEDULER)

@@ -10,10 +10,10 @@ from phenolens.runtime.errors import CellError, ModelError, OutputError, ScreenE
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import screen_from_arrays
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings, Preview, finetune
-from phenolens.translation.training_set import finetune_screen
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.finetuning import FinetuneSettings, Preview, finetune
+from phenolens.translation.training.training_set import finetune_screen
 from tiny_base import make_tiny_base
 
 SETTINGS = FinetuneSettings(steps=6, batch=4, rank=2, preview_every=3, checkpoint_every=2, crop=64, max_cells=20)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from phenolens.runtime.progress import finish
-from phenolens.translation.guidance import USUAL, calibrate_guidance
-from phenolens.translation.pretraining import SCHEDULER
-from phenolens.translation.schedule import NoiseSchedule
+from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.guidance import USUAL, calibrate_guidance
+from phenolens.translation.training.pretraining import SCHEDULER
 
 SHIFT = 2.0
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.profiling.harmony import HarmonyCorrection, fit_harmony, harmonise
-from phenolens.profiling.harmony_clusters import batch_offsets
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.corrections.harmony import HarmonyCorrection, fit_harmony, harmonise
+from phenolens.profiling.corrections.harmony_clusters import batch_offsets
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Progress, finish
 

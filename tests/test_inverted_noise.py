@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from phenolens.runtime.progress import finish
-from phenolens.translation.inverted_noise import inverted_noise
-from phenolens.translation.pretraining import SCHEDULER
-from phenolens.translation.schedule import NoiseSchedule
+from phenolens.translation.apply.inverted_noise import inverted_noise
 from phenolens.translation.solvers import invert
+from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.pretraining import SCHEDULER
 
 
 def white(n=8, size=16, seed=0):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from phenolens.profiling.losses import (
+from phenolens.profiling.training.losses import (
     clip_loss,
     counterfactual_paclr_loss,
     paclr_loss,

@@ -5,18 +5,18 @@ import pandas as pd
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from phenolens.profiling.drawing import contrast
+from phenolens.profiling.molecules.drawing import contrast
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
-from phenolens.widgets.map_canvas import extent
-from phenolens.widgets.map_colours import CONTROL, OTHER, PALETTE, group, groupings
-from phenolens.widgets.map_comparison import TargetCompound, compare, cosine_distance, spread
-from phenolens.widgets.map_jobs import predict
-from phenolens.widgets.map_places import RowPlaces
-from phenolens.widgets.map_points import rasterise
-from phenolens.widgets.map_session import CELL, COMPOUND, SELECTION, TRANSLATED, MapData, MapSession
-from phenolens.widgets.smiles_box import trust
-from phenolens.widgets.style import rgb
+from phenolens.widgets.kit.style import rgb
+from phenolens.widgets.map.canvas import extent
+from phenolens.widgets.map.colours import CONTROL, OTHER, PALETTE, group, groupings
+from phenolens.widgets.map.comparison import TargetCompound, compare, cosine_distance, spread
+from phenolens.widgets.map.jobs import predict
+from phenolens.widgets.map.places import RowPlaces
+from phenolens.widgets.map.points import rasterise
+from phenolens.widgets.map.session import CELL, COMPOUND, SELECTION, TRANSLATED, MapData, MapSession
+from phenolens.widgets.map.smiles_box import trust
 from plain_encoder import ASPIRIN, CAFFEINE, PlainEncoder, known_compounds, made_up_atlas
 
 # G. M. Machado et al., IEEE TVCG 15, 1291 (2009), severity 1: red-blind and green-blind

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.profiling.batch_predictability import predictability
-from phenolens.profiling.identities import Groups, Identities
-from phenolens.profiling.matching import MatchRule, bootstrap_interval, chance_of_match, match
+from phenolens.evaluation.profiles.batch_predictability import predictability
+from phenolens.evaluation.profiles.identities import Groups, Identities
+from phenolens.evaluation.profiles.matching import MatchRule, bootstrap_interval, chance_of_match, match
 from phenolens.runtime.errors import ScreenError
 
 
@@ -173,7 +173,7 @@ def test_block_size_does_not_matter(monkeypatch) -> None:
     random = np.random.default_rng(2)
     vectors, compound, batch = random.normal(size=(50, 5)), random.integers(0, 8, 50), random.integers(0, 3, 50)
     whole = ask(vectors, compound, batch)
-    monkeypatch.setattr("phenolens.profiling.matching._BLOCK", 7 * 50)
+    monkeypatch.setattr("phenolens.evaluation.profiles.matching._BLOCK", 7 * 50)
     np.testing.assert_array_equal(ask(vectors, compound, batch).hits, whole.hits)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from phenolens.profiling.measurements import _BLURS, _QUANTILES, _RINGS, Measurements, _blur
+from phenolens.profiling.encoders.measurements import _BLURS, _QUANTILES, _RINGS, Measurements, _blur
 
 MEAN, SPREAD, SKEW = 0, 1, 2
 QUANTILES = slice(3, 3 + len(_QUANTILES))

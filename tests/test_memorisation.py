@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from phenolens.evaluation.memorisation import (
+from phenolens.evaluation.translations.memorisation import (
     Memorisation,
     Sampled,
     check_memorisation,
@@ -17,12 +17,12 @@ from phenolens.evaluation.memorisation import (
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import finish
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.base import open_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.generation import generate
-from phenolens.translation.pretraining import SCHEDULER
-from phenolens.translation.schedule import NoiseSchedule
-from phenolens.translation.training_set import TrainingSet
+from phenolens.translation.model.base import open_base
+from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.generation import generate
+from phenolens.translation.training.pretraining import SCHEDULER
+from phenolens.translation.training.training_set import TrainingSet
 from tiny_base import make_tiny_base
 
 SCHEDULE = NoiseSchedule.from_config(SCHEDULER)

@@ -10,11 +10,11 @@ import torch
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings, Tuned, finetune
-from phenolens.translation.methods import METHODS
-from phenolens.translation.svdiff import inject_svdiff, merge_svdiff, svdiff_shifts
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.methods import METHODS
+from phenolens.translation.model.svdiff import inject_svdiff, merge_svdiff, svdiff_shifts
+from phenolens.translation.training.finetuning import FinetuneSettings, Tuned, finetune
 from tiny_base import make_tiny_base
 
 SETTINGS = FinetuneSettings(steps=5, batch=4, rank=2, preview_every=3, checkpoint_every=2, crop=64)

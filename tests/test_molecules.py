@@ -9,9 +9,9 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
-from phenolens.profiling import drawing
-from phenolens.profiling.drawing import structure_svg
-from phenolens.profiling.molecules import (
+from phenolens.profiling.molecules import drawing
+from phenolens.profiling.molecules.drawing import structure_svg
+from phenolens.profiling.molecules.molecules import (
     fingerprints,
     molecule_key,
     murcko_scaffold,

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from phenolens.evaluation.change import local_change
-from phenolens.evaluation.control_split import split_controls
-from phenolens.evaluation.doubts import autoencoder_error, spread_over_seeds, translate_by_seeds
-from phenolens.evaluation.noise_floor import NoiseFloor
-from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
-from phenolens.evaluation.significance import contours, masked, significant
+from phenolens.evaluation.noise.change import local_change
+from phenolens.evaluation.noise.control_split import split_controls
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
+from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor
+from phenolens.evaluation.noise.significance import contours, masked, significant
+from phenolens.evaluation.noise.uncertainty import autoencoder_error, spread_over_seeds, translate_by_seeds
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
@@ -20,11 +20,11 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
-from phenolens.translation.adapter import NOISE_FLOOR, Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.finetuning import FinetuneSettings
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.finetuning import FinetuneSettings
+from phenolens.translation.training.training_set import finetune_screen
 from tiny_base import make_tiny_adapter
 
 CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
@@ -261,7 +261,7 @@ def test_a_floor_is_for_the_channels_and_the_guidance_it_was_fitted_with():
 
 
 def test_a_floor_says_nothing_of_the_way_back_where_that_is_guided_otherwise(tiny_base, monkeypatch):
-    from phenolens.widgets.session import Session
+    from phenolens.widgets.state.session import Session
 
     adapter = make_tiny_adapter(tiny_base)
     session = Session()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from phenolens.pretraining.pretraining_sets import JUDGING_STYLES, CropSet, image_sets, sample_batch, simulated_sets
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
-from phenolens.screens.pretraining_sets import JUDGING_STYLES, CropSet, image_sets, sample_batch, simulated_sets
-from phenolens.translation.base import load_base
-from phenolens.translation.pretraining import PretrainSettings, pretrain, psnr
+from phenolens.translation.model.base import load_base
+from phenolens.translation.training.pretraining import PretrainSettings, pretrain, psnr
 
 SETTINGS = PretrainSettings(
     styles=2, autoencoder_steps=4, autoencoder_batch=4, unet_steps=4, unet_batch=4, checkpoint_every=1,

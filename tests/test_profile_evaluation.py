@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from scipy.stats import kstest
 
-from phenolens.profiling.average_precision import PairRule, average_precision, mean_average_precision
-from phenolens.profiling.evaluation import evaluate_profiles
-from phenolens.profiling.evaluation_neighbours import mechanisms
-from phenolens.profiling.evaluation_unseen import unseen_compounds
-from phenolens.profiling.identities import Identities
-from phenolens.profiling.label_permutation import MOST_BEARERS, permuted_precision
-from phenolens.profiling.profiles import Profiles
-from phenolens.profiling.report import html_report, write_report
+from phenolens.evaluation.profiles.evaluation import evaluate_profiles
+from phenolens.evaluation.profiles.identities import Identities
+from phenolens.evaluation.profiles.neighbours import mechanisms
+from phenolens.evaluation.profiles.report import html_report, write_report
+from phenolens.evaluation.profiles.unseen import unseen_compounds
+from phenolens.evaluation.statistics.average_precision import PairRule, average_precision, mean_average_precision
+from phenolens.evaluation.statistics.label_permutation import MOST_BEARERS, permuted_precision
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Progress, finish
 from phenolens.simulation.compounds import compound_library

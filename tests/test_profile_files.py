@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from phenolens.profiling.profile_files import read_profiles, write_anndata, write_profiles
-from phenolens.profiling.profiles import Profiles
+from phenolens.profiling.tables.profile_files import read_profiles, write_anndata, write_profiles
+from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import OutputError, ScreenError
 
 SPECIAL = np.array([0.0, -0.0, 1e-45, 3.4028235e38, 0.1, -1 / 3], np.float32)

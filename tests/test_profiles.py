@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenolens.profiling.profiles import Profiles, aggregate, is_control, mechanism_column, treatment_names
+from phenolens.profiling.tables.profiles import Profiles, aggregate, is_control, mechanism_column, treatment_names
 from phenolens.runtime.errors import ScreenError
 
 

@@ -5,9 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from phenolens.profiling import exact_product as exact
-from phenolens.profiling import projection as maps
-from phenolens.profiling.projection import LinearProjection, NeighbourProjection, fit_projection, restore_projection
+from phenolens.profiling.atlas import projection as maps
+from phenolens.profiling.atlas.projection import (
+    LinearProjection,
+    NeighbourProjection,
+    fit_projection,
+    restore_projection,
+)
+from phenolens.profiling.vectors import exact_product as exact
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.progress import finish
 

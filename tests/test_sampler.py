@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenolens.profiling.sampler import CompoundSampler
+from phenolens.profiling.training.sampler import CompoundSampler
 from phenolens.runtime.errors import ScreenError
 
 

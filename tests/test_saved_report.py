@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from phenolens.evaluation.saved_report import read_report
+from phenolens.evaluation.reports.saved_report import read_report
 from phenolens.runtime.errors import ReportError
 from phenolens.runtime.files import write_json
 from saved_reports import made_up_report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenolens.profiling.search import CosineIndex, unit_rows
+from phenolens.profiling.vectors.search import CosineIndex, unit_rows
 from phenolens.runtime.errors import ScreenError
 
 
@@ -19,7 +19,7 @@ def slow_search(query: np.ndarray, stored: np.ndarray, top: int) -> list[int]:
 
 @pytest.mark.parametrize("block", [1, 40, 12 * 37, 1 << 22])
 def test_finds_what_a_slow_search_finds(stored: np.ndarray, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phenolens.profiling.search._BLOCK", block)
+    monkeypatch.setattr("phenolens.profiling.vectors.search._BLOCK", block)
     queries = np.random.default_rng(1).normal(size=(4, 12))
     rows, similarity = CosineIndex(stored).search(queries, 20)
     assert rows.tolist() == [slow_search(query, stored, 20) for query in queries]
@@ -43,7 +43,7 @@ def test_a_single_query_gives_single_lists(stored: np.ndarray) -> None:
 
 
 def test_excluded_rows_are_not_found(stored: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phenolens.profiling.search._BLOCK", 12 * 64)
+    monkeypatch.setattr("phenolens.profiling.vectors.search._BLOCK", 12 * 64)
     index = CosineIndex(stored)
     best = index.search(stored[0], 40)[0]
     excluded = np.zeros(500, bool)
@@ -58,7 +58,7 @@ def test_excluded_rows_are_not_found(stored: np.ndarray, monkeypatch: pytest.Mon
 def test_of_equals_the_earlier_row_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     same = np.tile(np.array([[3.0, 4.0], [4.0, 3.0]], np.float32), (50, 1))
     for block in (1 << 22, 2 * 7):
-        monkeypatch.setattr("phenolens.profiling.search._BLOCK", block)
+        monkeypatch.setattr("phenolens.profiling.vectors.search._BLOCK", block)
         assert CosineIndex(same).search([3.0, 4.0], 5)[0].tolist() == [0, 2, 4, 6, 8]
 
 

@@ -10,11 +10,11 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
 from phenolens.screens.images import FieldImage
 from phenolens.simulation import simulate_field
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.series import plane_weights, share_noise, shared_paths, translate_series
+from phenolens.translation.apply.series import plane_weights, share_noise, shared_paths, translate_series
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 from phenolens.translation.solvers import invert
-from phenolens.translation.translator import Translator
 from tiny_base import make_tiny_adapter
 
 GRID = np.array([0.1, 1.0, 5.0, 20.0])

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from phenolens.runtime.progress import finish
-from phenolens.translation.pretraining import SCHEDULER
-from phenolens.translation.schedule import NoiseSchedule, alpha_sigma_at
 from phenolens.translation.solvers import difference, fine_part, invert, stock_ddim
+from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
+from phenolens.translation.training.pretraining import SCHEDULER
 
 SCHEDULE = NoiseSchedule.from_config(SCHEDULER)
 MEANS = {"source": -1.0, "target": 2.0}

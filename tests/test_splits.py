@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenolens.profiling.splits import folds, group_names, hold_out, hold_out_groups
+from phenolens.evaluation.profiles.splits import folds, group_names, hold_out, hold_out_groups
 from phenolens.runtime.errors import ScreenError
 
 COMPOUNDS = {

@@ -16,14 +16,14 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import screen_from_arrays
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import Base, load_base
-from phenolens.translation.finetuning import FinetuneSettings, finetune
-from phenolens.translation.memory import LARGE, Memory
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.memory import LARGE, Memory
+from phenolens.translation.model.widening import end_parameters
 from phenolens.translation.solvers import invert, stock_ddim
-from phenolens.translation.training_set import finetune_screen
-from phenolens.translation.translator import Translator
-from phenolens.translation.widening import end_parameters
+from phenolens.translation.training.finetuning import FinetuneSettings, finetune
+from phenolens.translation.training.training_set import finetune_screen
 from tiny_base import make_tiny_base
 from tiny_stable_diffusion import make_tiny_stable_diffusion
 
@@ -277,7 +277,7 @@ def test_half_precision_keeps_the_states_in_float32(folders):
 
 
 def test_what_is_trained_is_float32_on_weights_in_half_precision(folders, tmp_path, monkeypatch):
-    from phenolens.translation import finetuning
+    from phenolens.translation.training import finetuning
 
     # On the CPU a float16 UNet cannot be trained in bfloat16, as it is on CUDA.
     monkeypatch.setattr(finetuning, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
@@ -319,7 +319,7 @@ def test_sliced_attention_gives_the_same_noise(folders):
 
 
 def test_memory_is_saved_for_large_networks_alone(monkeypatch):
-    from phenolens.translation import memory
+    from phenolens.translation.model import memory
 
     monkeypatch.setattr(memory, "cuda_has_bfloat16", lambda device: device == "cuda")
     assert Memory.for_unet(LARGE, "cuda") == Memory()
@@ -351,7 +351,7 @@ class Dtypes(TorchDispatchMode):
 
 
 def test_nothing_needs_float64_which_some_devices_lack(folders, tmp_path, monkeypatch):
-    from phenolens.translation import base as module
+    from phenolens.translation.model import base as module
 
     monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: False)  # as on a device without it
     base, settings = load_base(folders["2"]), replace(SETTINGS, steps=1, preview_every=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenolens.profiling.standardise import PlateScaling, Sphering
+from phenolens.profiling.corrections.standardise import PlateScaling, Sphering
 from phenolens.runtime.errors import ScreenError
 
 

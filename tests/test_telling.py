@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from phenolens.translation.telling import TELLING, fit_judge, fit_progress, telling_channels
+from phenolens.translation.training.discriminative import TELLING, fit_judge, fit_progress, telling_channels
 
 
 def crops(rng, wells, change=0.0, per_well=20, of_wells=0.0):

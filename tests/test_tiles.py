@@ -11,10 +11,10 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import FieldImage
 from phenolens.simulation import simulate_field
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.tiles import Tiles, tiled, translate_field
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.tiles import Tiles, tiled, translate_field
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 from tiny_base import make_tiny_adapter
 
 

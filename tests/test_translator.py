@@ -8,11 +8,11 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.lora import inject_lora, lora_config, lora_weights
+from phenolens.translation.apply.translator import CellTranslation, Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.solvers import SOLVERS
-from phenolens.translation.translator import CellTranslation, Translator
 from tiny_base import make_tiny_base
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32, np.float64)

@@ -5,14 +5,14 @@ import numpy as np
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import window_at
-from phenolens.translation.base import load_base
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.base import load_base
 
 pytest_plugins = ["real_window"]
 
 
 def test_all_cells_are_translated_behind_a_click(window, small_screen, small_adapter, monkeypatch):
-    monkeypatch.setattr("phenolens.widgets.jobs._TOGETHER", 1)
+    monkeypatch.setattr("phenolens.widgets.translation.jobs._TOGETHER", 1)
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
     window.open(small_screen)
     assert not panel.all.isEnabled()

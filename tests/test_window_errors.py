@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import load_base
-from phenolens.translation.lora import inject_lora, lora_config, lora_weights
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
 
 pytest_plugins = ["real_window"]
 

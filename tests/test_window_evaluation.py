@@ -11,17 +11,17 @@ from qtpy.QtCore import QPoint
 from qtpy.QtGui import QDesktopServices, QHelpEvent
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QFileDialog, QLineEdit
 
-from phenolens.evaluation.saved_report import read_report
+from phenolens.evaluation.reports.saved_report import read_report
 from phenolens.runtime.files import write_json
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Field, Screen, read_screen
 from phenolens.simulation.screen import simulate_screen
-from phenolens.widgets.evaluation_answers import EvaluationAnswers
-from phenolens.widgets.evaluation_dock import EvaluationDock, open_evaluation
-from phenolens.widgets.evaluation_measure import EvaluationMeasure
-from phenolens.widgets.sessions import workplace
+from phenolens.widgets.evaluation.answers import EvaluationAnswers
+from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
+from phenolens.widgets.evaluation.measure import EvaluationMeasure
+from phenolens.widgets.state.workplace import workplace
 from saved_reports import CONTROL, TREATED, made_up_report
 from tiny_base import make_tiny_adapter
 
@@ -48,7 +48,7 @@ class EvaluationWindow:
 
 @pytest.fixture
 def docks(window, tmp_path, monkeypatch):
-    monkeypatch.setattr("phenolens.widgets.evaluation_panel.user_data_path", lambda _: tmp_path / "data")
+    monkeypatch.setattr("phenolens.widgets.evaluation.panel.user_data_path", lambda _: tmp_path / "data")
     made = EvaluationWindow(window)
     yield made
     made.dock.running.stop()
@@ -152,7 +152,7 @@ def test_a_report_made_before_is_shown_rightly(docks, tmp_path, opened, monkeypa
     assert not rows["changes"].chart.more.isVisible()
     with monkeypatch.context() as patch:
         told = []
-        patch.setattr("phenolens.widgets.effects_chart.QToolTip.showText", lambda _, text: told.append(text))
+        patch.setattr("phenolens.widgets.evaluation.effects_chart.QToolTip.showText", lambda _, text: told.append(text))
         for y in (70, 3):
             drawing.event(QHelpEvent(QHelpEvent.Type.ToolTip, QPoint(10, y), QPoint(10, y)))
         assert told[0].startswith("reporter spread\nreal: 0.20")

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from napari.layers import Image
 
-from phenolens.widgets.channels import channel_colours, composite
-from phenolens.widgets.layers import like
-from phenolens.widgets.plane_stack import PlaneStack
+from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.widgets.layers.field_layers import like
+from phenolens.widgets.layers.plane_stack import PlaneStack
 from phenolens.widgets.writer import write_layers
 
 

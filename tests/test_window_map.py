@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from phenolens.profiling.atlas import Atlas
-from phenolens.profiling.embedding import embed_screen
-from phenolens.profiling.profile_files import write_profiles
-from phenolens.profiling.training import MiconSettings, train_encoder
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.encoders.embedding import embed_screen
+from phenolens.profiling.tables.profile_files import write_profiles
+from phenolens.profiling.training.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation.compound_screen import simulate_compound_screen
-from phenolens.translation.translator import CellTranslation
-from phenolens.widgets.dock import PhenolensDock
-from phenolens.widgets.map_dock import MapDock
-from phenolens.widgets.map_session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
-from phenolens.widgets.session import TranslatedCell
-from phenolens.widgets.sessions import workplace
+from phenolens.translation.apply.translator import CellTranslation
+from phenolens.widgets.map.dock import MapDock
+from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
+from phenolens.widgets.state.session import TranslatedCell
+from phenolens.widgets.state.workplace import workplace
+from phenolens.widgets.translation.dock import PhenolensDock
 from plain_encoder import ASPIRIN, CAFFEINE, PlainEncoder, made_up_atlas
 
 pytest_plugins = ["real_window", "map_window"]
@@ -105,7 +105,7 @@ def test_neighbours_are_listed_within_150_ms_and_many_points_are_drawn(map_windo
     colours = w.session.grouping.colour_points()
     seen = []
     for most in (30_000, 1_000):  # as markers, and as a picture
-        monkeypatch.setattr("phenolens.widgets.map_points.MOST_MARKERS", most)
+        monkeypatch.setattr("phenolens.widgets.map.points.MOST_MARKERS", most)
         w.canvas.colour(colours)
         w.qtbot.wait(50)
         seen.append(w.canvas.canvas.render()[..., :3].astype(float))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from phenolens.evaluation.doubts import autoencoder_error
-from phenolens.evaluation.noise_floor import NoiseFloor
-from phenolens.evaluation.significance import significant
-from phenolens.translation.adapter import NOISE_FLOOR
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
+from phenolens.evaluation.noise.significance import significant
+from phenolens.evaluation.noise.uncertainty import autoencoder_error
+from phenolens.translation.model.adapter import NOISE_FLOOR
 
 pytest_plugins = ["real_window"]
 

@@ -16,8 +16,8 @@ from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import read_image
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import read_screen
-from phenolens.translation.base import load_base
-from phenolens.translation.translator import Translator
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.base import load_base
 from real_window import pixels
 from tiny_base import make_tiny_adapter
 
@@ -145,7 +145,7 @@ def test_fine_tuning_takes_the_plane_that_the_cells_were_found_in(window, stack,
         yield Progress(0, 0)
         raise ScreenError("asked")
 
-    monkeypatch.setattr("phenolens.widgets.jobs.finetune", finetune)
+    monkeypatch.setattr("phenolens.widgets.translation.jobs.finetune", finetune)
     folder = tmp_path / "screen"
     folder.mkdir()
     for name in ("a", "b"):

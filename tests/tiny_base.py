@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.adapter import Adapter
-from phenolens.translation.base import Base, load_base
-from phenolens.translation.lora import inject_lora, lora_config, lora_weights
-from phenolens.translation.pretraining import SCHEDULER, build_autoencoder, build_unet
-from phenolens.translation.schedule import NoiseSchedule
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
+from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.pretraining import SCHEDULER, build_autoencoder, build_unet
 
 
 def make_tiny_base(folder: Path, seed: int = 0) -> Path:

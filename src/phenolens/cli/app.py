@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli import demo, evaluate, export, finetune, floor, micon, pretrain, simulate, translate
+from phenolens.cli import demo, evaluate, export, finetune, floor, pretrain, simulate, translate
+from phenolens.cli.micon import app as micon
 from phenolens.cli.several import SeveralValues
 
 app = typer.Typer(

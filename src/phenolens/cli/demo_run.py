@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from phenolens.screens.intensity import IntensityMap
     from phenolens.simulation import Style
-    from phenolens.translation.translator import CellTranslation
+    from phenolens.translation.apply.translator import CellTranslation
 
 TREATMENT = "translocation"
 # One of the styles that pre-training never draws; the demo's adapter is trained on other wells of it.
@@ -90,11 +90,11 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
     from phenolens.screens.cells import find_cells
     from phenolens.screens.images import read_image
     from phenolens.screens.table import read_screen
-    from phenolens.translation.adapter import Adapter
-    from phenolens.translation.base import load_base
-    from phenolens.translation.cell_export import cell_rows, composed
-    from phenolens.translation.session_export import export_session
-    from phenolens.translation.translator import Translator
+    from phenolens.translation.apply.cell_export import cell_rows, composed
+    from phenolens.translation.apply.session_export import export_session
+    from phenolens.translation.apply.translator import Translator
+    from phenolens.translation.model.adapter import Adapter
+    from phenolens.translation.model.base import load_base
 
     out = writable_folder(out)
     adapter = Adapter.load(adapter_folder)

@@ -75,9 +75,9 @@ def evaluate(
         found = None if cells is None else cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
-        from phenolens.evaluation.report import evaluate_adapter, kept_beside
+        from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.outputs import check_replaceable
-        from phenolens.translation.adapter import Adapter
+        from phenolens.translation.model.adapter import Adapter
 
         check_replaceable(out, "report.json", "an evaluation")
         result = console.follow(

@@ -57,7 +57,7 @@ def export(
     with reporting("export", as_json) as console:
         found = None if cells is None else cells_from(cells)
 
-        from phenolens.translation.cell_export import export_cells, export_translated, translation_facts
+        from phenolens.translation.apply.cell_export import export_cells, export_translated, translation_facts
 
         if screen is None and translation_facts(adapter) is None and (adapter / "card.json").is_file():
             raise ScreenError(f"{adapter} is an adapter: give the screen too, whose cells it translates.")
@@ -67,7 +67,7 @@ def export(
             job = export_translated(adapter, out, key=field, strength=strength)
         else:
             from phenolens.cli.inputs import open_inputs
-            from phenolens.translation.adapter import Adapter
+            from phenolens.translation.model.adapter import Adapter
 
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen]), field, cell, out,

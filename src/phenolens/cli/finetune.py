@@ -56,8 +56,8 @@ def finetune(
 
         from phenolens.cli.inputs import open_screen
         from phenolens.screens.conditions import Condition
-        from phenolens.translation.finetuning import FinetuneSettings
-        from phenolens.translation.training_set import finetune_screen
+        from phenolens.translation.training.finetuning import FinetuneSettings
+        from phenolens.translation.training.training_set import finetune_screen
 
         settings = FinetuneSettings(
             steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop

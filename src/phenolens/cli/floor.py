@@ -50,9 +50,9 @@ def floor(
         found = None if cells is None else cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
-        from phenolens.evaluation.null_translation import FloorSettings, fit_noise_floor
+        from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor
         from phenolens.screens.conditions import Condition
-        from phenolens.translation.adapter import NOISE_FLOOR, Adapter
+        from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 
         loaded = Adapter.load(adapter)
         job = fit_noise_floor(

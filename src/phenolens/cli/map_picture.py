@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from phenolens.runtime.files import writing
 
 if TYPE_CHECKING:
-    from phenolens.profiling.profiles import Profiles
+    from phenolens.profiling.tables.profiles import Profiles
 
 _SIDE, _LEGEND, _MARGIN, _LINE = 1200, 420, 40, 26
 _DRAWN = 50_000  # dots at most; more only cover one another
@@ -30,7 +30,7 @@ def colour_groups(profiles: "Profiles", column: str | None) -> NDArray[Any]:
     ScreenError
         There is no such column.
     """
-    from phenolens.profiling.profiles import is_control, mechanism_column, treatment_names
+    from phenolens.profiling.tables.profiles import is_control, mechanism_column, treatment_names
 
     if column is None:
         column = mechanism_column(profiles.metadata) or next(

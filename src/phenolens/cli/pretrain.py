@@ -40,7 +40,7 @@ def pretrain(
     same command is given again.
     """
     with reporting("pretrain", as_json) as console:
-        from phenolens.translation import pretraining
+        from phenolens.translation.training import pretraining
 
         given: dict[str, Any] = {"styles": styles, "autoencoder_steps": autoencoder_steps, "unet_steps": unet_steps}
         settings = pretraining.PretrainSettings(

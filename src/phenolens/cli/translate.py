@@ -23,7 +23,7 @@ from phenolens.runtime.errors import ModelError
 
 if TYPE_CHECKING:
     from phenolens.screens.table import Screen
-    from phenolens.translation.adapter import Adapter
+    from phenolens.translation.model.adapter import Adapter
 
 EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translated"
 
@@ -69,10 +69,10 @@ def translate(
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
         from phenolens.cli.inputs import open_inputs
-        from phenolens.translation.adapter import Adapter
-        from phenolens.translation.cell_export import translation_facts
-        from phenolens.translation.parallel import translate_in_processes
-        from phenolens.translation.screen_translation import translate_screen
+        from phenolens.translation.apply.cell_export import translation_facts
+        from phenolens.translation.apply.parallel import translate_in_processes
+        from phenolens.translation.apply.screen_translation import translate_screen
+        from phenolens.translation.model.adapter import Adapter
 
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs, pattern)
@@ -120,9 +120,9 @@ def mark_significant(
     dict or None
         The share of significant pixels, by field and channel.
     """
-    from phenolens.evaluation.noise_floor import NoiseFloor
-    from phenolens.evaluation.significance_files import check_translated, write_significance
-    from phenolens.translation.adapter import NOISE_FLOOR
+    from phenolens.evaluation.noise.noise_floor import NoiseFloor
+    from phenolens.evaluation.noise.significance_files import check_translated, write_significance
+    from phenolens.translation.model.adapter import NOISE_FLOOR
 
     if adapter.folder is None or not (adapter.folder / NOISE_FLOOR).is_dir():
         return None

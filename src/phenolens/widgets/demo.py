@@ -8,7 +8,7 @@ import napari
 from phenolens.widgets.samples import open_dock
 
 if TYPE_CHECKING:
-    from phenolens.widgets.dock import PhenolensDock
+    from phenolens.widgets.translation.dock import PhenolensDock
 
 
 def open_demo(screen: Path, adapter: Path, run: bool = True) -> "PhenolensDock":

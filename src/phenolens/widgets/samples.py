@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QApplication, QMessageBox, QProgressDialog
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import INTERACTIVE
-from phenolens.widgets import jobs
-from phenolens.widgets.layers import field_layer_data
-from phenolens.widgets.workers import Running
+from phenolens.widgets.kit.workers import Running
+from phenolens.widgets.layers.field_layers import field_layer_data
+from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
-    from phenolens.widgets.dock import PhenolensDock
+    from phenolens.widgets.translation.dock import PhenolensDock
 
 WIDGET = "Phenolens"
 TREATMENT = "translocation"
@@ -55,7 +55,7 @@ def simulated(folder: Path) -> Job[Path]:
 
 def open_bbbc013() -> list[LayerData]:
     """Download the BBBC013 plate after showing its size and licence (or take the download made before)."""
-    from phenolens.screens.bbbc013 import CITATION, DOWNLOAD_MB, LICENCE, archive_url, download_bbbc013
+    from phenolens.samples.bbbc013 import CITATION, DOWNLOAD_MB, LICENCE, archive_url, download_bbbc013
 
     folder = cache_folder() / "bbbc013"
     if not (folder / "screen" / "screen.csv").is_file():

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from phenolens.runtime.progress import Job, Progress
-from phenolens.translation.schedule import alpha_sigma_at
 from phenolens.translation.solvers.guided import GuidedNoise, spread
+from phenolens.translation.solvers.schedule import alpha_sigma_at
 from phenolens.translation.solvers.trajectory import (
     NOTHING_DRAWN,
     NoiseModel,

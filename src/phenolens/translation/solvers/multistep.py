@@ -8,7 +8,7 @@ dtheta exactly.
 import numpy as np
 import torch
 
-from phenolens.translation.schedule import alpha_sigma_at
+from phenolens.translation.solvers.schedule import alpha_sigma_at
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 

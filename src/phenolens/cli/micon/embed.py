@@ -1,0 +1,62 @@
+"""``phenolens micon embed``: the embeddings of a screen's cells, fields or wells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
+from phenolens.runtime.errors import ModelError
+
+EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
+
+
+def embed(
+    encoder: Annotated[str, typer.Argument(help="Encoder.", metavar="default|ENCODER")],
+    screen: Annotated[Path, typer.Argument(help="Table, folder or multi-channel image.", metavar="SCREEN")],
+    out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE.parquet")],
+    level: Annotated[str, typer.Option(help="What a row is.", metavar="cell|field|well")] = "cell",
+    cells: Cells = "auto",
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            help="Side of the square around a cell, in pixels of the field.",
+            metavar="PX",
+            show_default="the encoder's, else from the cells",
+        ),
+    ] = None,
+    pattern: Pattern = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Embed the cells of a screen and write them with their Metadata_ columns."""
+    with reporting("micon embed", as_json) as console:
+        found = cells_from(cells)
+
+        from phenolens.cli.inputs import open_screen
+        from phenolens.profiling.encoders.embedding import LEVELS, embed_screen
+        from phenolens.profiling.encoders.encoder import load_encoder
+        from phenolens.profiling.tables.profile_files import write_profiles
+        from phenolens.screens.cells import find_cells
+
+        named = next((known for known in LEVELS if known == level), None)
+        if named is None:
+            raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
+        loaded = load_encoder(encoder, device)
+        opened = open_screen(screen, pattern)
+        loaded.check_channels(opened.channel_names)  # before the cells are looked for
+        where = console.follow(find_cells(opened, found))
+        profiles = console.follow(embed_screen(loaded, opened, where, crop=crop, level=named))
+        write_profiles(profiles, out)
+        console.done(
+            f"Embedded {len(profiles)} {named}s in {profiles.vectors.shape[1]} dimensions: {out}",
+            profiles=str(out.resolve()),
+            level=named,
+            rows=len(profiles),
+            dimension=profiles.vectors.shape[1],
+        )
+
+
+command = embed

@@ -1,0 +1,84 @@
+"""``phenolens micon train``: an encoder that knows a screen and its compounds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phenolens.cli.console import reporting
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
+from phenolens.runtime.errors import ModelError
+
+EXAMPLE = "phenolens micon train screen --out encoder"
+
+
+def train(
+    screen: Annotated[
+        Path,
+        typer.Argument(help="Table or folder with Metadata_Compound and Metadata_SMILES.", metavar="SCREEN"),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder.", metavar="ENCODER")],
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="improved or faithful MICON; or one of the baselines paclr, clip and simclr.",
+            metavar="improved|faithful|paclr|clip|simclr",
+        ),
+    ] = "improved",
+    start: Annotated[str, typer.Option(help="Encoder to start from.", metavar="default|FOLDER")] = "default",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.", metavar="N")] = 200,
+    doses: Annotated[bool, typer.Option("--doses", help="Tell doses of one compound apart.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of cells, pairs and noise.", metavar="S")] = 0,
+    device: Device = "auto",
+    cells: Cells = "auto",
+    crop: Crop = None,
+    pattern: Pattern = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train an encoder on a screen: compounds as treatments, beside controls of their plate.
+
+    An interrupted run leaves its checkpoint in ENCODER.partial; with --resume it goes on from there.
+    """
+    with reporting("micon train", as_json) as console:
+        found = cells_from(cells)
+
+        from phenolens.cli.inputs import open_screen
+        from phenolens.profiling.encoders.encoder import load_encoder
+        from phenolens.profiling.training.objectives import OBJECTIVES
+        from phenolens.profiling.training.training import MiconSettings, check_training, train_encoder
+        from phenolens.screens.cells import find_cells
+
+        named = next((known for known in OBJECTIVES if known == mode), None)
+        if named is None:
+            raise ModelError(f"There is no mode {mode!r}: choose one of {', '.join(OBJECTIVES)}.")
+        settings = MiconSettings(mode=named, steps=steps, by="treatment" if doses else "compound", seed=seed, crop=crop)
+        opened = open_screen(screen, pattern)
+        # Mistakes are told before the cells are looked for.
+        check_training(opened, out, settings)
+        load_encoder(start, device).check_channels(opened.channel_names)
+        checkpoint = out.with_name(out.name + ".partial") / "training.pt"
+
+        def kept() -> str:
+            if checkpoint.is_file():
+                return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
+            return "no step was finished, so there is nothing to resume"
+
+        where = console.follow(find_cells(opened, found), kept)
+        job = train_encoder(opened, where, out, start=start, settings=settings, device=device, resume=resume)
+        encoder = console.follow(job, kept)
+        notes = list(encoder.card["notes"])
+        for note in notes:
+            console.say(f"Note: {note}.")
+        console.done(
+            f"Trained an encoder on {encoder.card['cells']} cells: {out}",
+            encoder=str(out.resolve()),
+            mode=mode,
+            cells=encoder.card["cells"],
+            compounds=0 if encoder.compounds is None else len(encoder.compounds),
+            crop=encoder.card["crop"],
+            notes=notes,
+        )
+
+
+command = train

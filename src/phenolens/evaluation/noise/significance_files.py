@@ -1,0 +1,88 @@
+"""Write beside translated fields which of their pixels are beyond the noise floor."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
+from phenolens.evaluation.noise.significance import masked, significant
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import write_json
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.images import FieldImage, read_image
+from phenolens.screens.table import Screen
+from phenolens.translation.model.adapter import Adapter
+
+
+def write_significance(
+    folder: Path, screen: Screen, adapter: Adapter, floor: NoiseFloor, alpha: float = ALPHA
+) -> Job[dict[str, dict[str, float]]]:
+    """Mark the differences that `translate_screen` wrote to `folder`.
+
+    For each field ``<key>__significant.ome.tif`` (uint8, 1 where the difference at strength 1 is beyond the floor),
+    ``<key>__significant_difference.ome.tif`` (float32, that difference and zero elsewhere), and for all of them
+    ``significance.json``.
+
+    Returns
+    -------
+    dict
+        The share of significant pixels among those that were translated, by field and channel.
+
+    Raises
+    ------
+    ModelError
+        Where the fields were translated by another solver, with other channels held or another guidance than the floor.
+    """
+    check_translated(folder, floor)
+    shares: dict[str, dict[str, float]] = {}
+    for number, field in enumerate(screen, start=1):
+        image = field.image()
+        difference = read_image(folder / f"{field.key}__difference.ome.tif")
+        planes = [
+            significant(image.plane(t, z), difference.plane(t, z), adapter.intensity, floor, alpha)
+            for t, z in image.positions()
+        ]
+        mask = np.asarray(image.restacked(planes).data)
+        changed = np.asarray(difference.data)
+        facts = {
+            "source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key, "alpha": alpha,
+        }  # fmt: skip
+        for name, pixels, content in (
+            ("significant", mask.astype(np.uint8), "1 where the difference is beyond the noise floor"),
+            ("significant_difference", masked(changed, mask), "strength 1 minus source where beyond the noise floor"),
+        ):
+            write_ome_tiff(
+                folder / f"{field.key}__{name}.ome.tif", pixels, image.axes, image.channel_names, image.pixel_size,
+                synthetic=True, description={**facts, "content": content},
+            )  # fmt: skip
+        shares[field.key] = _shares(image, mask, changed)
+        yield Progress(number, len(screen), f"Marked {field.key}")
+    write_json(
+        folder / "significance.json", {"alpha": alpha, "significant": shares, "weak": floor.card.get("weak", [])}
+    )
+    return shares
+
+
+def check_translated(folder: Path, floor: NoiseFloor) -> None:
+    """Raise `ModelError` where the fields in `folder` cannot be compared with `floor`."""
+    facts = json.loads((folder / "provenance.json").read_text())
+    if facts["solver"] != "difference":
+        raise ModelError(f"The noise floor is of the solver 'difference', not of '{facts['solver']}': use that solver.")
+    if facts.get("renoise"):
+        raise ModelError("The noise floor is of translations without drawn noise: translate with --renoise 0.")
+    if facts.get("fine_noise", 1) != 1:
+        raise ModelError("The noise floor is of translations that keep all fine noise: translate with --fine-noise 1.")
+    if facts["cells"] == "tiles":
+        raise ModelError("The noise floor is that of cells, and these fields were translated as a whole.")
+    floor.check(tuple(facts["held"]), float(facts["guidance"]))
+
+
+def _shares(image: FieldImage, mask: np.ndarray, difference: np.ndarray) -> dict[str, float]:
+    axis = image.axes.find("C")
+    masks, differences = (np.moveaxis(a, axis, 0) if axis >= 0 else a[None] for a in (mask, difference))
+    return {
+        name: float(found.sum() / max(np.count_nonzero(change), 1))
+        for name, found, change in zip(image.channel_names, masks, differences, strict=True)
+    }

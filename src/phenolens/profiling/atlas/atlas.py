@@ -1,0 +1,243 @@
+"""An atlas: the profiles of a screen without what comes from the plate, a map of them, and search among them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phenolens.profiling.atlas.projection import LinearProjection, Projection, fit_projection, restore_projection
+from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateCorrection, plate_names
+from phenolens.profiling.tables.profiles import Profiles
+from phenolens.profiling.vectors.exact_product import row_blocks
+from phenolens.profiling.vectors.search import CosineIndex
+from phenolens.runtime.errors import ModelError, OutputError, ScreenError
+from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FORMAT = 1
+CARD = "atlas.json"
+_PROFILES, _VECTORS, _FITTED = "profiles.parquet", "vectors.npy", "fitted.npz"
+_CORRECTION, _PROJECTION = "correction_", "projection_"
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """What is searched and seen. It is fitted once; placing and searching change nothing in it.
+
+    Parameters
+    ----------
+    profiles
+        n rows as the encoder gave them.
+    vectors
+        (n, d) float32, corrected.
+    coordinates
+        (n, 2) float32, equal to ``place(vectors)``.
+    card
+        How it was fitted: ``projection``, ``correct``, ``reference`` (which rows the correction was measured on, in
+        words), ``seed``, and the profiles' card as ``profiles``.
+    correction, projection
+        The fitted parts.
+    """
+
+    profiles: Profiles
+    vectors: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    card: dict[str, Any]
+    correction: PlateCorrection
+    projection: Projection
+
+    @classmethod
+    def fit(
+        cls,
+        profiles: Profiles,
+        *,
+        projection: str = "pca",
+        correct: Sequence[str] = CORRECTIONS,
+        seed: int = 0,
+    ) -> Job[Atlas]:
+        """Correct `profiles`, and fit a map to them.
+
+        Parameters
+        ----------
+        projection
+            "pca", "umap" or "tsne"; see `fit_projection`.
+        correct
+            Which of "scale" (robust scaling of each plate by its controls) and "sphere" (by all controls) to apply.
+        seed
+            For maps that draw.
+
+        Raises
+        ------
+        ScreenError
+            An embedding is not finite or has no direction, or there are too few.
+        """
+        correction = yield from PlateCorrection.fit(profiles, correct)
+        count, dimension = profiles.vectors.shape
+        vectors = np.empty((count, dimension), np.float32)
+        names = plate_names(profiles.metadata)
+        for start, block in row_blocks(profiles.vectors, dimension):
+            end = start + len(block)
+            vectors[start:end] = correction.apply(block, names[start:end])
+            yield Progress(end, count, "Correcting the embeddings")
+        CosineIndex(vectors)  # so that a row without a direction is told now
+        fitted = yield from fit_projection(vectors, projection, seed)
+        coordinates = np.empty((count, 2), np.float32)
+        for start, block in row_blocks(vectors, dimension):
+            coordinates[start : start + len(block)] = fitted.place(block)
+            yield Progress(start + len(block), count, "Placing all points")
+        card: dict[str, Any] = {
+            "projection": projection,
+            "correct": list(correction.applied),
+            "reference": correction.reference,
+            "seed": seed,
+            "profiles": dict(profiles.card),
+        }
+        if isinstance(fitted, LinearProjection):
+            card["explained"] = fitted.explained.tolist()
+        return cls(profiles, vectors, coordinates, card, correction, fitted)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @cached_property
+    def plates(self) -> list[str]:
+        """The plate of each row, as `correct` takes it."""
+        return plate_names(self.profiles.metadata)
+
+    @cached_property
+    def _index(self) -> CosineIndex:
+        return CosineIndex(self.vectors)
+
+    def correct(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
+        """Correct raw embeddings (m, d) of rows on the m `plates`; see `PlateCorrection.apply`.
+
+        Those of the atlas come out as its `vectors`, bit for bit; a plate never seen is scaled by all plates.
+        """
+        return self.correction.apply(vectors, plates)
+
+    def place(self, corrected: ArrayLike) -> NDArray[np.float32]:
+        """Return the coordinates (m, 2) of corrected embeddings (m, d), by a rule that goes by each alone.
+
+        For PCA it is the linear map, for UMAP and t-SNE that of `NeighbourProjection`. A point is placed alike alone
+        and in a batch, bit for bit, and one of the atlas where it is on the map.
+
+        Raises
+        ------
+        ScreenError
+            The dimension is another, or a row is not finite or, on a map other than PCA, all zeros.
+        """
+        return self.projection.place(corrected)
+
+    def neighbours(self, corrected: ArrayLike, top: int = 12, exclude: NDArray[np.bool_] | None = None) -> DataFrame:
+        """Find the rows most like a corrected embedding (d,), by exact cosine.
+
+        Parameters
+        ----------
+        top
+            How many; fewer come back where fewer are left.
+        exclude
+            (n,) True for rows that are not to be found, such as the query's own well.
+
+        Returns
+        -------
+        DataFrame
+            ``row``, ``distance`` (1 - cosine, 0 to 2) and the metadata, nearest first.
+
+        Raises
+        ------
+        ScreenError
+            The dimension is another, the embedding has no direction, or every row is excluded.
+        """
+        query = np.asarray(corrected)
+        if query.ndim != 1:
+            raise ValueError(f"one embedding (d,) was expected, not {query.shape}")
+        rows, similarity = self._index.search(query, top, excluded=exclude)
+        found = self.profiles.metadata.iloc[rows].reset_index(drop=True)
+        found.insert(0, "row", rows)
+        found.insert(1, "distance", np.clip(1 - similarity, 0, 2))
+        return found
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the atlas as a folder, whole or not at all; only an atlas is ever replaced.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written, or holds something else.
+        """
+        target = Path(folder)
+        if target.is_dir() and any(target.iterdir()) and not (target / CARD).is_file():
+            raise OutputError(f"{target} exists and is not an atlas: choose another folder, so that nothing is lost.")
+        with writing_folder(target) as new:
+            self.write_files(new)
+        return target
+
+    def write_files(self, folder: Path) -> None:
+        """Write the files of the atlas into an empty `folder`, for those who add others before they rename it."""
+        from phenolens.profiling.tables.profile_files import write_profiles
+
+        write_profiles(self.profiles, folder / _PROFILES)
+        np.save(folder / _VECTORS, np.asarray(self.vectors))
+        parts: dict[str, Any] = {"coordinates": self.coordinates}
+        parts |= {_CORRECTION + name: values for name, values in self.correction.arrays().items()}
+        parts |= {_PROJECTION + name: values for name, values in self.projection.arrays().items()}
+        np.savez(folder / _FITTED, **parts)
+        write_json(folder / CARD, {"format": FORMAT, **self.card})
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Atlas:
+        """Read what `save` wrote. The corrected embeddings stay in their file, which is read as it is searched.
+
+        Raises
+        ------
+        ModelError
+            The folder is not that of an atlas, is broken, or is of a newer version.
+        """
+        from phenolens.profiling.tables.profile_files import read_profiles
+
+        source = Path(folder)
+        if not (source / CARD).is_file():
+            raise ModelError(f"{source} is not an atlas folder: make one with phenolens micon map.")
+        absent = [name for name in (_PROFILES, _VECTORS, _FITTED) if not (source / name).is_file()]
+        if absent:
+            raise ModelError(f"The atlas {source} lacks {', '.join(absent)}: make it again with phenolens micon map.")
+        try:
+            card = json.loads((source / CARD).read_text(encoding="utf-8"))
+            version = int(card.pop("format"))
+            if version > FORMAT:
+                raise ModelError(
+                    f"The atlas {source} has format {version} and this version of phenolens reads up to {FORMAT}: "
+                    "update napari-phenolens."
+                )
+            profiles = read_profiles(source / _PROFILES)
+            vectors = np.load(source / _VECTORS, mmap_mode="r")
+            with np.load(source / _FITTED) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            coordinates = arrays.pop("coordinates")
+            if vectors.shape != profiles.vectors.shape or coordinates.shape != (len(vectors), 2):
+                raise ValueError(f"{len(profiles)} rows, {len(vectors)} embeddings and {len(coordinates)} places")
+            correction = PlateCorrection.restore(_part(arrays, _CORRECTION), vectors.shape[1], card["reference"])
+            projection = restore_projection(_part(arrays, _PROJECTION), vectors)
+        except (ModelError, MemoryError):
+            raise
+        except (ScreenError, OSError, ValueError, KeyError, IndexError, TypeError, EOFError, BadZipFile) as error:
+            raise ModelError(
+                f"The atlas {source} cannot be read ({error}): make it again with phenolens micon map."
+            ) from error
+        return cls(profiles, vectors, coordinates, card, correction, projection)
+
+
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}

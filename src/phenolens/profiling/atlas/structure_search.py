@@ -1,0 +1,179 @@
+"""Search by structure: what controls would look like after a compound, and which rows of an atlas look like that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.tables.profiles import is_control
+from phenolens.runtime.errors import ModelError, ScreenError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NEAR, SOME = 0.6, 0.3
+"""Tanimoto similarity above which a compound is near to those of the training, and below which it is far from them."""
+
+_MOST_CONTROLS = 1000
+
+
+class CompoundEncoder(Protocol):
+    """What is needed of an encoder; see `phenolens.profiling.encoders.encoder.CellEncoder`."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    @property
+    def compounds(self) -> DataFrame | None:
+        """Compounds of the training, ``Metadata_Compound`` and ``SMILES``; None where it knows none."""
+        ...
+
+    def counterfactual(self, controls: NDArray[np.float32], smiles: str, dose: float | None = None) -> NDArray[Any]:
+        """Predict the embeddings (m, d) of the `controls` (m, d) after a compound."""
+        ...
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """How near a compound is to those that the encoder was trained on.
+
+    Parameters
+    ----------
+    similarity
+        Greatest Tanimoto similarity of count fingerprints, 0 to 1.
+    compound, smiles
+        The training compound it is most like.
+    """
+
+    similarity: float
+    compound: str
+    smiles: str
+
+    @property
+    def level(self) -> str:
+        """ "near", "some" or "far"."""
+        return "near" if self.similarity > NEAR else "some" if self.similarity >= SOME else "far"
+
+    def __str__(self) -> str:
+        what = {
+            "near": "near to a training compound, so the prediction can be tested with some hope",
+            "some": "of some likeness to a training compound, so take the prediction with care",
+            "far": "far from every training compound, so the prediction is a guess",
+        }[self.level]
+        return f"{what}: most like {self.compound} (Tanimoto similarity {self.similarity:.2f})"
+
+
+@dataclass(frozen=True, eq=False)
+class StructureMatch:
+    """What was found for a compound.
+
+    Parameters
+    ----------
+    smiles
+        Its standard form.
+    vector
+        (d,) float32: mean of the corrected predictions for the controls.
+    coordinates
+        (2,) float32: its place on the map.
+    neighbours
+        As `Atlas.neighbours` gives them.
+    applicability
+        How far the prediction can be trusted.
+    """
+
+    smiles: str
+    vector: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    neighbours: DataFrame
+    applicability: Applicability
+
+
+def search_structure(
+    atlas: Atlas,
+    encoder: CompoundEncoder,
+    smiles: str,
+    *,
+    dose: float | None = None,
+    top: int = 12,
+    exclude: NDArray[np.bool_] | None = None,
+) -> StructureMatch:
+    """Find the rows that look like what a compound is predicted to do to the atlas's controls.
+
+    Parameters
+    ----------
+    encoder
+        The one that the atlas's embeddings come from.
+    smiles
+        The compound, in any form.
+    dose
+        In the unit of the encoder's training; None where it is not known.
+    top, exclude
+        As `Atlas.neighbours` takes them.
+
+    Raises
+    ------
+    ScreenError
+        The structure cannot be used, the atlas has no controls, or its embeddings are of another dimension.
+    ModelError
+        The encoder knows no compounds.
+    """
+    from phenolens.profiling.molecules.molecules import standardise
+
+    standard = standardise(smiles)
+    applicability = applicability_of(encoder, standard)
+    dimension = atlas.profiles.vectors.shape[1]
+    if encoder.dimension != dimension:
+        raise ScreenError(
+            f"The embeddings have {dimension} dimensions and the encoder makes {encoder.dimension}: give the encoder "
+            "that they were made with."
+        )
+    controls = np.flatnonzero(is_control(atlas.profiles.metadata))
+    if not len(controls):
+        raise ScreenError(
+            "A compound is predicted from the negative controls, and none is marked: give the table a column "
+            "Metadata_Role with 'negative control' in their rows."
+        )
+    if len(controls) > _MOST_CONTROLS:
+        controls = controls[np.arange(_MOST_CONTROLS) * len(controls) // _MOST_CONTROLS]
+    predicted = encoder.counterfactual(atlas.profiles.vectors[controls], standard, dose)
+    corrected = atlas.correct(predicted, [atlas.plates[row] for row in controls])
+    vector = np.asarray(corrected.mean(axis=0, dtype=np.float64), np.float32)
+    return StructureMatch(
+        smiles=standard,
+        vector=vector,
+        coordinates=atlas.place(vector[None])[0],
+        neighbours=atlas.neighbours(vector, top, exclude),
+        applicability=applicability,
+    )
+
+
+def applicability_of(encoder: CompoundEncoder, smiles: str) -> Applicability:
+    """Find the training compound that a compound is most like.
+
+    Raises
+    ------
+    ModelError
+        The encoder knows no compounds.
+    ScreenError
+        The structure cannot be used.
+    """
+    from phenolens.profiling.molecules.molecules import fingerprints, nearest
+
+    compounds = encoder.compounds
+    known = None if compounds is None else compounds[compounds["SMILES"].fillna("").str.strip() != ""]
+    if known is None or known.empty:
+        raise ModelError(
+            "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES (phenolens micon "
+            "train), or give its folder with --encoder."
+        )
+    structures = known["SMILES"].tolist()
+    row, similarity = nearest(fingerprints(structures), fingerprints([smiles])[0])
+    found = int(row)
+    name = str(known["Metadata_Compound"].iloc[found]) if "Metadata_Compound" in known.columns else structures[found]
+    return Applicability(float(similarity), name, structures[found])

@@ -1,0 +1,266 @@
+"""Profiles as files: Parquet of this project, and embeddings or features that other programs wrote."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from phenolens.profiling.tables.feature_tables import (
+    check_once,
+    embedding_columns,
+    profiles_of_parts,
+    profiles_of_table,
+)
+from phenolens.profiling.tables.profiles import Profiles
+from phenolens.runtime.errors import OutputError, ScreenError
+from phenolens.runtime.files import writing
+from phenolens.screens.conditions import PREFIX
+from phenolens.screens.tablefiles import as_numbers
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_CARD = b"phenolens"
+_ROWS = 1 << 16  # rows written or read at a time
+_BLANK = ["", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "#N/A"]
+_KINDS = {"parquet": "Parquet", "pq": "Parquet", "csv": "CSV", "tsv": "CSV", "h5ad": "HDF5", "npz": "NumPy archive"}
+_BEGINNINGS = {b"PAR1": "Parquet", b"\x89HDF": "HDF5", b"PK\x03\x04": "NumPy archive", b"\x1f\x8b": "gzip"}
+
+
+def read_profiles(path: str | os.PathLike[str], *, leave_out_incomplete: bool = False) -> Profiles:
+    """Read profiles that this project or another program wrote.
+
+    Parameters
+    ----------
+    path
+        ``.parquet``, ``.csv``, ``.tsv`` (also with ``.gz``) with ``Metadata_`` and ``emb_0000`` columns, or with the
+        columns of features that CellProfiler or the like measured; ``.h5ad``; ``.npz`` of DeepProfiler, or a folder
+        of these.
+    leave_out_incomplete
+        Leave out rows in which a feature is missing or infinite, and count them in ``card["left_out_rows"]``, instead
+        of refusing the file. Embeddings of this project have none.
+
+    Returns
+    -------
+    Profiles
+        The card is the file's own or tells its name and format. Features without one that differs from row to row are
+        named in ``card["dropped_columns"]``, the others in ``card["features"]``. Positions and numbers of objects are
+        metadata, never features.
+
+    Raises
+    ------
+    ScreenError
+        There is no such file, it is of another kind, broken or empty, or its columns or rows cannot be used; the
+        message names the column.
+    """
+    path = Path(path)
+    if path.is_dir():
+        from phenolens.profiling.tables.deepprofiler_files import read_deepprofiler_folder
+
+        return read_deepprofiler_folder(path, leave_out_incomplete=leave_out_incomplete)
+    kind = _kind(path)
+    if kind == "Parquet":
+        return _read_parquet(path, leave_out_incomplete)
+    if kind == "HDF5":
+        from phenolens.profiling.tables.anndata_files import read_anndata
+
+        return read_anndata(path, leave_out_incomplete=leave_out_incomplete)
+    if kind == "NumPy archive":
+        from phenolens.profiling.tables.deepprofiler_files import read_deepprofiler
+
+        return read_deepprofiler(path, leave_out_incomplete=leave_out_incomplete)
+    card = {"file": path.name, "format": "CSV"}
+    return profiles_of_table(_read_csv(path), str(path), card=card, leave_out_incomplete=leave_out_incomplete)
+
+
+def write_profiles(profiles: Profiles, path: str | os.PathLike[str]) -> Path:
+    """Write profiles as Parquet, whole or not at all; `read_profiles` gives the same numbers back.
+
+    Columns are the metadata and ``emb_0000``... as float32; the card is JSON in the schema's metadata, under
+    "phenolens". Metadata columns that mix text with numbers become text.
+
+    Raises
+    ------
+    OutputError
+        The name does not end in .parquet, or the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if path.suffix.lower() not in {".parquet", ".pq"}:
+        raise OutputError(
+            f"Profiles are written as Parquet, and {path.name} does not end so: call it {path.stem}.parquet."
+        )
+    described = pa.Table.from_pandas(_plain(profiles.metadata), preserve_index=False)
+    width = max(4, len(str(profiles.vectors.shape[1] - 1)))
+    names = [f"emb_{number:0{width}d}" for number in range(profiles.vectors.shape[1])]
+    card = json.dumps(profiles.card, default=_json, ensure_ascii=False).encode()
+    schema = pa.schema(
+        [*described.schema, *(pa.field(name, pa.float32()) for name in names)],
+        {**(described.schema.metadata or {}), _CARD: card},
+    )
+    with (
+        writing(path) as partial,
+        pq.ParquetWriter(
+            partial, schema, compression="zstd", use_dictionary=list(described.column_names), write_statistics=False
+        ) as writer,
+    ):
+        for start in range(0, max(len(profiles), 1), _ROWS):
+            rows = np.ascontiguousarray(profiles.vectors[start : start + _ROWS].T)
+            part = described.slice(start, _ROWS)
+            writer.write_table(pa.Table.from_arrays([*part.columns, *map(pa.array, rows)], schema=schema))
+    return path
+
+
+def write_anndata(profiles: Profiles, path: str | os.PathLike[str], coordinates: ArrayLike | None = None) -> Path:
+    """Write profiles as AnnData (.h5ad) for scanpy and the like: X, obs, and a map's `coordinates` as obsm["X_map"].
+
+    Parameters
+    ----------
+    coordinates
+        (n, 2) places of the profiles on a map.
+
+    Raises
+    ------
+    OutputError
+        The name does not end in .h5ad, h5py is not installed, or the file cannot be written.
+    ScreenError
+        There are not as many coordinates as profiles.
+    """
+    from phenolens.profiling.tables.anndata_files import write_h5ad
+
+    return write_h5ad(profiles, Path(path), coordinates)
+
+
+def _kind(path: Path) -> str:
+    """What kind of file `path` is by its name, once it has been seen to begin like one."""
+    suffixes = [suffix.lower().lstrip(".") for suffix in path.suffixes]
+    packed = suffixes[-1:] == ["gz"]
+    kind = _KINDS.get(suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else "")
+    if not path.exists():
+        raise ScreenError(f"There is no file {path}; give profiles as .parquet, .csv, .h5ad or .npz.")
+    if kind is None or (packed and kind != "CSV"):
+        raise ScreenError(
+            f"Profiles are read from .parquet, .csv, .csv.gz, .tsv, .h5ad and .npz, and {path.name} is none of them."
+        )
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(4)
+    except OSError as error:
+        raise ScreenError(f"{path} cannot be read ({error}).") from error
+    if not beginning:
+        raise ScreenError(f"{path} is empty.")
+    found = next((what for magic, what in _BEGINNINGS.items() if beginning.startswith(magic)), "CSV")
+    expected = "gzip" if packed else kind
+    if found != expected:
+        what = "text, or is broken" if found == "CSV" else found
+        raise ScreenError(f"{path.name} should be {expected} by its name but holds {what}: give it the right ending.")
+    return kind
+
+
+def _read_parquet(path: Path, leave_out_incomplete: bool) -> Profiles:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            card = _own_card((file.schema_arrow.metadata or {}).get(_CARD), path)
+            check_once(names, str(path))
+            features = embedding_columns(names)
+            others = [name for name in names if name not in set(features)]
+            described = file.read(others).to_pandas()
+            if not features:
+                return profiles_of_table(described, str(path), card=card, leave_out_incomplete=leave_out_incomplete)
+            vectors = _read_vectors(file, features, path)
+    except (pa.ArrowException, OSError) as error:
+        raise ScreenError(f"{path} cannot be read as Parquet ({_one_line(error)}); it may be broken.") from error
+    if not isinstance(described.index, type(described.reset_index(drop=True).index)):
+        described = described.reset_index()  # an index with a name is metadata too
+    return profiles_of_parts(
+        described, vectors, features, str(path), card=card, leave_out_incomplete=leave_out_incomplete
+    )
+
+
+def _read_vectors(file: Any, features: list[str], path: Path) -> NDArray[np.float32]:
+    vectors = np.empty((file.metadata.num_rows, len(features)), np.float32)
+    start = 0
+    for batch in file.iter_batches(_ROWS, columns=features):
+        columns = np.empty((len(features), batch.num_rows), np.float32)
+        for number, name in enumerate(features):
+            try:
+                values = batch.column(name).to_numpy(zero_copy_only=False)
+                with np.errstate(over="ignore"):
+                    columns[number] = values
+            except (TypeError, ValueError) as error:
+                raise ScreenError(f"{path}: column {name!r} does not hold numbers.") from error
+        vectors[start : start + batch.num_rows] = columns.T
+        start += batch.num_rows
+    return vectors
+
+
+def _read_csv(path: Path) -> DataFrame:
+    import pandas as pd
+
+    try:
+        header, separator = _header(path)
+        check_once(header, str(path))
+        # text first: a compound called "null" or "NA" is a name, not a gap
+        described = [name for name in header if name.startswith(PREFIX)]
+        rest = [name for name in header if not name.startswith(PREFIX)]
+        table = pd.read_csv(
+            path, sep=separator, encoding="utf-8-sig", index_col=False, keep_default_na=False, low_memory=False,
+            dtype=dict.fromkeys(described, str), na_values=dict.fromkeys(rest, _BLANK),
+        )  # fmt: skip
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
+        raise ScreenError(f"{path} cannot be read as CSV ({_one_line(error)}); it may be broken.") from error
+    for name in described:
+        table[name] = as_numbers(table[name])
+    return table
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Names of the columns as written, before pandas renames repeated ones, and what stands between them."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+        line = file.readline()
+    separator = max(",;\t", key=line.count)
+    return next(csv.reader([line], delimiter=separator), []), separator
+
+
+def _own_card(text: bytes | None, path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(text) if text else None
+    except ValueError:
+        card = None
+    return card if isinstance(card, dict) else {"file": path.name, "format": "Parquet"}
+
+
+def _plain(metadata: DataFrame) -> DataFrame:
+    """`metadata` with columns of one type each."""
+    import pandas as pd
+
+    mixed = {
+        str(name): column.where(column.isna(), column.astype(str))
+        for name, column in metadata.items()
+        if column.dtype == object
+        and pd.api.types.infer_dtype(column, skipna=True) in {"mixed", "mixed-integer", "mixed-integer-float"}
+    }
+    return metadata.assign(**mixed) if mixed else metadata
+
+
+def _json(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

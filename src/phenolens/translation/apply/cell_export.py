@@ -1,0 +1,232 @@
+"""Export sets without a viewer: some cells of a field by an adapter, or fields that were translated before."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.crops import window_at
+from phenolens.screens.images import FieldImage, read_image
+from phenolens.screens.table import Field, Screen
+from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.session_export import ExportedField, export_session, exported_planes
+from phenolens.translation.apply.translator import CellTranslation, Translator
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import open_base
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BATCH = 16
+_NAMED = 8
+
+
+def export_cells(
+    adapter: Adapter,
+    screen: Screen,
+    key: str | None,
+    labels: Sequence[int] | None,
+    out: Path,
+    *,
+    strength: float = 1.0,
+    solver: str = "difference",
+    steps: int = 20,
+    guidance: float | None = None,
+    held: Sequence[str] | None = None,
+    cells: str | Path | Cells | None = None,
+    device: str = "auto",
+    renoise: float = 0.0,
+    fine_noise: float = 1.0,
+    seed: int = 0,
+) -> Job[Path]:
+    """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
+
+    Of a stack or a series the plane is taken that stands for it: the first time, the middle depth.
+
+    Parameters
+    ----------
+    key
+        The field's key; may be None where the screen has one field.
+    labels
+        The cells by their labels; all cells of the field where None.
+    cells
+        ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
+    solver, renoise, seed
+        As `Translator.translate_cell` takes them.
+    guidance, held, fine_noise
+        As `Translator` takes them.
+
+    Raises
+    ------
+    ScreenError, CellError, ModelError, ImageError, OutputError, DeviceError
+        Where there is no such field or cell, or the adapter, the image or the folder is not usable.
+    """
+    adapter.check_channels(tuple(screen.channel_names), "the screen")
+    field = _field(screen, key)
+    if cells is None:
+        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
+    if not isinstance(cells, Cells):
+        only = screen.select(np.array([one.key == field.key for one in screen]))
+        cells = yield from find_cells(only, cells, nucleus_channel=adapter.nucleus_channel)
+    table = _chosen(cells.table, field.key, labels)
+    where = resolve_device(device)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, guidance, held, fine_noise)
+    image = field.image()
+    plane = image.plane()
+    windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
+    translated: list[CellTranslation] = []
+    for start in range(0, len(windows), _BATCH):
+        translated += yield from translator.translate_crops(
+            [plane],
+            windows[start : start + _BATCH],
+            strengths=(strength,),
+            steps=(steps,),
+            solver=solver,
+            renoise=renoise,
+            seed=seed,
+        )
+    exported = composed(field.key, image, translated, strength)
+    facts = {
+        "adapter": None if adapter.folder is None else str(adapter.folder),
+        "adapter_sha256": adapter.sha256(),
+        "base": adapter.base,
+        "conditions": list(adapter.conditions),
+        "intensity": adapter.intensity.to_dict(),
+        "strength": strength,
+        "solver": solver,
+        "steps": steps,
+        "guidance": translator.guidance,
+        "held": list(translator.held),
+        "renoise": renoise,
+        "fine_noise": fine_noise,
+        "seed": seed,
+        "device": where,
+    }
+    out = Path(out)
+    rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
+    return (yield from export_session(out.parent, out.name, exported, rows, facts))
+
+
+def composed(key: str, image: FieldImage, cells: Sequence[CellTranslation], strength: float) -> list[ExportedField]:
+    """A field with all of `cells` at one of their strengths in the plane that stands for it, ready to be exported."""
+    composite = Composite(image.plane())
+    composite.put_all(
+        {number: (cell.window, cell.difference[cell.strengths.index(strength)]) for number, cell in enumerate(cells)}
+    )
+    return exported_planes(key, image, {image.position: composite}, strength, cells[0].conditions)
+
+
+def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength: float) -> "pd.DataFrame":
+    """Table of translated cells: a row of `table` for each of `cells`, with how it was translated."""
+    return table.reset_index(drop=True).assign(
+        window_y=[cell.window.y for cell in cells],
+        window_x=[cell.window.x for cell in cells],
+        window_size=[cell.window.size for cell in cells],
+        source=[cell.conditions[0] for cell in cells],
+        target=[cell.conditions[1] for cell in cells],
+        strength=strength,
+        steps=[cell.steps for cell in cells],
+        seed=[cell.seed for cell in cells],
+        mean_absolute_difference=[
+            float(np.abs(cell.difference[cell.strengths.index(strength)]).mean()) for cell in cells
+        ],
+        synthetic=True,
+    )
+
+
+def export_translated(folder: Path, out: Path, *, key: str | None = None, strength: float = 1.0) -> Job[Path]:
+    """Write the export set of fields that `translate_screen` wrote to `folder`.
+
+    Parameters
+    ----------
+    key
+        The field's key; all fields where None.
+    strength
+        One of the strengths that were written; strength 0 must be there too, for it is the source.
+
+    Raises
+    ------
+    ModelError
+        Where `folder` is not what `translate_screen` writes, or lacks a strength.
+    ScreenError
+        Where it has no such field.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    facts = translation_facts(folder)
+    if facts is None:
+        raise ModelError(f"{folder} is neither an adapter nor the output of translate: give one of them.")
+    keys = [str(name) for name in facts["inputs"]]
+    if key is not None and key not in keys:
+        raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
+    chosen = keys if key is None else [key]
+    fields = []
+    for number, name in enumerate(chosen, start=1):
+        source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
+        absent = next((path for path in (source, translated) if not path.is_file()), None)
+        if absent is not None:
+            raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
+        image = read_image(source)
+        made = np.asarray(read_image(translated).data)
+        difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
+        conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
+        fields.append(ExportedField(name, image, made, difference, strength, conditions))
+        yield Progress(number, len(chosen), f"Reading {name}")
+    table = pd.read_parquet(folder / "cells.parquet")
+    table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
+    kept = (
+        *("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held"),
+        *("renoise", "fine_noise", "seed", "device"),
+    )
+    known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
+    out = Path(out)
+    return (
+        yield from export_session(
+            out.parent, out.name, fields, table, {**known, "strength": strength, "translated_in": str(folder)}
+        )
+    )
+
+
+def translation_facts(folder: Path) -> dict[str, Any] | None:
+    """The provenance of an output folder of `translate_screen`, or None where `folder` is none, or is unfinished."""
+    if not (folder / "cells.parquet").is_file():
+        return None
+    try:
+        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and {"inputs", "conditions", "strengths"} <= set(facts) else None
+
+
+def _field(screen: Screen, key: str | None) -> Field:
+    keys = [field.key for field in screen]
+    if key is None and len(keys) > 1:
+        raise ScreenError(f"The screen has {len(keys)} fields, so say which one: {_listed(keys)}.")
+    if key is not None and key not in keys:
+        raise ScreenError(f"The screen has no field {key}: {_listed(keys)}.")
+    return screen[key or keys[0]]
+
+
+def _chosen(table: "pd.DataFrame", key: str, labels: Sequence[int] | None) -> "pd.DataFrame":
+    here = table[table["field"] == key]
+    if here.empty:
+        raise CellError(f"No cell was found in field {key}: give label images, or choose another field.")
+    if labels is None:
+        return here
+    known = [int(label) for label in here["label"]]
+    missing = [label for label in labels if label not in known]
+    if missing:
+        raise CellError(f"Field {key} has no cell {missing[0]}: {_listed([str(label) for label in known])}.")
+    return here[here["label"].isin(labels)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"there are {', '.join(names[:_NAMED])}{more}"

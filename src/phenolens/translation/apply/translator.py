@@ -1,0 +1,374 @@
+"""Translate single cells of a field: coarse at once, finer behind, any slider position from a cached trajectory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.screens.crops import Window, cut, feather, paste, resample, window_at
+from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import Base
+from phenolens.translation.solvers import (
+    SOLVERS,
+    WITH_TRAJECTORY,
+    NoiseModel,
+    Renoise,
+    Trajectory,
+    fine_part,
+    stock_ddim,
+)
+
+T = TypeVar("T")
+# Past strength 1 the cell leaves what the target condition has shown: extrapolation.
+STRONGEST = 1.5
+
+
+@dataclass(frozen=True)
+class CellTranslation:
+    """A cell under another condition, at one or more strengths.
+
+    Parameters
+    ----------
+    window
+        Place of the crop in its field.
+    strengths
+        S slider positions: 0 is the cell itself, 1 the target condition.
+    difference
+        (S, C, size, size) float32, translated minus source in the field's intensity units, fading to
+        zero at the crop's edge. Zero exactly at strength 0.
+    steps
+        Solver steps behind it.
+    conditions
+        Names of the source and the target condition.
+    trajectory
+        The inverted latents, from which `Translator.move` makes further strengths; None for solvers without one.
+    crop
+        (C, size, size) the raw crop, in the field's dtype.
+    seed
+        Which noise was drawn, where any was.
+    held
+        Names of the channels that were left as they are.
+    solver
+        Name of the solver.
+    evaluations
+        How often the network saw the cell: for its inversion, and for all strengths.
+    """
+
+    window: Window
+    strengths: tuple[float, ...]
+    difference: np.ndarray
+    steps: int
+    conditions: tuple[str, str]
+    crop: np.ndarray
+    trajectory: Trajectory | None = None
+    seed: int = 0
+    held: tuple[str, ...] = ()
+    solver: str = "difference"
+    evaluations: int = 0
+
+    @property
+    def inverted_noise(self) -> InvertedNoise | None:
+        """What the noise looks like that the cell was inverted into; None for solvers without a trajectory."""
+        return None if self.trajectory is None else inverted_noise(self.trajectory.noise)
+
+    def at(self, plane: np.ndarray, index: int = -1) -> np.ndarray:
+        """A copy of `plane` (C, H, W) with the cell translated at the strength of `index`; dtype kept."""
+        return paste(plane, self.window, self.difference[index])
+
+
+class Translator:
+    """Translates the cells of fields between the two conditions of an adapter.
+
+    Parameters
+    ----------
+    base
+        The base that the adapter was trained on; its UNet takes the adapter's weights and is of no use for another.
+    guidance
+        Weight of the condition difference at strength 1 (how far a cell goes), both ways; the adapter's own of
+        each direction where None.
+    held
+        Names of the channels that stay as they are; the adapter's own where None.
+    fine_noise
+        Share of the fine part of a cell's noise that is kept, 0 to 1. With less, fine detail is that of the target
+        condition rather than the cell's, and a condition that is like the source changes it too. Of the difference
+        solver alone.
+
+    Raises
+    ------
+    ModelError
+        Where the adapter does not fit the base, has no such channel to hold, or there is no such share.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        adapter: Adapter,
+        guidance: float | None = None,
+        held: Sequence[str] | None = None,
+        fine_noise: float = 1.0,
+    ) -> None:
+        if not 0 <= fine_noise <= 1:
+            raise ModelError(
+                f"Fine noise goes from 0 to 1, not {fine_noise}: it is the share of the fine noise that is kept."
+            )
+        base.check_channels(len(adapter.channel_names), "The adapter")
+        adapter.apply(base)
+        self.base, self.adapter = base, adapter
+        self.guidance = adapter.guidance if guidance is None else guidance
+        self._chosen = guidance
+        self.fine_noise = fine_noise
+        self.hold(adapter.held if held is None else held)
+
+    def hold(self, channels: Sequence[str]) -> None:
+        """Keep `channels`, by name, as they are from now on.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter has no such channel.
+        """
+        unknown = [name for name in channels if name not in self.adapter.channel_names]
+        if unknown:
+            raise ModelError(
+                f"The adapter has no channel '{unknown[0]}' to hold: it has {', '.join(self.adapter.channel_names)}."
+            )
+        self.held = tuple(name for name in self.adapter.channel_names if name in channels)
+
+    def guidance_to(self, target: str) -> float:
+        """The weight of the condition difference for translations to the condition `target`."""
+        return self.adapter.guidance_to(target) if self._chosen is None else self._chosen
+
+    def check_solver(self, solver: str) -> None:
+        """Raise `ModelError` where the solver of this name cannot leave fine noise behind, and is to."""
+        if solver != "difference" and self.fine_noise != 1:
+            raise ModelError(f"The solver '{solver}' keeps all fine noise: take 'difference' to keep less.")
+
+    def left_behind(self, trajectory: Trajectory) -> torch.Tensor | None:
+        """(n, c, h, w) the part of the noise that a translation does not start from; None where it keeps all."""
+        if self.fine_noise == 1:
+            return None
+        crop = self.base.crop // self.base.codec.factor
+        return (1 - self.fine_noise) * fine_part(trajectory.noise, crop)
+
+    def moving_latents(self) -> torch.Tensor:
+        """(c,) 1 for the latents that may change, 0 for those of channels that are held."""
+        return self.base.latent_mask(self._moving(self.held))
+
+    def _moving(self, held: Sequence[str]) -> list[bool]:
+        return [name not in held for name in self.adapter.channel_names]
+
+    def translate_cell(
+        self,
+        plane: np.ndarray,
+        y: float,
+        x: float,
+        *,
+        strengths: Sequence[float] = (1.0,),
+        steps: Sequence[int] = (8, 20),
+        source: str | None = None,
+        target: str | None = None,
+        solver: str = "difference",
+        renoise: float = 0.0,
+        seed: int = 0,
+    ) -> Job[CellTranslation]:
+        """Translate the cell at pixel (`y`, `x`) of `plane` (C, H, W).
+
+        Each number of `steps` gives one result, coarse to fine, as the preview of a `Progress`; the last is returned.
+
+        Parameters
+        ----------
+        source, target
+            Names of conditions; the adapter's own source and target where None.
+        solver
+            ``"difference"``; ``"obelm"`` or ``"edict"`` (inversion and generation that undo one another exactly); or
+            ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
+        renoise
+            Share of the noise levels, from the clean end, at which noise is drawn instead of being found by inversion.
+            More of it frees the cell from what the inversion keeps of it: it reaches the target more often and is less
+            itself.
+        seed
+            Which noise is drawn; of no effect where `renoise` is 0.
+        """
+        result = yield from self.translate_crops(
+            plane[None],
+            [window_at(y, x, self.adapter.crop)],
+            strengths=strengths, steps=steps, source=source, target=target, solver=solver, renoise=renoise, seed=seed,
+        )  # fmt: skip
+        return result[0]
+
+    def translate_crops(
+        self,
+        planes: Sequence[np.ndarray] | np.ndarray,
+        windows: Sequence[Window],
+        *,
+        strengths: Sequence[float] = (1.0,),
+        steps: Sequence[int] = (20,),
+        source: str | None = None,
+        target: str | None = None,
+        solver: str = "difference",
+        renoise: float = 0.0,
+        seed: int = 0,
+        path: Trajectory | None = None,
+    ) -> Job[list[CellTranslation]]:
+        """Translate n cells as one batch; `planes` holds a plane (C, H, W) for each window, or one for all.
+
+        Where a `path` of the n crops into noise is given, it is taken instead of inverting them anew.
+        """
+        source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
+        tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
+        check_wanted(strengths, solver, renoise)
+        self.check_solver(solver)
+        raw, latents = self.encode_crops(planes, windows)
+        total = sum(2 * n + 1 for n in steps)
+        held = () if solver == "ddim" else self.held
+        done = 0
+        cells: list[CellTranslation] = []
+        for number, count in enumerate(steps):
+            trajectory = None
+            network = _Counting(self.base.predict if solver == "ddim" else self.base.noise_at)
+            if solver == "ddim":
+                source_tokens, target_tokens = tokens
+                between = [source_tokens + s * (target_tokens - source_tokens) for s in strengths]
+                job = stock_ddim(
+                    network, self.base.scheduler_config, latents, source_tokens, between, count, Renoise(renoise, seed)
+                )
+            else:
+                trajectory = path
+                if trajectory is None:
+                    inverting = self.invert_latents(
+                        latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
+                    )
+                    trajectory = yield from _counted(inverting, done, total)
+                done += count + 1
+                job = self._translate(network, solver, trajectory, tokens, strengths, target)
+            delta = yield from _counted(job, done, total)
+            done += count
+            changes = self._decode(latents, delta, held)
+            cells = [
+                CellTranslation(
+                    window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
+                    (source, target), raw[i], trajectory and trajectory.one(i), seed, held, solver,
+                    network.rows // len(latents),
+                )
+                for i, window in enumerate(windows)
+            ]  # fmt: skip
+            final = number == len(steps) - 1
+            yield Progress(done, total, "Translated" if final else "Translated coarsely", preview=cells[0])
+        return cells
+
+    def encode_crops(
+        self, planes: Sequence[np.ndarray] | np.ndarray, windows: Sequence[Window]
+    ) -> tuple[list[np.ndarray], torch.Tensor]:
+        """The raw crops (C, size, size) of n cells, and their latents (n, C * k, h, w)."""
+        for plane in planes:
+            self.check_plane(plane)
+        raw = [cut(planes[i if len(planes) > 1 else 0], window) for i, window in enumerate(windows)]
+        mapped = resample(np.stack([self.adapter.intensity.forward(crop) for crop in raw]), self.base.crop)
+        return raw, self.base.encode(torch.from_numpy(mapped))
+
+    def check_plane(self, plane: np.ndarray) -> None:
+        """Raise `ModelError` where a plane (C, H, W) has other channels than the adapter."""
+        if plane.ndim != 3 or len(plane) != len(self.adapter.channel_names):
+            raise ModelError(
+                f"The adapter was trained on {len(self.adapter.channel_names)} channels "
+                f"({', '.join(self.adapter.channel_names)}), but the image has the shape {plane.shape} instead of "
+                "(channels, height, width)."
+            )
+
+    def invert_latents(
+        self,
+        latents: torch.Tensor,
+        condition: str,
+        *,
+        steps: int,
+        solver: str = "difference",
+        renoise: float = 0.0,
+        seed: int = 0,
+        network: NoiseModel | None = None,
+    ) -> Job[Trajectory]:
+        """Bring latents (n, C * k, h, w) into noise under their own `condition`, by a solver with a trajectory."""
+        own = self.adapter.condition_tokens(condition).to(self.base.device)
+        return WITH_TRAJECTORY[solver].invert(
+            network or self.base.noise_at, latents, own.expand(len(latents), *own.shape),
+            self.base.schedule.grid(steps), Renoise(renoise, seed),
+        )  # fmt: skip
+
+    def move(self, cell: CellTranslation, strengths: Sequence[float]) -> Job[CellTranslation]:
+        """The same cell at other strengths, from its cached trajectory."""
+        check_wanted(strengths, cell.solver)
+        if cell.trajectory is None:
+            raise ModelError(
+                "This translation has no cached trajectory: translate the cell with solver "
+                f"{', '.join(map(repr, WITH_TRAJECTORY))}."
+            )
+        tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
+        held = self.held
+        network = _Counting(self.base.noise_at)
+        delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths, cell.conditions[1])
+        changes = self._decode(cell.trajectory.latents.float(), delta, held)
+        shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
+        return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
+
+    def _translate(
+        self,
+        network: NoiseModel,
+        solver: str,
+        trajectory: Trajectory,
+        tokens: list[torch.Tensor],
+        strengths: Sequence[float],
+        target: str,
+    ) -> Job[torch.Tensor]:
+        how = (strengths, self.guidance_to(target), self.moving_latents())
+        left = {"left": self.left_behind(trajectory)} if solver == "difference" else {}
+        return WITH_TRAJECTORY[solver].translate(network, trajectory, *tokens, *how, **left)
+
+    def _decode(self, latents: torch.Tensor, delta: torch.Tensor, held: Sequence[str]) -> np.ndarray:
+        """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
+        return np.asarray(self.base.decode_change(latents, delta, self._moving(held)).cpu())
+
+    def _intensity_difference(self, raw: np.ndarray, changes: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
+        """(S, C, size, size) float32 in intensity units, of mapped changes (S, C, crop, crop)."""
+        size = raw.shape[-1]
+        fade = feather(size, max(2, size // 8))
+        mapped = self.adapter.intensity.forward(raw)
+        unchanged = self.adapter.intensity.inverse(mapped)
+        out = np.zeros((len(strengths), *raw.shape), np.float32)
+        for i, strength in enumerate(strengths):
+            if strength != 0:
+                change = resample(changes[i][None], size)[0] * fade
+                out[i] = self.adapter.intensity.inverse(mapped + change) - unchanged
+        return out
+
+
+def check_wanted(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
+    """Raise `ModelError` where there is no such solver, or a strength or a share of noise is out of reach."""
+    if solver not in SOLVERS:
+        raise ModelError(f"There is no solver '{solver}': choose one of {', '.join(SOLVERS)}.")
+    wrong = [s for s in strengths if not 0 <= s <= STRONGEST]
+    if wrong or not len(strengths):
+        raise ModelError(f"Strengths go from 0 to {STRONGEST}, not {wrong[0] if wrong else 'an empty list'}.")
+    if not 0 <= renoise <= 1:
+        raise ModelError(
+            f"Renoise goes from 0 to 1, not {renoise}: it is the share of the noise levels that are drawn."
+        )
+
+
+class _Counting:
+    """A network that counts how many images it has seen."""
+
+    def __init__(self, network: Callable[..., torch.Tensor]) -> None:
+        self.network, self.rows = network, 0
+
+    def __call__(self, images: torch.Tensor, *about: Any) -> torch.Tensor:
+        self.rows += len(images)
+        return self.network(images, *about)
+
+
+def _counted(job: Job[T], done: int, total: int) -> Job[T]:
+    """Pass a job on with its steps counted within a longer one."""
+    return retold(job, lambda now: Progress(done + now.step, total, now.message))

@@ -1,0 +1,238 @@
+"""What fine-tuning adds to a base: weights, a token for each condition, an intensity map, and a card."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.provenance import sha256_of, write_provenance
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import Screen
+from phenolens.translation.model.base import Base
+from phenolens.translation.model.methods import METHODS, find_method
+from phenolens.translation.model.widening import end_parameters, load_ends
+
+# File of the end convolutions, which is there where they were widened and the method did not train them anyway.
+ENDS = "widened_ends.safetensors"
+
+NOISE_FLOOR = "noise_floor"
+"""Folder in an adapter's that is not part of the adapter; see `phenolens.evaluation`."""
+
+
+@dataclass
+class Adapter:
+    """A fine-tuned pair of conditions.
+
+    Parameters
+    ----------
+    conditions
+        Names of the source and the target condition.
+    channel_names
+        Channels in the order that the network sees them.
+    crop
+        Height and width in pixels of the field that become the network's input.
+    pixel_size
+        Micrometres a pixel in Y and X of the fields it was trained on, or None where unknown.
+    intensity
+        Map of each channel from the file's units to about [-1, 1].
+    tokens
+        (3, d) float32: the token of the data set, of the source and of the target.
+    weights
+        Trained weights by name, as the method keeps them.
+    config
+        The method's configuration of them.
+    held
+        Names of the channels that do not tell the conditions apart, which a translation leaves as they are.
+    guidance
+        Weight of the condition difference at which control cells look as treated as treated cells do.
+    reverse_guidance
+        The same back from the target condition to the source; `guidance` where None, as in adapters made before it was.
+    method
+        Name of the method that trained the weights.
+    network_crop
+        Height and width that the network sees of a crop; the base's own where None.
+    ends
+        The convolutions at both ends of the UNet, where the base was widened for more channels and they are not among
+        the weights; else nothing.
+    card
+        What it was trained on and how.
+    """
+
+    conditions: tuple[str, str]
+    channel_names: tuple[str, ...]
+    crop: int
+    pixel_size: tuple[float, float] | None
+    intensity: IntensityMap
+    tokens: torch.Tensor
+    weights: dict[str, torch.Tensor]
+    config: dict[str, Any]
+    base: str = "compact"
+    nucleus_channel: int | None = None
+    held: tuple[str, ...] = ()
+    guidance: float = 1.5
+    method: str = "lora"
+    network_crop: int | None = None
+    ends: dict[str, torch.Tensor] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    reverse_guidance: float | None = None
+
+    def guidance_to(self, target: str) -> float:
+        """The weight of the condition difference for translations to the condition `target`."""
+        if target == self.conditions[0] and self.reverse_guidance is not None:
+            return self.reverse_guidance
+        return self.guidance
+
+    def condition_tokens(self, name: str) -> torch.Tensor:
+        """(2, d) tokens of the data set and of the condition `name`.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter has no such condition.
+        """
+        if name not in self.conditions:
+            raise ModelError(
+                f"The adapter knows no condition '{name}': it has {' and '.join(map(repr, self.conditions))}."
+            )
+        return self.tokens[[0, 1 + self.conditions.index(name)]]
+
+    def sha256(self) -> str | None:
+        """Hash of the adapter's files, whether or not a noise floor lies beside them; None where it has no folder."""
+        if self.folder is None:
+            return None
+        return sha256_of(self.folder, without=(NOISE_FLOOR, f"{NOISE_FLOOR}.partial"))
+
+    def at_plane(self, screen: Screen) -> Screen:
+        """`screen` in the plane of its stacks that was fine-tuned on, unless a plane of it was chosen already."""
+        plane = self.card.get("plane")
+        return screen if plane is None or screen.position is not None else screen.at_plane(plane["t"], plane["z"])
+
+    def check_channels(self, names: tuple[str, ...], where: str) -> None:
+        """Raise `ModelError` where an image's channels are not the adapter's."""
+        if len(names) != len(self.channel_names):
+            raise ModelError(
+                f"The adapter was trained on {len(self.channel_names)} channels ({', '.join(self.channel_names)}), "
+                f"but {where} has {len(names)} ({', '.join(names)}): choose images with the same channels."
+            )
+        if tuple(n.lower() for n in names) != tuple(n.lower() for n in self.channel_names):
+            named = [n for n in names if not n.lower().startswith("channel")]
+            if named and {n.lower() for n in names} == {n.lower() for n in self.channel_names}:
+                raise ModelError(
+                    f"The channels of {where} are in the order {', '.join(names)}, the adapter's in the order "
+                    f"{', '.join(self.channel_names)}: put them in the same order."
+                )
+
+    def apply(self, base: Base) -> None:
+        """Merge the weights into the UNet of `base`, which must be of this adapter alone.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter was made on another base.
+        """
+        base.use_channels(len(self.channel_names))
+        if self.network_crop:
+            base.use_crop(self.network_crop)
+        method = find_method(self.method)
+        method.inject(base.unet, self.config)
+        method.put(base.unet, self.weights)
+        if base.widened and not any(end.requires_grad for end in end_parameters(base.unet).values()):
+            load_ends(base.unet, self.ends)
+        method.merge(base.unet)
+        if base.memory.half:
+            base.unet.half()
+        base.unet.eval().requires_grad_(False)
+
+    def save(self, folder: Path) -> Path:
+        """Write the adapter as a folder, whole or not at all."""
+        from safetensors.torch import save_file
+
+        with writing_folder(folder) as temporary:
+            weights = {k: v.contiguous().cpu() for k, v in self.weights.items()}
+            save_file(weights, temporary / "adapter_model.safetensors")
+            if self.ends:
+                save_file({k: v.contiguous().cpu() for k, v in self.ends.items()}, temporary / ENDS)
+            write_json(temporary / "adapter_config.json", self.config)
+            save_file({"tokens": self.tokens.contiguous().cpu()}, temporary / "conditions.safetensors")
+            write_json(temporary / "intensity.json", self.intensity.to_dict())
+            write_json(
+                temporary / "card.json",
+                {
+                    "conditions": list(self.conditions),
+                    "channel_names": list(self.channel_names),
+                    "crop": self.crop,
+                    "pixel_size": self.pixel_size,
+                    "nucleus_channel": self.nucleus_channel,
+                    "base": self.base,
+                    "held": list(self.held),
+                    "guidance": self.guidance,
+                    "reverse_guidance": self.reverse_guidance,
+                    "method": self.method,
+                    "network_crop": self.network_crop,
+                    **self.card,
+                },
+            )
+            write_provenance(
+                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card
+            )
+        self.folder = Path(folder)
+        return self.folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Adapter":
+        """Read an adapter folder.
+
+        Raises
+        ------
+        ModelError
+            Where the folder is absent, incomplete or broken.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ModelError(f"There is no adapter folder {folder}: fine-tune one first, or choose another folder.")
+        names = (
+            "adapter_model.safetensors",
+            "adapter_config.json",
+            "conditions.safetensors",
+            "intensity.json",
+            "card.json",
+        )
+        absent = [name for name in names if not (folder / name).is_file()]
+        if absent:
+            raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
+        try:
+            card = json.loads((folder / "card.json").read_text())
+            # Adapters that name no method were made when there was only one.
+            method = card.pop("method", "lora")
+            if method not in METHODS:
+                raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
+            return cls(
+                conditions=tuple(card.pop("conditions")),
+                channel_names=tuple(card.pop("channel_names")),
+                crop=int(card.pop("crop")),
+                pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
+                nucleus_channel=card.pop("nucleus_channel"),
+                base=card.pop("base"),
+                held=tuple(card.pop("held", ())),
+                guidance=float(card.pop("guidance", 1.5)),
+                reverse_guidance=card.pop("reverse_guidance", None),
+                method=method,
+                network_crop=card.pop("network_crop", None),
+                ends=load_file(folder / ENDS) if (folder / ENDS).is_file() else {},
+                intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
+                tokens=load_file(folder / "conditions.safetensors")["tokens"],
+                weights=load_file(folder / "adapter_model.safetensors"),
+                config=json.loads((folder / "adapter_config.json").read_text()),
+                card=card,
+                folder=folder,
+            )
+        except (SafetensorError, json.JSONDecodeError, KeyError, ValueError) as error:
+            raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error

@@ -1,0 +1,291 @@
+"""The base model: an autoencoder and a conditional UNet in diffusers layout."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.progress import Job
+from phenolens.translation.model.codec import Codec
+from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
+from phenolens.translation.model.widening import widen
+from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
+
+MOST_CHANNELS = 8
+# Stable Diffusion was trained at 512 or 768 pixels; a cell seldom has more detail than this holds.
+USUAL_CROP = 256
+
+
+@dataclass
+class Base:
+    """A pre-trained latent diffusion model.
+
+    The autoencoder encodes the channels of a crop (n, C, H, W) one by one or three by three (see `Codec`); the UNet
+    sees the latents (n, G * k, H / f, W / f) of all of them together.
+
+    Parameters
+    ----------
+    crop
+        Height and width in pixels that the network sees; as the autoencoder was trained, at most `USUAL_CROP`, where 0.
+    channels
+        Channels of the images in use, once `use_channels` was called.
+    """
+
+    autoencoder: Any
+    unet: Any
+    schedule: NoiseSchedule
+    scheduler_config: dict[str, Any]
+    card: dict[str, Any] = field(default_factory=dict)
+    name: str = "compact"
+    device: str = "cpu"
+    folder: Path | None = None
+    memory: Memory = field(default_factory=Memory)
+    crop: int = 0
+    channels: int | None = None
+    widened: bool = False
+
+    def __post_init__(self) -> None:
+        self.codec = Codec(self.autoencoder)
+        if not self.crop:
+            step = self.crop_step
+            self.crop = max(step, min(int(self.autoencoder.config.sample_size), USUAL_CROP) // step * step)
+
+    @property
+    def latents_per_channel(self) -> int:
+        return self.codec.latents_per_group
+
+    @property
+    def crop_step(self) -> int:
+        """Pixels of which the crop is a multiple, so that each halving within the network is whole."""
+        return self.codec.factor * int(2 ** (len(self.unet.config.block_out_channels) - 1))
+
+    @property
+    def token_size(self) -> int:
+        return int(self.unet.config.cross_attention_dim)
+
+    def check_channels(self, count: int, where: str) -> None:
+        """Raise `ModelError` where there are too many channels, or none."""
+        if not 1 <= count <= MOST_CHANNELS:
+            raise ModelError(
+                f"{where} has {count} channels, but the base '{self.name}' takes 1 to {MOST_CHANNELS}: "
+                f"choose at most {MOST_CHANNELS} channels."
+            )
+
+    def use_channels(self, count: int) -> None:
+        """Prepare for images of `count` channels: decode so many, and widen the UNet where it has too little room."""
+        self.channels = count
+        self.widened = widen(self.unet, self.codec.latents(count)) or self.widened
+
+    def use_crop(self, size: int) -> None:
+        """Let the network see crops of `size` pixels.
+
+        Raises
+        ------
+        ModelError
+            Where the network cannot halve `size` as often as it must.
+        """
+        if size < self.crop_step or size % self.crop_step:
+            raise ModelError(
+                f"The base '{self.name}' sees crops of a multiple of {self.crop_step} pixels, not of {size}: "
+                f"choose {max(1, round(size / self.crop_step)) * self.crop_step}."
+            )
+        self.crop = size
+
+    def encode(self, crops: torch.Tensor) -> torch.Tensor:
+        """Latents (n, G * k, h, w) float32, of unit spread, of mapped crops (n, C, H, W) float32."""
+        return self.codec.encode(crops)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Mapped crops (n, C, H, W) float32 of latents (n, G * k, h, w)."""
+        return self.codec.decode(latents, self.channels)
+
+    def decode_change(
+        self, latents: torch.Tensor, delta: torch.Tensor, moving: Sequence[bool] | None = None
+    ) -> torch.Tensor:
+        """Change (S, n, C, H, W) of the mapped crops as `delta` (S, n, c, h, w) is added to `latents` (n, c, h, w).
+
+        Exactly zero in channels whose latents stay, which must not change by the rounding of another batch, and in
+        those that `moving`, one flag a channel, leaves out although they share latents with others.
+        """
+        before = self.decode(latents)
+        after = self.decode((latents + delta).flatten(0, 1)).view(len(delta), *before.shape)
+        changed = self.codec.changed(delta, before.shape[1])
+        if moving is not None:
+            changed = changed & torch.tensor(list(moving), device=changed.device)
+        return (after - before) * changed[..., None, None]
+
+    def latent_mask(self, moving: Sequence[bool]) -> torch.Tensor:
+        """(c,) 1 for latents that may change where `moving`, one flag a channel, says which channels may."""
+        return self.codec.latent_mask(moving).to(self.device)
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The network's output for noisy latents (n, c, h, w) under tokens (n, K, token_size), in float32.
+
+        Slots of absent channels are zero on the way in and dropped on the way out.
+        """
+        used, room = noisy.shape[1], self.unet.config.in_channels
+        if used < room:
+            noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)
+        with self._own_precision():
+            out: torch.Tensor = self.unet(noisy, timesteps, tokens).sample[:, :used].float()
+        return out
+
+    def noise_at(self, y: torch.Tensor, s: float, tokens: torch.Tensor) -> torch.Tensor:
+        """Predicted noise eps(alpha y, s; tokens) for scaled latents y = x / alpha at s = sigma / alpha.
+
+        The state is float32 whatever the network computes in.
+        """
+        alpha, sigma = alpha_sigma_at(s)
+        x = (alpha * y).float()
+        timesteps = torch.full((len(x),), self.schedule.timestep(s), device=x.device)
+        out = self.predict(x, timesteps, tokens)
+        return alpha * out + sigma * x if self.schedule.prediction == "v_prediction" else out
+
+    def _own_precision(self) -> AbstractContextManager[object]:
+        """Compute in the precision of the weights, unless a precision was chosen outside."""
+        kind = self.device.split(":")[0]
+        if not self.memory.half or torch.is_autocast_enabled(kind):
+            return nullcontext()
+        return torch.autocast(kind, torch.float16)
+
+    def save(self, folder: Path) -> Path:
+        """Write the base as float16 safetensors in diffusers layout, whole or not at all."""
+        from diffusers import DDIMScheduler
+
+        with writing_folder(folder) as temporary:
+            self.autoencoder.half().save_pretrained(temporary / "vae")
+            self.unet.half().save_pretrained(temporary / "unet")
+            self.autoencoder.float()
+            self.unet.float()
+            DDIMScheduler.from_config(self.scheduler_config).save_pretrained(temporary / "scheduler")
+            write_json(temporary / "card.json", self.card)
+        return folder
+
+
+def open_base(name: str, device: str = "cpu") -> Job[Base]:
+    """Load a base, downloading it first where `name` is a hub's and it is not here yet.
+
+    Raises
+    ------
+    ModelError
+        As `load_base`, or where the download is not possible.
+    """
+    from phenolens.runtime.models import fetch_base
+
+    yield from fetch_base(name)
+    return load_base(name, device)
+
+
+def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory | None = None) -> Base:
+    """Load a base by name or from a folder in diffusers layout.
+
+    Parameters
+    ----------
+    memory
+        How memory is saved; by the size of the UNet and the device where None.
+
+    Raises
+    ------
+    ModelError
+        Where there is no such base, or its folder is incomplete, broken or of another kind.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from phenolens.runtime.models import local_base, weights_variant
+
+    folder = local_base(str(name))
+    if folder is None:
+        raise ModelError(f"No base model '{name}': give 'compact' or a folder that holds vae, unet and scheduler.")
+    for part in ("vae", "unet", "scheduler"):
+        if not (folder / part).is_dir():
+            raise ModelError(f"The base model in {folder} has no '{part}' folder: copy it again from its source.")
+    try:
+        kinds: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel}
+        autoencoder, unet = (
+            kind.from_pretrained(folder / part, torch_dtype=torch.float32, variant=weights_variant(folder / part))
+            for part, kind in kinds.items()
+        )
+        scheduler = _scheduler(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        card_file = folder / "card.json"
+        card = json.loads(card_file.read_text()) if card_file.is_file() else {}
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ModelError(f"The base model in {folder} cannot be read ({error}): copy it again.") from error
+    except Exception as error:
+        # safetensors raises its own class for a file that is cut short.
+        if type(error).__module__.startswith("safetensors"):
+            raise ModelError(f"The weights in {folder} are broken ({error}): copy the folder again.") from error
+        raise
+    _check_kind(folder, autoencoder.config, unet.config, scheduler)
+    memory = memory or Memory.for_unet(sum(p.numel() for p in unet.parameters()), device)
+    if memory.half and not device.startswith("cuda"):
+        raise ModelError(f"Half precision needs a CUDA device, not {device}: load the base without it.")
+    if memory.slicing:
+        unet.set_attention_slice("auto")
+    return Base(
+        autoencoder.to(device).eval().requires_grad_(False),
+        (unet.half() if memory.half else unet).to(device).eval().requires_grad_(False),
+        NoiseSchedule.from_config(scheduler),
+        scheduler,
+        card,
+        str(name),
+        device,
+        folder,
+        memory,
+    )
+
+
+def _scheduler(config: dict[str, Any]) -> dict[str, Any]:
+    """What DDIM needs of any scheduler's configuration, every value of it given.
+
+    diffusers marks the values that a file leaves to it, and takes its defaults for them even after they are changed.
+    """
+    from diffusers import DDIMScheduler
+
+    known = {name: config[name] for name in signature(DDIMScheduler.__init__).parameters if name in config}
+    scheduler: Any = DDIMScheduler(**known)
+    return {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+
+
+def _check_kind(folder: Path, autoencoder: Any, unet: Any, scheduler: dict[str, Any]) -> None:
+    """Refuse, by their configurations, networks that ask for more than noisy latents, a time and tokens."""
+    per_group = autoencoder.latent_channels
+    reason = None
+    if autoencoder.in_channels not in (1, 3) or autoencoder.out_channels != autoencoder.in_channels:
+        reason = f"its autoencoder takes {autoencoder.in_channels} channels, not 1 or 3"
+    elif unet.in_channels != unet.out_channels or unet.in_channels % per_group:
+        reason = f"its UNet takes {unet.in_channels} latents and gives {unet.out_channels}, as for inpainting or depth"
+    elif unet.addition_embed_type or unet.class_embed_type or unet.encoder_hid_dim or unet.time_cond_proj_dim:
+        reason = "its UNet asks for more than a time and tokens, as Stable Diffusion XL does"
+    elif not isinstance(unet.cross_attention_dim, int):
+        reason = "its UNet has tokens of several sizes"
+    elif scheduler["prediction_type"] not in ("epsilon", "v_prediction"):
+        reason = f"it predicts {scheduler['prediction_type']!r}, not 'epsilon' or 'v_prediction'"
+    if reason:
+        raise ModelError(
+            f"The base model in {folder} cannot be used: {reason}. Choose 'compact', or a model of the kind of "
+            "Stable Diffusion 1 or 2."
+        )
+
+
+@contextmanager
+def half_precision(device: str, wanted: bool = True) -> Iterator[None]:
+    """Run the network in bfloat16 where the device gains by it."""
+    kind = device.split(":")[0]
+    gains = cuda_has_bfloat16(device) or (
+        kind == "cpu" and torch.backends.mkldnn.is_available() and _cpu_has_bfloat16()
+    )
+    with torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=wanted and gains):
+        yield
+
+
+def _cpu_has_bfloat16() -> bool:
+    return bool(getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")() == "AVX512") and bool(
+        torch.cpu._is_avx512_bf16_supported()
+    )

@@ -1,0 +1,64 @@
+"""The jobs of the evaluation dock: generators without Qt that import the engine inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phenolens.runtime.outputs import check_replaceable
+from phenolens.runtime.progress import Job, Progress
+
+if TYPE_CHECKING:
+    from phenolens.evaluation.reports.saved_report import SavedEvaluation
+    from phenolens.evaluation.translations.held_out import HeldOut
+    from phenolens.screens.table import Screen
+    from phenolens.translation.model.adapter import Adapter
+
+
+def load_adapter(folder: Path) -> Job[Adapter]:
+    """Read an adapter; a job because the engine imports torch."""
+    from phenolens.translation.model.adapter import Adapter
+
+    yield Progress(0, 0, "Loading the adapter")
+    return Adapter.load(folder)
+
+
+def choose_wells(adapter: Adapter, screen: Screen, source: str, target: str, unseen: bool) -> Job[HeldOut]:
+    """The wells that `evaluate` will judge `adapter` on, and what a reader should know about the choice."""
+    from phenolens.evaluation.translations.held_out import hold_out
+
+    yield Progress(0, 0, "Looking for new wells")
+    adapter.check_channels(tuple(screen.channel_names), "this screen")
+    return (yield from hold_out(adapter, adapter.at_plane(screen), source, target, unseen))
+
+
+def evaluate(adapter: Adapter, screen: Screen, out: Path, *, name: str, **settings: Any) -> Job[SavedEvaluation]:
+    """Evaluate an adapter, write the report to `out`, and read back what was written.
+
+    Parameters
+    ----------
+    name
+        What is evaluated, for the heading.
+    settings
+        Further arguments of `phenolens.evaluation.translations.evaluation.evaluate_translation`.
+
+    Raises
+    ------
+    OutputError
+        `out` holds something else than an evaluation, which would be lost.
+    """
+    from phenolens.evaluation.reports.saved_report import REPORT, read_report
+    from phenolens.evaluation.translations.report import evaluate_adapter
+
+    check_replaceable(out, REPORT, "an evaluation")
+    yield Progress(0, 0, "Loading the base model")
+    yield from evaluate_adapter(adapter, screen, out, name=name, **settings)
+    return read_report(out)
+
+
+def open_report(path: Path) -> Job[SavedEvaluation]:
+    """Read an evaluation that was written before."""
+    from phenolens.evaluation.reports.saved_report import read_report
+
+    yield Progress(0, 0, f"Opening {path.name}")
+    return read_report(path)

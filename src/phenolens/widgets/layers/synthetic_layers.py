@@ -1,0 +1,254 @@
+"""The translated cells on the canvas: synthetic channels, signed differences, and an outline a cell."""
+
+from typing import Any
+
+import numpy as np
+from napari import Viewer
+from napari.layers import Image, Shapes
+from napari.utils import Colormap
+
+from phenolens.translation.apply.composite import Composite
+from phenolens.widgets.kit.style import AMBER, rgb
+from phenolens.widgets.layers.field_layers import FieldLayers, like, take_away
+from phenolens.widgets.layers.plane_stack import PlaneStack
+from phenolens.widgets.layers.translated_planes import TranslatedPlanes
+from phenolens.widgets.state.session import Session, TranslatedCell
+
+VIEWS = ("original", "translated", "difference")
+
+# Blue, black, orange: no change is as dark as the empty canvas, and both ends are told apart by colour-blind eyes.
+_SIGNED = Colormap(
+    [rgb("#7cc4ff"), rgb("#1f6fd0"), (0, 0, 0), rgb("#d9541e"), rgb("#ffc08a")],
+    name="phenolens difference",
+    display_name="difference",
+)
+_SPAN = 0.5
+
+
+class SyntheticLayers:
+    """Layers of one kind a channel, made at the first click and changed in place ever after.
+
+    Where the field is a stack or a series they have its axes, and a cell shows in the plane it was translated in.
+
+    Parameters
+    ----------
+    viewer, session
+        Where to show what.
+    field
+        The layers of the source, whose place, colormaps and contrast limits are taken over.
+    """
+
+    def __init__(self, viewer: Viewer, session: Session, field: FieldLayers) -> None:
+        self._viewer = viewer
+        self._session = session
+        self._field = field
+        self.translated: list[Image] = []
+        self.differences: list[Image] = []
+        self.outlines: Shapes | None = None
+        self._planes = TranslatedPlanes(session)
+        self._boxes: list[list[list[float]]] = []
+        self.view = VIEWS[0]
+        self.difference_channel = 0
+        self._shown: list[bool] = []
+        session.screen_changed.connect(self.remove)
+        session.adapter_changed.connect(self._restart)
+        session.field_changed.connect(self._restart)
+        session.cell_changed.connect(self._show_cell)
+        session.strength_changed.connect(self._show_all)
+
+    @property
+    def there(self) -> bool:
+        """Whether the layers are on the canvas; false also when the user has deleted one."""
+        layers = [*self.translated, *self.differences, *([self.outlines] if self.outlines else [])]
+        return bool(layers) and all(layer in self._viewer.layers for layer in layers)
+
+    @property
+    def composite(self) -> Composite | None:
+        """The plane in view with its cells translated; None where there is none."""
+        return self._planes.at(self._session.position) if self.translated and self._session.field else None
+
+    def set_view(self, view: str, channel: int | None = None) -> None:
+        """Show the original, the translated field or the difference (of one channel)."""
+        groups = dict(zip(VIEWS, (self._field.channels, self.translated, self.differences), strict=True))
+        if self.view != "difference" and groups[self.view]:
+            self._shown = [layer.visible for layer in groups[self.view]]
+        if channel is not None:
+            self.difference_channel = channel
+        self.view = view
+        for name, layers in groups.items():
+            for index, layer in enumerate(layers):
+                if name != view:
+                    layer.visible = False
+                elif name == "difference":
+                    layer.visible = index == self.difference_channel
+                else:
+                    layer.visible = self._shown[index] if len(self._shown) == len(layers) and any(self._shown) else True
+
+    def strongest_channel(self) -> int:
+        """The channel that changes most, measured in its own contrast range."""
+        composite = self.composite
+        if composite is None:
+            return 0
+        spans = [max(np.diff(layer.contrast_limits)[0], 1e-6) for layer in self._field.channels]
+        return int(np.argmax(np.abs(composite.difference).mean((1, 2)) / spans))
+
+    def remove(self) -> None:
+        """Take all of them off the canvas."""
+        self.set_view("original")
+        outlines = [] if self.outlines is None else [self.outlines]
+        take_away(self._viewer, [*self.translated, *self.differences, *outlines])
+        self.translated, self.differences, self.outlines = [], [], None
+        self._planes.forget()
+
+    def _restart(self) -> None:
+        """Show the cells of another field, or none of an adapter that is gone."""
+        if not self._session.in_field():
+            self.remove()
+            return
+        self._prepare(anew=True)
+        self._refresh()
+
+    def _prepare(self, anew: bool = False) -> None:
+        if not self.there or self.translated[0].ndim != self._field.channels[0].ndim:
+            self.remove()
+            self._make()
+        elif anew:
+            self._planes.forget()
+            for index, (translated, difference) in enumerate(zip(self.translated, self.differences, strict=True)):
+                translated.data, difference.data = self._data(index)
+
+    def _data(self, channel: int) -> tuple[Any, Any]:
+        """Translated pixels and differences of a channel: of the field, or of each plane when it is looked at."""
+        session, source = self._session, self._field.channels[channel]
+        if not self._field.axes:
+            composite = self._planes.at(session.position)
+            assert composite is not None
+            return composite.translated[channel], composite.difference[channel]
+        image, shape = session.image, source.data.shape
+
+        def plane(index: tuple[int, ...]) -> Composite | None:
+            # the canvas may ask once more for a field that is not shown any longer
+            return self._planes.at(self._field.position(index)) if session.image is image else None
+
+        def translated(index: tuple[int, ...]) -> np.ndarray:
+            composite = plane(index)
+            return np.asarray(source.data[index]) if composite is None else composite.translated[channel]
+
+        def difference(index: tuple[int, ...]) -> np.ndarray:
+            composite = plane(index)
+            return np.zeros(shape[-2:], np.float32) if composite is None else composite.difference[channel]
+
+        return (
+            PlaneStack(shape[:-2], shape[-2:], source.dtype, translated),
+            PlaneStack(shape[:-2], shape[-2:], np.float32, difference),
+        )
+
+    def _make(self) -> None:
+        active = self._viewer.layers.selection.active
+        for index, source in enumerate(self._field.channels):
+            translated, difference = self._data(index)
+            shared: dict[str, Any] = {**like(source), "visible": False}
+            self.translated.append(
+                Image(
+                    translated,
+                    name=f"{source.name} · synthetic",
+                    colormap=source.colormap,
+                    contrast_limits=source.contrast_limits,
+                    gamma=source.gamma,
+                    blending=source.blending,
+                    metadata=self.facts("translated", source),
+                    **shared,
+                )
+            )
+            half = _SPAN * float(np.diff(source.contrast_limits)[0])
+            self.differences.append(
+                Image(
+                    difference,
+                    name=f"{source.name} · synthetic difference",
+                    colormap=_SIGNED,
+                    contrast_limits=(-half, half),
+                    blending="additive",
+                    metadata=self.facts("difference", source),
+                    **shared,
+                )
+            )
+        ndim = self._field.channels[0].ndim
+        above = (*(0,) * (ndim - 2), -2, 0)
+        self.outlines = Shapes(
+            name="synthetic cells",
+            ndim=ndim,
+            metadata=self.facts("outlines", self._field.channels[0]),
+            features={"note": np.empty(0, object)},
+            text={"string": "{note}", "color": AMBER, "size": 9, "anchor": "upper_left", "translation": above},
+            opacity=1.0,
+            **like(self._field.channels[0]),
+        )
+        for layer in (*self.translated, *self.differences, self.outlines):
+            self._viewer.add_layer(layer)
+        # The lowest layer in sight covers the canvas, and the others are added to it. Were that the outlines of the
+        # cells, which cover little, pictures would vanish on the white of a light theme.
+        layers, labels = self._viewer.layers, self._field.labels
+        if labels in layers:
+            layers.move(layers.index(labels), layers.index(self.outlines))
+        self._viewer.layers.selection.active = active
+
+    def facts(self, kind: str, source: Image) -> dict[str, Any]:
+        """Metadata of a synthetic layer: what it shows of the channel `source`, and where it comes from."""
+        adapter, field = self._session.adapter, self._session.field
+        facts: dict[str, Any] = {"synthetic": True, "kind": kind, "channel": source.name}
+        if adapter is not None and field is not None:
+            facts |= {
+                "field": field.key,
+                "adapter": str(adapter.folder),
+                "conditions": list(adapter.conditions),
+                "base": adapter.base,
+            }
+        return {"phenolens": facts}
+
+    def _show_cell(self, cell: TranslatedCell) -> None:
+        field = self._session.field
+        if field is None or cell.field != field.key:
+            return
+        self._planes.update(cell)
+        if self._session.in_field():
+            self._prepare()
+        if self.there:
+            self._refresh()
+
+    def _show_all(self, *_: Any) -> None:
+        if self._session.in_field():
+            self._prepare()
+            self._refresh()
+
+    def _refresh(self) -> None:
+        _ = self.composite  # draws the plane in view
+        for layer in (*self.translated, *self.differences):
+            layer.metadata["phenolens"]["strength"] = self._session.strength
+            layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self._outline()
+
+    def _outline(self) -> None:
+        from phenolens.screens.crops import window_at
+
+        if self.outlines is None:
+            return
+        boxes, notes = [], []
+        for cell in self._session.in_field():
+            window = window_at(cell.y, cell.x, self._session.window_size())
+            top, left, far = window.y - 0.5, window.x - 0.5, window.size
+            corners = ((top, left), (top, left + far), (top + far, left + far), (top + far, left))
+            boxes.append([[*self._field.index(cell.position), *corner] for corner in corners])
+            about = "" if cell.has(self._session.strength) else "≈ "
+            done = f"{cell.name} · {about}{self._session.strength:.2f}"
+            notes.append(done if cell.translation is not None else f"{cell.name} · translating…")
+        if self._boxes != boxes or len(self.outlines.data) != len(boxes):
+            self._boxes = boxes
+            self.outlines.selected_data = set(range(len(self.outlines.data)))
+            self.outlines.remove_selected()
+            width = max(self._session.window_size() / 48, 0.8)
+            self.outlines.feature_defaults = {"note": ""}
+            self.outlines.add_rectangles(boxes, edge_color=AMBER, face_color="transparent", edge_width=width)
+            self.outlines.selected_data = set()
+        self.outlines.features = {"note": np.array(notes, object)}
+        self.outlines.refresh_text()
+        self.outlines.refresh(thumbnail=False, extent=False)

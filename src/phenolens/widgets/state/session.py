@@ -1,0 +1,332 @@
+"""What the dock is working on, without Qt: the panels read it, change it, and listen to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from phenolens.runtime.errors import ModelError
+from phenolens.screens.images import FieldImage
+
+if TYPE_CHECKING:
+    from phenolens.evaluation.noise.noise_floor import NoiseFloor
+    from phenolens.screens.cells import Cells
+    from phenolens.screens.conditions import Condition
+    from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.table import Field, Screen
+    from phenolens.translation.apply.translator import CellTranslation, Translator
+    from phenolens.translation.model.adapter import Adapter
+
+CellId = tuple[float, float]
+PlaneId = tuple[str, int, int]
+"""Key of a field, time and depth of one of its planes."""
+
+
+@dataclass
+class TranslatedCell:
+    """A clicked cell of a field.
+
+    Parameters
+    ----------
+    field
+        Key of its field.
+    y, x
+        Centre in pixels of the field.
+    name
+        What the viewer calls it.
+    conditions
+        Source and target by name.
+    translation
+        The best result so far; ``None`` until the first arrives.
+    position
+        Time and depth (t, z) of its plane.
+    """
+
+    field: str
+    y: float
+    x: float
+    name: str
+    conditions: tuple[str, str]
+    translation: "CellTranslation | None" = None
+    position: tuple[int, int] = (0, 0)
+
+    @property
+    def id(self) -> CellId:
+        """Its place in the plane, by which the viewer tells cells apart."""
+        return (self.y, self.x)
+
+    @property
+    def plane(self) -> PlaneId:
+        """The plane that it is a cell of."""
+        return (self.field, *self.position)
+
+    def difference(self, strength: float) -> np.ndarray | None:
+        """Difference (C, size, size) at `strength`, between the two nearest computed strengths; zero at 0."""
+        if self.translation is None:
+            return None
+        known = {0.0: np.zeros_like(self.translation.difference[0])}
+        known |= dict(zip(self.translation.strengths, self.translation.difference, strict=True))
+        if strength in known:
+            return known[strength]
+        places = sorted(known)
+        above = next((place for place in places if place > strength), places[-1])
+        below = max((place for place in places if place < above), default=above)
+        if above == below:
+            return known[above]
+        share = (strength - below) / (above - below)
+        return (1 - share) * known[below] + share * known[above]
+
+    def has(self, strength: float) -> bool:
+        """Whether the difference at `strength` was computed rather than interpolated."""
+        return strength == 0 or (self.translation is not None and strength in self.translation.strengths)
+
+
+class Session:
+    """State of one dock. Every change goes through a method, which emits the signal named after what changed."""
+
+    devices_changed = Signal()
+    screen_changed = Signal()
+    conditions_changed = Signal()
+    field_changed = Signal()
+    plane_changed = Signal()
+    cells_changed = Signal()
+    adapter_changed = Signal()
+    cell_changed = Signal(object)
+    strength_changed = Signal(float)
+    held_changed = Signal()
+    floor_changed = Signal()
+
+    def __init__(self) -> None:
+        self.screen: Screen | None = None
+        self.screen_name = ""
+        self.intensity: IntensityMap | None = None
+        self.source: Condition | None = None
+        self.target: Condition | None = None
+        self.field: Field | None = None
+        self.image: FieldImage | None = None
+        self.position = (0, 0)
+        self._read: tuple[tuple[int, int], np.ndarray] | None = None
+        self.cells: Cells | None = None
+        self.cells_position: tuple[int, int] | None = None
+        self.labels: Mapping[str, np.ndarray] = {}
+        self.nucleus_channel: int | None = None
+        self.crop: int | None = None
+        self.base = "compact"
+        self.device = "auto"
+        self.devices: list[str] = []
+        self.adapter: Adapter | None = None
+        self.translator: Translator | None = None
+        self.translator_device = "cpu"
+        self.floor: NoiseFloor | None = None
+        self.strength = 1.0
+        self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
+
+    @property
+    def plane(self) -> np.ndarray | None:
+        """Pixels (C, H, W) of the plane in view."""
+        if self.image is None:
+            return None
+        if self._read is None or self._read[0] != self.position:
+            self._read = (self.position, self.image.plane(*self.position))
+        return self._read[1]
+
+    @property
+    def plane_id(self) -> PlaneId | None:
+        """The plane in view."""
+        return None if self.field is None else (self.field.key, *self.position)
+
+    def place(self, position: tuple[int, int]) -> str:
+        """Name of a plane, as the viewer's sliders count; empty where the shown field is one plane."""
+        axes = "" if self.image is None else self.image.stack_axes
+        return ", ".join(f"{axis.lower()} {at}" for axis, at in zip("TZ", position, strict=True) if axis in axes)
+
+    def set_devices(self, names: list[str]) -> None:
+        """What this machine can compute on."""
+        self.devices = names
+        self.devices_changed.emit()
+
+    def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
+        """Work on another screen; an adapter stays loaded where it fits the channels."""
+        self.screen, self.intensity, self.screen_name = screen, intensity, name
+        self.source = self.target = self.field = self.image = self._read = None
+        self.cells = self.cells_position = self.nucleus_channel = self.crop = None
+        self.labels, self.translated = {}, {}
+        self.screen_changed.emit()
+        if self.adapter is not None and self.mismatch(self.adapter):
+            self.adapter = self.translator = self.floor = None
+            self.adapter_changed.emit()
+
+    def set_conditions(self, source: "Condition | None", target: "Condition | None") -> None:
+        """Choose the source (control) and the target condition."""
+        self.source, self.target = source, target
+        self.conditions_changed.emit()
+
+    def set_field(self, field: "Field", image: FieldImage) -> None:
+        """Show another field."""
+        self.field, self.image, self.position, self._read = field, image, image.position, None
+        self.field_changed.emit()
+
+    def set_position(self, position: tuple[int, int]) -> None:
+        """Look at the plane at another time and depth (t, z) of the shown field."""
+        if position != self.position:
+            self.position = position
+            self.plane_changed.emit()
+
+    def set_cells(self, cells: "Cells", nucleus_channel: int | None, position: tuple[int, int] | None = None) -> None:
+        """Use the cells that were found, in the planes at `position` where the fields are stacks or series."""
+        self.cells, self.nucleus_channel, self.cells_position = cells, nucleus_channel, position
+        self.cells_changed.emit()
+
+    def screen_of_cells(self) -> "Screen | None":
+        """The screen, of whose stacks and series the planes are taken in which the cells were found."""
+        if self.screen is None or self.cells_position is None:
+            return self.screen
+        return self.screen.at_plane(*self.cells_position)
+
+    def set_adapter(self, adapter: "Adapter", translator: "Translator", device: str) -> None:
+        """Translate with `adapter`; cells translated with another one are forgotten.
+
+        Raises
+        ------
+        ModelError
+            Where the adapter's channels are not the screen's; the session keeps the adapter it had.
+        """
+        if reason := self.mismatch(adapter):
+            raise ModelError(reason)
+        self.adapter, self.translator, self.translator_device = adapter, translator, device
+        self.translated, self.floor = {}, None
+        self.adapter_changed.emit()
+
+    def set_floor(self, floor: "NoiseFloor") -> None:
+        """Hold differences to a noise floor of the adapter."""
+        self.floor = floor
+        self.floor_changed.emit()
+
+    def floor_misfit(self) -> str:
+        """Why the shown differences cannot be held to the noise floor; empty where they can."""
+        if self.floor is None or self.translator is None:
+            return ""
+        try:
+            direction = self.direction()
+            guidance = self.translator.guidance_to(direction[1]) if direction else self.translator.guidance
+            self.floor.check(self.translator.held, guidance)
+        except ModelError as error:
+            return str(error)
+        return ""
+
+    def mismatch(self, adapter: "Adapter") -> str:
+        """Why `adapter` cannot be used on this screen; empty where it can."""
+        if self.screen is None:
+            return ""
+        try:
+            adapter.check_channels(tuple(self.screen.channel_names), "this screen")
+        except ModelError as error:
+            return str(error)
+        return ""
+
+    def queue(self) -> str:
+        """The device that "auto" or the chosen name stands for, among those that were found."""
+        if self.device != "auto":
+            return self.device
+        return next((name for name in ("cuda", "mps") if name in self.devices), "cpu")
+
+    def set_strength(self, strength: float) -> None:
+        """Move the slider: 0 is the cell itself, 1 the target condition."""
+        self.strength = round(strength, 2)
+        self.strength_changed.emit(self.strength)
+
+    def set_held(self, channels: list[str]) -> None:
+        """Leave `channels` as they are; cells keep what they show until they are translated anew."""
+        if self.translator is not None:
+            self.translator.hold(channels)
+            self.held_changed.emit()
+
+    def here(self) -> dict[CellId, TranslatedCell]:
+        """The translated cells of the plane in view."""
+        return self.translated.get(self.plane_id, {}) if self.plane_id is not None else {}
+
+    def in_field(self) -> list[TranslatedCell]:
+        """The translated cells of all planes of the field that is shown."""
+        key = None if self.field is None else self.field.key
+        return [cell for plane, cells in self.translated.items() if plane[0] == key for cell in cells.values()]
+
+    def holds(self, cell: TranslatedCell) -> bool:
+        """Whether a cell is one of those that are kept: it may have been forgotten or replaced."""
+        return self.translated.get(cell.plane, {}).get(cell.id) is cell
+
+    def cell_at(self, y: float, x: float) -> tuple[float, float, str]:
+        """Centre and name of the cell at a clicked pixel: the nearest known cell, or the point itself."""
+        if self.cells is not None and self.field is not None:
+            table = self.cells.table
+            near = table[table["field"] == self.field.key]
+            if len(near):
+                away = np.hypot(near["y"] - y, near["x"] - x)
+                nearest = near.loc[away.idxmin()]
+                if away.min() <= self.window_size() / 2:
+                    return float(nearest["y"]), float(nearest["x"]), f"cell {int(nearest['label'])}"
+        return float(round(y)), float(round(x)), f"({x:.0f}, {y:.0f})"
+
+    def window_size(self) -> int:
+        """Side in pixels of the square around a cell."""
+        if self.adapter is not None:
+            return self.adapter.crop
+        return self.crop or 64
+
+    def add_cell(self, cell: TranslatedCell) -> None:
+        """Remember a clicked cell."""
+        self.translated.setdefault(cell.plane, {})[cell.id] = cell
+        self.cell_changed.emit(cell)
+
+    def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
+        """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.
+
+        A result that holds other channels than are held by now comes too late.
+        """
+        if self.translator is not None and translation.held != self.translator.held:
+            return
+        old = cell.translation
+        if (
+            old is not None
+            and old.held == translation.held
+            and old.trajectory is translation.trajectory
+            and old.steps == translation.steps
+        ):
+            translation = joined(old, translation)
+        cell.translation = translation
+        self.cell_changed.emit(cell)
+
+    def remove_cell(self, cell: TranslatedCell) -> None:
+        """Forget a clicked cell."""
+        self.translated.get(cell.plane, {}).pop(cell.id, None)
+        self.cell_changed.emit(cell)
+
+    def direction(self) -> tuple[str, str] | None:
+        """Source and target for the field that is shown: reversed where the field is of the target condition."""
+        if self.adapter is None:
+            return None
+        source, target = self.adapter.conditions
+        return (target, source) if self.belongs(target) and not self.belongs(source) else (source, target)
+
+    def belongs(self, condition: str) -> bool:
+        """Whether the shown field is of a condition; False where this screen does not say."""
+        from phenolens.runtime.errors import ScreenError
+        from phenolens.screens.conditions import Condition
+
+        if self.screen is None or self.field is None:
+            return False
+        try:
+            return self.field.key in {field.key for field in self.screen.select(Condition.parse(condition))}
+        except ScreenError:
+            return False
+
+
+def joined(old: Any, new: Any) -> Any:
+    """One translation with the strengths of two that share their trajectory."""
+    from dataclasses import replace
+
+    known = dict(zip(old.strengths, old.difference, strict=True))
+    known |= dict(zip(new.strengths, new.difference, strict=True))
+    places = tuple(sorted(known))
+    return replace(new, strengths=places, difference=np.stack([known[place] for place in places]))

@@ -1,0 +1,177 @@
+"""The dock: numbered steps from a screen to a translated cell, and whether it is more than noise."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari import Viewer
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.kit.section import Section
+from phenolens.widgets.kit.workers import Running
+from phenolens.widgets.layers.click import ClickTool
+from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.noise_layers import NoiseLayers
+from phenolens.widgets.layers.plane_in_view import PlaneInView
+from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
+from phenolens.widgets.state.session import Session, TranslatedCell
+from phenolens.widgets.state.workplace import workplace
+from phenolens.widgets.translation import jobs
+from phenolens.widgets.translation.cells_panel import CellsPanel
+from phenolens.widgets.translation.export import export_job
+from phenolens.widgets.translation.finetune_panel import FinetunePanel
+from phenolens.widgets.translation.noise_panel import NoisePanel
+from phenolens.widgets.translation.screen_panel import ScreenPanel
+from phenolens.widgets.translation.translate_panel import TranslatePanel
+from phenolens.widgets.translation.translating import Translating
+
+if TYPE_CHECKING:
+    from phenolens.translation.model.adapter import Adapter
+
+_WIDTH = 350
+
+
+class PhenolensDock(QWidget):
+    """Open a screen, find its cells, fine-tune on two conditions, click cells to see them treated.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the dock is in; napari hands it over.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.session = Session()
+        self.running = Running(self)
+        self.field_layers = FieldLayers(napari_viewer, self.session)
+        self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
+        self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
+        self.translating = Translating(self, self.session, self.running)
+        self.click_tool = ClickTool(napari_viewer, self.field_layers, self.translating.translate)
+        self.screen_panel = ScreenPanel(napari_viewer, self.session, self.running, self.field_layers)
+        self.cells_panel = CellsPanel(napari_viewer, self.session, self.running, self.field_layers)
+        self.finetune_panel = FinetunePanel(self.session, self.running)
+        self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
+        self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
+        self.noise_panel = NoisePanel(self.session, self.running, self.noise_layers)
+        self.translate_panel.channel.currentIndexChanged.connect(self.noise_layers.set_channel)
+        self.translate_panel.views.idClicked.connect(lambda _: self.noise_panel.hide_picture())
+        self.finetune_panel.tuned.connect(self._tuned)
+        panels = (
+            ("Screen", self.screen_panel),
+            ("Cells", self.cells_panel),
+            ("Fine-tune", self.finetune_panel),
+            ("Translate", self.translate_panel),
+            ("More than noise?", self.noise_panel),
+        )
+        self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
+        self._lay_out()
+        session = self.session
+        for signal in (
+            session.screen_changed,
+            session.cells_changed,
+            session.adapter_changed,
+            session.cell_changed,
+            session.field_changed,
+            session.floor_changed,
+        ):
+            signal.connect(self._mark)
+        session.screen_changed.connect(self._screen_opened)
+        session.cells_changed.connect(lambda: self.sections[2].unfold())
+        session.adapter_changed.connect(self._adapter_loaded)
+        for section in self.sections[1:]:
+            section.unfold(False)
+        self._mark()
+        running, listening = self.running, (self.click_tool, self.cells_panel, self.plane_in_view)
+        here = workplace(napari_viewer)
+
+        def let_go() -> None:
+            _release(running, *listening)
+            here.leave(session)
+
+        self._let_go = let_go
+        self.destroyed.connect(let_go)
+        here.enter(self)
+        self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
+
+    def _lay_out(self) -> None:
+        column = QWidget()
+        stack = QVBoxLayout(column)
+        stack.setContentsMargins(0, 0, 0, 0)
+        stack.setSpacing(0)
+        for section in self.sections:
+            stack.addWidget(section)
+        stack.addStretch()
+        area = QScrollArea()
+        area.setWidget(column)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
+        self.setMinimumWidth(_WIDTH)
+
+    def open_screen(self, path: str | Path) -> None:
+        """Open a table, a folder or an image in the background."""
+        self.screen_panel.open_path(path)
+
+    def load_adapter(self, adapter: "Adapter | str | Path") -> None:
+        """Load an adapter in the background."""
+        self.translate_panel.load_adapter(Path(adapter) if isinstance(adapter, str) else adapter)
+
+    def export(self, folder: Path) -> None:
+        """Write the fields with translated cells to a new folder in `folder`."""
+        state = self.translate_panel.state
+
+        def written(out: Path) -> None:
+            state.say(f"Exported to {out}.")
+            show_info(f"Exported to {out}.")
+
+        state.say("Exporting…")
+        self.running.start(
+            export_job(self.session, folder),
+            "Exporting",
+            priority=INTERACTIVE,
+            done=written,
+            failed=lambda error: state.say(str(error), "error"),
+        )
+
+    def _arm(self, on: bool) -> None:
+        self.click_tool.on = on
+
+    def _tuned(self, adapter: "Adapter") -> None:
+        self.load_adapter(adapter)
+
+    def _screen_opened(self) -> None:
+        self.sections[1].unfold()
+
+    def _adapter_loaded(self) -> None:
+        if self.session.adapter is not None:
+            self.sections[3].unfold()
+
+    def _mark(self, _: TranslatedCell | None = None) -> None:
+        session = self.session
+        screen, cells = session.screen, session.cells
+        self.sections[0].mark(session.screen_name, done=screen is not None)
+        self.sections[1].mark(f"{len(cells.table):,}" if cells is not None else "", done=cells is not None)
+        self.sections[2].mark("adapter ready" if session.adapter is not None else "", done=session.adapter is not None)
+        ready = sum(cell.translation is not None for cell in session.in_field())
+        self.sections[3].mark(f"{ready} in this field" if ready else "", done=ready > 0)
+        self.sections[4].mark("floor ready" if session.floor is not None else "", done=session.floor is not None)
+
+    def closeEvent(self, event: Any) -> None:
+        """Stop what is going on and leave the viewer's layers as they are."""
+        self._let_go()
+        super().closeEvent(event)
+
+
+def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView) -> None:
+    """Let go of the viewer; also called when Qt has deleted the dock already."""
+    running.stop()
+    for one in listening:
+        one.detach()

@@ -1,0 +1,147 @@
+"""The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenolens.runtime.progress import Job, Progress, retold
+
+if TYPE_CHECKING:
+    from phenolens.screens.cells import Cells
+    from phenolens.screens.conditions import Condition
+    from phenolens.screens.images import FieldImage
+    from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.table import Field, Screen
+    from phenolens.translation.apply.translator import CellTranslation, Translator
+    from phenolens.translation.model.adapter import Adapter
+    from phenolens.widgets.state.session import TranslatedCell
+
+MOST_FIELDS = 24
+# Few enough that a click does not wait long for the step under way.
+_TOGETHER = 4
+
+
+def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
+    """Read a screen and the intensity limits it is shown with."""
+    from phenolens.screens.table import read_screen
+
+    yield Progress(0, 0, f"reading {path.name}")
+    screen = read_screen(path, pattern)
+    # both may read the first image: here rather than when the viewer asks
+    _ = screen.channel_names, screen.pixel_size
+    return screen, (yield from fit_intensity(screen))
+
+
+def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
+    """Limits of each channel over the whole screen, from at most `MOST_FIELDS` fields spread evenly over it."""
+    from phenolens.screens.intensity import IntensityMap
+
+    fields = list(screen.fields)
+    chosen = [fields[i] for i in np.unique(np.linspace(0, len(fields) - 1, MOST_FIELDS).astype(int))]
+    planes = []
+    for done, field in enumerate(chosen, start=1):
+        planes.append(field.image().plane())
+        yield Progress(done, len(chosen), f"reading {field.key}")
+    return IntensityMap.fit(planes, screen.channel_names)
+
+
+def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
+    """A field and its image."""
+    yield Progress(0, 0, f"reading {field.key}")
+    image = field.image()
+    image.plane()  # a broken file is found here rather than by the canvas
+    return field, image
+
+
+def name_devices() -> Job[list[str]]:
+    """Devices of this machine; a job because asking for them imports torch."""
+    from phenolens.runtime.devices import list_devices
+
+    yield Progress(0, 0, "looking for devices")
+    return list_devices()
+
+
+def find(
+    screen: "Screen", how: str | Mapping[str, np.ndarray], nucleus: int | None
+) -> "Job[tuple[Cells, int, Mapping[str, np.ndarray]]]":
+    """Find the cells of a screen, and suggest the crop around them."""
+    from phenolens.screens.cells import find_cells, suggest_crop
+
+    if not isinstance(how, str):
+        screen = screen.select(np.array([field.key in how for field in screen.fields]))
+    cells = yield from find_cells(screen, how, nucleus_channel=nucleus)
+    return cells, suggest_crop(cells, screen), cells.labels
+
+
+def finetune(
+    screen: "Screen",
+    source: "Condition",
+    target: "Condition",
+    cells: "Cells | None",
+    *,
+    settings: dict[str, Any],
+    **how: Any,
+) -> "Job[Adapter]":
+    """Fine-tune an adapter; a job of its own because the engine imports torch."""
+    from phenolens.translation.training.finetuning import FinetuneSettings
+    from phenolens.translation.training.training_set import finetune_screen
+
+    yield Progress(0, 0, "Loading the base model")
+    found = "auto" if cells is None else cells
+    return (yield from finetune_screen(screen, source, target, found, settings=FinetuneSettings(**settings), **how))
+
+
+def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapter, Translator, str]]":
+    """Load an adapter's base and put the adapter on it."""
+    from phenolens.runtime.devices import resolve_device
+    from phenolens.translation.apply.translator import Translator
+    from phenolens.translation.model.adapter import Adapter
+    from phenolens.translation.model.base import open_base
+
+    yield Progress(0, 3, "loading the adapter")
+    where = resolve_device(device)
+    loaded = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
+    yield Progress(1, 3, "loading the base model")
+    base = yield from open_base(loaded.base, where)
+    yield Progress(2, 3, "putting the adapter on the base")
+    return loaded, Translator(base, loaded), where
+
+
+def translate(
+    translator: "Translator", plane: np.ndarray, cell: "TranslatedCell", strength: float
+) -> "Job[CellTranslation]":
+    """Translate a clicked cell, coarse to fine."""
+    source, target = cell.conditions
+    return translator.translate_cell(
+        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+    )
+
+
+def translate_cells(
+    translator: "Translator", plane: np.ndarray, cells: "Sequence[TranslatedCell]", strength: float
+) -> "Job[None]":
+    """Translate cells of one plane and direction, a few at a time; each comes as (cell, translation)."""
+    from phenolens.screens.crops import window_at
+
+    for start in range(0, len(cells), _TOGETHER):
+        few = cells[start : start + _TOGETHER]
+        source, target = few[0].conditions
+        job = translator.translate_crops(
+            [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
+            strengths=(strength,), source=source, target=target,
+        )  # fmt: skip
+        done = yield from retold(job, Progress(start, len(cells), "Translating cells"))
+        for number, pair in enumerate(zip(few, done, strict=True), start=start + 1):
+            yield Progress(number, len(cells), f"Translating {pair[0].name}", preview=pair)
+
+
+def move_cells(translator: "Translator", cells: "Sequence[TranslatedCell]", strengths: Sequence[float]) -> "Job[None]":
+    """Further strengths of translated cells, one cell after the other; each comes as (cell, translation)."""
+    for done, cell in enumerate(cells, start=1):
+        translation = cell.translation
+        if translation is None or translation.trajectory is None:
+            continue
+        moved = yield from retold(translator.move(translation, strengths), Progress.without_preview)
+        yield Progress(done, len(cells), f"moving {cell.name}", preview=(cell, moved))

@@ -1,0 +1,119 @@
+"""From a click to a translated cell: asks the device queue, and gives the session what comes back."""
+
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, QTimer
+
+from phenolens.runtime.progress import Progress
+from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.kit.workers import JobWorker, Running
+from phenolens.widgets.state.session import Session, TranslatedCell
+from phenolens.widgets.translation import jobs
+
+POSITIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+_SETTLE_MS = 120
+
+
+class Translating(QObject):
+    """Runs translations of clicked cells; the latest click goes first.
+
+    A cell is translated at the slider's strength, coarse and then fine. Further positions are computed behind it, so
+    that the slider moves at once between them; where it comes to rest, that very strength is computed.
+    """
+
+    def __init__(self, parent: QObject, session: Session, running: Running) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._running = running
+        self._clicks = 0
+        self._moving: JobWorker | None = None
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLE_MS)
+        self._settled.timeout.connect(self._move)
+        session.strength_changed.connect(self._wait)
+        session.field_changed.connect(self._wait)
+        session.plane_changed.connect(self._wait)
+        session.held_changed.connect(self._translate_anew)
+
+    def translate(self, y: float, x: float) -> TranslatedCell | None:
+        """Translate the cell at a pixel of the plane in view; a cell that was translated before is only selected."""
+        session = self._session
+        conditions = session.direction()
+        plane = session.plane
+        if session.translator is None or session.field is None or plane is None or conditions is None:
+            show_info("Fine-tune or load an adapter first, then click a cell.")
+            return None
+        y, x, name = session.cell_at(y, x)
+        if (known := session.here().get((y, x))) is not None:
+            return known
+        cell = TranslatedCell(session.field.key, y, x, name, conditions, position=session.position)
+        session.add_cell(cell)
+        self._clicks += 1
+        self._running.start(
+            jobs.translate(session.translator, plane, cell, session.strength or 1.0),
+            f"Translating {name}",
+            device=session.translator_device,
+            priority=INTERACTIVE + 1 + self._clicks,
+            bar=False,
+            progress=lambda now: self._arrived(cell, now.preview),
+            done=lambda result: self._finished(cell, result),
+            cancelled=lambda: self._forget_unfinished(cell),
+            failed=lambda _: self._forget_unfinished(cell),
+        )
+        return cell
+
+    def _arrived(self, cell: TranslatedCell, translation: Any) -> None:
+        if translation is not None and self._session.holds(cell):
+            self._session.update_cell(cell, translation)
+
+    def _finished(self, cell: TranslatedCell, translation: Any) -> None:
+        if not self._session.holds(cell):
+            return
+        self._session.update_cell(cell, translation)
+        wanted = [place for place in POSITIONS if not cell.has(place)]
+        self._start_moves([cell], wanted, INTERACTIVE - 1)
+        self._settled.start()
+
+    def _translate_anew(self) -> None:
+        """Translate all cells again, from the inversions that are kept: another choice of channels is held."""
+        cells = [cell for plane in self._session.translated.values() for cell in plane.values()]
+        places = sorted({self._session.strength, *POSITIONS} - {0.0}, key=lambda place: place != self._session.strength)
+        self._start_moves(sorted(cells, key=lambda cell: cell.plane != self._session.plane_id), places, INTERACTIVE)
+
+    def _forget_unfinished(self, cell: TranslatedCell) -> None:
+        if cell.translation is None and self._session.holds(cell):
+            self._session.remove_cell(cell)
+
+    def _wait(self, _: float = 0.0) -> None:
+        self._settled.start()
+
+    def _move(self) -> None:
+        """Compute the slider's strength for the cells that lack it, the last clicked first."""
+        if self._moving is not None:
+            self._moving.quit()
+            self._moving = None
+        strength = self._session.strength
+        cells = [cell for cell in reversed(self._session.here().values()) if not cell.has(strength)]
+        if cells:
+            self._moving = self._start_moves(cells, [strength], INTERACTIVE)
+
+    def _start_moves(self, cells: list[TranslatedCell], strengths: list[float], priority: int) -> JobWorker | None:
+        translator = self._session.translator
+        if translator is None:
+            return None
+
+        def moved(now: Progress) -> None:
+            if now.preview is not None:
+                cell, translation = now.preview
+                self._arrived(cell, translation)
+
+        return self._running.start(
+            jobs.move_cells(translator, cells, strengths),
+            "Translating at another strength",
+            device=self._session.translator_device,
+            priority=priority,
+            bar=False,
+            progress=moved,
+        )
