@@ -23,13 +23,13 @@ import pandas as pd
 import torch
 from scipy.stats import t as student
 
-from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.evaluation.profiles.identities import Identities
 from phenolens.evaluation.profiles.matching import MatchRule, match
 from phenolens.evaluation.translations.classical import classical_features
 from phenolens.profiling.corrections.standardise import PlateScaling, Sphering
 from phenolens.profiling.encoders.cell_crops import crops_of, fit_intensity
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.molecules.molecules import murcko_scaffold
 from phenolens.profiling.tables.profiles import Profiles, aggregate
 from phenolens.profiling.training.training import MiconSettings, fit, head_for, structure_regression

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.encoders.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
 from phenolens.profiling.encoders.encoder import CellEncoder, check_encoder, load_encoder
 from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings
+from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.molecules.molecules import fingerprints, molecule_key
 from phenolens.profiling.training.objectives import OBJECTIVES, Views, loss_of
 from phenolens.runtime.errors import ModelError, ScreenError

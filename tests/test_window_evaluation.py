@@ -353,7 +353,7 @@ def test_docks_find_each_other_and_part(make_napari_viewer):
     assert dock.panel.choice.session is main.session
     assert len(main.session.adapter_changed) > 0
     main.close()
-    assert workplace(viewer).main is None
+    assert workplace(viewer).dock is None
     assert dock.panel.choice.session is None
     dock.close()
 

@@ -254,7 +254,7 @@ def test_docks_find_each_other_and_part(make_napari_viewer, qtbot):
     map_dock = MapDock(viewer)
     viewer.window.add_dock_widget(map_dock, name="map")
     place = workplace(viewer)
-    assert place.main is None
+    assert place.dock is None
     main = PhenolensDock(viewer)
     qtbot.addWidget(main)
     assert place.session is main.session
@@ -264,7 +264,7 @@ def test_docks_find_each_other_and_part(make_napari_viewer, qtbot):
     main.close()
     assert place.session is newer.session
     newer.close()
-    assert place.main is None
+    assert place.dock is None
     assert "Open a screen" in map_dock.head.embed_button.toolTip()
     map_dock.close()
     assert viewer.mouse_drag_callbacks == before

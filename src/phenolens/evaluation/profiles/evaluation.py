@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +9,7 @@ from phenolens.evaluation.profiles.identities import Identities
 from phenolens.evaluation.profiles.neighbours import batch_effects, mechanisms, replicates
 from phenolens.evaluation.profiles.precision import activity, consistency
 from phenolens.evaluation.profiles.unseen import unseen_compounds
-from phenolens.evaluation.reports.parts import Part
+from phenolens.evaluation.reports.parts import Evaluation, Part
 from phenolens.profiling.corrections.standardise import PlateScaling
 from phenolens.profiling.tables.profiles import Profiles, aggregate
 from phenolens.profiling.vectors.search import unit_rows
@@ -23,48 +20,6 @@ _FEWEST_WELLS = 6  # to take a plate's own centre and spread
 _FEWEST_TREATMENTS = 3
 # without these on every well of one mean, the wells cannot be judged
 _TELLING = ("compound", "smiles", "role", "mechanism", "moa", "plate", "batch", "source")
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The result of `evaluate_profiles`.
-
-    Parameters
-    ----------
-    facts
-        What was evaluated: numbers of rows, compounds, controls, plates and so on, seed, permutations, the card.
-    parts
-        The answers, in the order of the report.
-    notes
-        What the reader should know about all of them.
-    """
-
-    facts: dict[str, Any]
-    parts: tuple[Part, ...]
-    notes: tuple[str, ...]
-
-    def part(self, key: str) -> Part:
-        """Return the part called `key`, such as ``"activity"``."""
-        return next(part for part in self.parts if part.key == key)
-
-    def summary(self) -> dict[str, Any]:
-        """Everything in a form that JSON has; tables as lists of rows."""
-        return {
-            "facts": self.facts,
-            "notes": list(self.notes),
-            "parts": {
-                part.key: {
-                    "title": part.title,
-                    "verdict": part.verdict,
-                    "measured": part.measured,
-                    "good": part.good,
-                    "notes": list(part.notes),
-                    "figures": part.figures,
-                    "table": None if part.table is None else part.table.to_dict("records"),
-                }
-                for part in self.parts
-            },
-        }
 
 
 def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 10_000) -> Job[Evaluation]:

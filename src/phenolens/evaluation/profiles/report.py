@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from phenolens.evaluation.profiles.evaluation import Evaluation
 from phenolens.evaluation.profiles.report_plots import matching_plot, precision_plot, predictability_plot, unseen_plot
-from phenolens.evaluation.reports.parts import Part
+from phenolens.evaluation.reports.parts import Evaluation, Part
 from phenolens.evaluation.reports.report_page import (
     html_answers,
     html_facts,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.evaluation.profiles.identities import Identities
 from phenolens.evaluation.profiles.splits import scaffold_of
 from phenolens.evaluation.reports.parts import Part, not_measured
+from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.molecules.molecules import fingerprints, read_molecules
 from phenolens.profiling.molecules.structure_regression import StructureRegression
 from phenolens.profiling.tables.profiles import texts_of

@@ -1,12 +1,10 @@
-"""The answer to one question of an evaluation: what was measured, and what it comes to in words."""
+"""An evaluation and its parts: a part answers one question, with what was measured and what it comes to in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from phenolens.evaluation.profiles.matching import Matching
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -29,7 +27,7 @@ class Part:
     table
         What a person reads; None where there is nothing.
     curves
-        Matching by k, for the plot.
+        What its plot is drawn from; for machines and tables it is in `figures`.
     notes
         What bears on this answer alone.
     """
@@ -40,7 +38,7 @@ class Part:
     good: bool | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     table: DataFrame | None = None
-    curves: tuple[Matching, ...] = ()
+    curves: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -52,3 +50,45 @@ class Part:
 def not_measured(key: str, title: str, why: str, notes: Sequence[str] = ()) -> Part:
     """Say why there is no answer."""
     return Part(key, title, f"Not measured: {why}.", notes=tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The answers to all questions, and what they were asked of.
+
+    Parameters
+    ----------
+    facts
+        What was evaluated: numbers of what was judged, seeds, settings.
+    parts
+        The answers, in the order of the report.
+    notes
+        What the reader should know about all of them.
+    """
+
+    facts: dict[str, Any]
+    parts: tuple[Part, ...]
+    notes: tuple[str, ...]
+
+    def part(self, key: str) -> Part:
+        """Return the part called `key`, such as ``"activity"``."""
+        return next(part for part in self.parts if part.key == key)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything in a form that JSON has; tables as lists of rows."""
+        return {
+            "facts": self.facts,
+            "notes": list(self.notes),
+            "parts": {
+                part.key: {
+                    "title": part.title,
+                    "verdict": part.verdict,
+                    "measured": part.measured,
+                    "good": part.good,
+                    "notes": list(part.notes),
+                    "figures": part.figures,
+                    "table": None if part.table is None else part.table.to_dict("records"),
+                }
+                for part in self.parts
+            },
+        }

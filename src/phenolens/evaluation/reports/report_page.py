@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phenolens.evaluation.reports.parts import Part
 from phenolens.runtime.files import write_json, writing
 
 if TYPE_CHECKING:
@@ -48,26 +49,6 @@ tr.found td:first-child { font-weight: 600; }
   .answers li, .verdict, figure { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
-
-
-class Answer(Protocol):
-    """What a page says of one question."""
-
-    @property
-    def title(self) -> str:
-        """Its name for people."""
-
-    @property
-    def verdict(self) -> str:
-        """The answer in words."""
-
-    @property
-    def good(self) -> bool | None:
-        """Whether it holds up; None where there is no answer."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What bears on this answer alone."""
 
 
 def write_report_files(folder: Path, figures: dict[str, Any], page: str) -> Path:
@@ -118,7 +99,7 @@ def html_facts(counts: Iterable[tuple[int, str]]) -> str:
     return f'<ul class="facts">{"".join(f"<li><b>{count:,}</b>{label}</li>" for count, label in counts)}</ul>'
 
 
-def html_answers(parts: Iterable[Answer]) -> str:
+def html_answers(parts: Iterable[Part]) -> str:
     """All answers, one below the other."""
     answers = "".join(
         f'<li class="{_style(part)}"><strong>{escape(part.title)}</strong>{escape(part.verdict)}</li>' for part in parts
@@ -126,7 +107,7 @@ def html_answers(parts: Iterable[Answer]) -> str:
     return f'<ul class="answers">{answers}</ul>'
 
 
-def html_section(part: Answer, plot: str, table: str, explained: str) -> str:
+def html_section(part: Part, plot: str, table: str, explained: str) -> str:
     """One answer at length.
 
     Parameters
@@ -178,7 +159,7 @@ def html_notes(notes: Sequence[str]) -> str:
     return f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>' if notes else ""
 
 
-def _style(part: Answer) -> str:
+def _style(part: Part) -> str:
     return "none" if part.good is None else "yes" if part.good else "no"
 
 

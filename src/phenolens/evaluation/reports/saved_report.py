@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from phenolens.evaluation.profiles.evaluation import Evaluation
-from phenolens.evaluation.reports.parts import Part
+from phenolens.evaluation.reports.parts import Evaluation, Part
 from phenolens.runtime.errors import ReportError
 
 REPORT = "report.json"

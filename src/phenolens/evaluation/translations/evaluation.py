@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.evaluation.profiles.evaluation import Evaluation
-from phenolens.evaluation.reports.parts import Part
+from phenolens.evaluation.reports.parts import Evaluation, Part
 from phenolens.evaluation.statistics.kernel import measure_distances
 from phenolens.evaluation.translations import answers
 from phenolens.evaluation.translations.cell_table import cell_table

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phenolens.profiling.molecules.baselines import changes
 from phenolens.profiling.corrections.standardise import PlateScaling
 from phenolens.profiling.encoders.cell_crops import fit_intensity
 from phenolens.profiling.encoders.counterfactual import Counterfactuals, CounterfactualSettings, Mode
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings, ScreenHead
+from phenolens.profiling.molecules.baselines import changes
 from phenolens.profiling.molecules.structure_regression import StructureRegression
 from phenolens.profiling.training.objectives import Objective, Views, loss_of
 from phenolens.profiling.training.optimisation import optimise

@@ -47,7 +47,7 @@ class EvaluationDock(QWidget):
         )
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.main)
+        Beside(self, lambda: self.place.dock)
         self.panel.evaluated.connect(self._evaluated)
         self.answers.asked.connect(self._ask)
         self.place.changed.connect(self._main_changed)

@@ -7,7 +7,7 @@ import numpy as np
 from napari import Viewer
 from napari.utils.notifications import show_info
 
-from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.state.workplace import ShownField
 
 _STILL_PX = 5
 
@@ -20,12 +20,12 @@ class ClickTool:
     viewer
         Whose canvas is clicked.
     field
-        The layers of the shown field, in whose pixels the click is given.
+        The shown field, in whose pixels the click is given.
     picked
         Called with y and x.
     """
 
-    def __init__(self, viewer: Viewer, field: FieldLayers, picked: Callable[[float, float], Any]) -> None:
+    def __init__(self, viewer: Viewer, field: ShownField, picked: Callable[[float, float], Any]) -> None:
         self._viewer = viewer
         self._field = field
         self._picked = picked

@@ -67,7 +67,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.main)
+        Beside(self, lambda: self.place.dock)
         self._connect()
         self._theme()
         self._show_data()

@@ -45,12 +45,12 @@ class MapLink(QObject):
     def follow(self) -> None:
         """Listen to the main dock that is open now."""
         self.let_go()
-        main = self._place.main
-        if main is not None:
-            self._followed = main.session
-            main.session.screen_changed.connect(self._screen)
-            main.session.field_changed.connect(self._field)
-            self._click = ClickTool(self._viewer, main.field_layers, self._clicked)
+        session, shown = self._place.session, self._place.shown
+        if session is not None and shown is not None:
+            self._followed = session
+            session.screen_changed.connect(self._screen)
+            session.field_changed.connect(self._field)
+            self._click = ClickTool(self._viewer, shown, self._clicked)
             self._click.on = True
         self._screen()
 
@@ -72,22 +72,22 @@ class MapLink(QObject):
     def show_row(self, row: int) -> None:
         """Mark a row, and move the viewer to it: its field is opened where it is not on display."""
         self._session.focus(row)
-        data, main = self._session.data, self._place.main
+        data, main = self._session.data, self._place.session
         if data is None:
             return
-        if main is None or main.session.screen is None:
+        if main is None or main.screen is None:
             self._say("To see this cell in its image, open its screen in the Phenolens dock.")
             return
         key = data.places.field(row)
-        if not self._session.in_screen or key not in {field.key for field in main.session.screen.fields}:
+        if not self._session.in_screen or key not in {field.key for field in main.screen.fields}:
             self._say(f"The open screen has no field {key}: open the screen that this map was made of.")
             return
         self._say("")
         self._wanted = row
-        if main.session.field is not None and main.session.field.key == key:
+        if main.field is not None and main.field.key == key:
             self._arrive()
         else:
-            main.screen_panel.show_field(key)
+            main.ask_for_field(key)
 
     def row_of_cell(self, y: float, x: float) -> int | None:
         """The row at a pixel of the shown field, no further away than half a window."""
@@ -117,18 +117,18 @@ class MapLink(QObject):
 
     def _arrive(self) -> None:
         """Centre the view on the wanted row, if its field is the one on display."""
-        row, main, data = self._wanted, self._place.main, self._session.data
-        if row is None or main is None or data is None or main.session.field is None:
+        row, main, data, shown = self._wanted, self._place.session, self._session.data, self._place.shown
+        if row is None or main is None or data is None or shown is None or main.field is None:
             return
-        if data.places.field(row) != main.session.field.key or not main.field_layers.channels:
+        if data.places.field(row) != main.field.key or not shown.channels:
             return
         self._wanted = None
         centre = data.places.centre(row)
         if centre is None:
             self._viewer.reset_view()
             return
-        layer = main.field_layers.channels[0]
-        size = float(main.session.window_size())
+        layer = shown.channels[0]
+        size = float(main.window_size())
         stack = (0,) * (layer.ndim - 2)
         corners = [layer.data_to_world((*stack, *np.add(centre, (away, 0))))[-2:] for away in (0, size)]
         side = float(np.linalg.norm(np.subtract(*corners)))

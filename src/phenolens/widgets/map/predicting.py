@@ -57,12 +57,12 @@ class MapPredicting(QObject):
     def follow(self) -> None:
         """Listen to the main dock that is open now."""
         self.let_go()
-        if (main := self._place.main) is not None:
-            self._followed = main.session
-            main.session.cell_changed.connect(self._changed)
-            main.session.strength_changed.connect(self._moved)
-            main.session.field_changed.connect(self._notice)
-            main.session.plane_changed.connect(self._notice)
+        if (session := self._place.session) is not None:
+            self._followed = session
+            session.cell_changed.connect(self._changed)
+            session.strength_changed.connect(self._moved)
+            session.field_changed.connect(self._notice)
+            session.plane_changed.connect(self._notice)
 
     def let_go(self) -> None:
         """Listen to no dock."""

@@ -89,6 +89,7 @@ class Session:
     devices_changed = Signal()
     screen_changed = Signal()
     conditions_changed = Signal()
+    field_wanted = Signal(str)
     field_changed = Signal()
     plane_changed = Signal()
     cells_changed = Signal()
@@ -162,6 +163,10 @@ class Session:
         """Choose the source (control) and the target condition."""
         self.source, self.target = source, target
         self.conditions_changed.emit()
+
+    def ask_for_field(self, key: str) -> None:
+        """Ask that the field of a key be shown; whoever reads fields listens."""
+        self.field_wanted.emit(key)
 
     def set_field(self, field: "Field", image: FieldImage) -> None:
         """Show another field."""

@@ -1,15 +1,21 @@
 """How the docks of one viewer find each other: a viewer has one main dock at a time, and the others look for it."""
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from psygnal import Signal
 
+from phenolens.widgets.state.session import Session
+
 if TYPE_CHECKING:
     from napari import Viewer
+    from qtpy.QtWidgets import QWidget
 
-    from phenolens.widgets.state.session import Session
-    from phenolens.widgets.translation.dock import PhenolensDock
+
+class ShownField(Protocol):
+    """The field that is on display."""
+
+    channels: list[Any]  # napari's Image layers, one a channel
 
 
 class Workplace:
@@ -18,28 +24,33 @@ class Workplace:
     changed = Signal()
 
     def __init__(self) -> None:
-        self._main: weakref.ref[PhenolensDock] | None = None
+        self._dock: weakref.ref[QWidget] | None = None
+        self._open: tuple[Session, ShownField] | None = None
 
     @property
-    def main(self) -> "PhenolensDock | None":
+    def dock(self) -> "QWidget | None":
         """The main dock."""
-        return self._main() if self._main is not None else None
+        return self._dock() if self._dock is not None else None
 
     @property
-    def session(self) -> "Session | None":
+    def session(self) -> Session | None:
         """What the main dock is working on."""
-        main = self.main
-        return main.session if main is not None else None
+        return self._open[0] if self._open is not None and self.dock is not None else None
 
-    def enter(self, main: "PhenolensDock") -> None:
-        """Make `main` the viewer's main dock."""
-        self._main = weakref.ref(main)
+    @property
+    def shown(self) -> ShownField | None:
+        """The field that the main dock shows."""
+        return self._open[1] if self._open is not None and self.dock is not None else None
+
+    def enter(self, dock: "QWidget", session: Session, shown: ShownField) -> None:
+        """Make `dock`, its session and the field that it shows the viewer's main ones."""
+        self._dock, self._open = weakref.ref(dock), (session, shown)
         self.changed.emit()
 
-    def leave(self, session: "Session") -> None:
+    def leave(self, session: Session) -> None:
         """Forget the main dock whose session is `session`; a newer one stays."""
-        if self._main is not None and self.session in (None, session):
-            self._main = None
+        if self._dock is not None and self.session in (None, session):
+            self._dock = self._open = None
             self.changed.emit()
 
 

@@ -95,7 +95,7 @@ class PhenolensDock(QWidget):
 
         self._let_go = let_go
         self.destroyed.connect(let_go)
-        here.enter(self)
+        here.enter(self, session, self.field_layers)
         self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
 
     def _lay_out(self) -> None:

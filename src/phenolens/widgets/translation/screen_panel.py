@@ -79,6 +79,7 @@ class ScreenPanel(QWidget):
         self._choices.hide()
         self.source.chosen.connect(self._choose_conditions)
         self.target.chosen.connect(self._choose_conditions)
+        session.field_wanted.connect(self._show_field_of)
 
     def _with_arrows(self) -> QWidget:
         row = QWidget()
@@ -222,8 +223,7 @@ class ScreenPanel(QWidget):
         if self.field.count():
             self._show_field((self.field.currentIndex() + step) % self.field.count())
 
-    def show_field(self, key: str) -> None:
-        """Show the field of a key in the background; keys the screen does not have are ignored."""
+    def _show_field_of(self, key: str) -> None:
         if (index := self.field.findData(key)) >= 0:
             self._show_field(index)
 
