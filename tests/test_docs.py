@@ -11,8 +11,8 @@ import typer
 
 from phenolens.cli.app import app
 from phenolens.cli.display import PACKAGES
+from project import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GROUPS = {name: one.commands for name, one in typer.main.get_command(app).commands.items() if hasattr(one, "commands")}
 COMMANDS = {name: one for name, one in typer.main.get_command(app).commands.items() if name not in GROUPS} | {

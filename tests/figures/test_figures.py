@@ -1,23 +1,10 @@
 """The main figures, held: what the compact base must reach on real and on simulated cells."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+from benchmarks import output, run
 
 pytestmark = pytest.mark.slow
-
-
-def run(name: str, *arguments: object) -> list[dict]:
-    """The JSON lines that a benchmark prints."""
-    command = [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def test_real_cells_flip_and_keep_their_nuclei(shared_data):
@@ -43,10 +30,8 @@ def test_simulated_cells_come_near_their_true_counterfactual(treatment, worst, o
 
 
 def test_twenty_evaluations_come_near_the_reference_and_exact_solvers_come_back():
-    command = [sys.executable, str(BENCHMARKS / "solvers.py"), "--cells", "4", "--reference", "100"]
-    done = subprocess.run([*command, "--solvers", "difference", "obelm"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    header, _, *lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("|")]
+    printed = output("solvers.py", "--cells", 4, "--reference", 100, "--solvers", "difference", "obelm")
+    header, _, *lines = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("|")]
     rows = {(line[0], int(line[1])): dict(zip(header, line, strict=False)) for line in lines}
     for steps, evaluations, most in ((8, 20, 0.1), (16, 40, 0.05)):
         assert int(rows["difference", steps]["evaluations"]) == evaluations

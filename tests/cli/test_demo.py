@@ -16,8 +16,9 @@ from phenolens.cli.demo_run import demo_style
 from phenolens.runtime.progress import finish
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.training.finetuning import FinetuneSettings
+from project import ROOT
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from phenolens.translation.model.widening import end_parameters
 from phenolens.translation.solvers import invert, stock_ddim
 from phenolens.translation.training.finetuning import FinetuneSettings, finetune
 from phenolens.translation.training.training_set import finetune_screen
+from project import ROOT
 from tiny_base import make_tiny_base
 from tiny_stable_diffusion import make_tiny_stable_diffusion
 
@@ -401,7 +401,7 @@ def test_nine_channels_are_too_many(folders):
 
 def run_benchmark(monkeypatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["sd_base.py", *arguments])
-    runpy.run_path(str(Path(__file__).parent.parent / "benchmarks" / "sd_base.py"), run_name="__main__")
+    runpy.run_path(str(ROOT / "benchmarks" / "sd_base.py"), run_name="__main__")
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import pytest
 
-from test_figures import run
+from benchmarks import run
 
 pytestmark = pytest.mark.slow
 

@@ -173,7 +173,6 @@ def test_declining_the_download_changes_nothing(window, monkeypatch):
 
 def test_the_downloaded_plate_opens_in_the_dock(window, monkeypatch, tmp_path):
     from qtpy.QtWidgets import QMessageBox
-
     from test_bbbc013 import Server, make_archive
 
     server = Server(make_archive(tmp_path / "made.zip").read_bytes())

@@ -1,0 +1,66 @@
+"""The house as it is meant to be: no circle between files, no crowded folder, no file or function that is too long."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from project import ROOT
+
+PACKAGE = ROOT / "src" / "phenolens"
+FILES = {
+    ".".join(("phenolens", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+ENGINE = ("evaluation", "translation", "profiling", "pretraining", "samples", "screens", "simulation", "runtime")
+
+
+def imports(name: str) -> set[str]:
+    """The files of the package that a file imports when it is loaded, and those it names for its types alone."""
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    at_once = [*tree.body, *(inner for outer in tree.body if isinstance(outer, ast.If) for inner in outer.body)]
+    found = set()
+    for node in at_once:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            full = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {one if one in FILES else node.module for one in full}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return (found & FILES.keys()) - {name}
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    try:
+        TopologicalSorter({name: imports(name) for name in FILES}).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = {path.parent for path in FILES.values()}
+    crowded = {str(folder.relative_to(ROOT)): n for folder in folders if (n := len(list(folder.glob("*.py")))) > 26}
+    assert not crowded
+
+
+def test_no_file_is_long() -> None:
+    long = {name: n for name, path in FILES.items() if (n := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    assert not long
+
+
+def test_no_function_of_the_engine_is_long() -> None:
+    long = {}
+    for name, path in FILES.items():
+        if not name.removeprefix("phenolens.").startswith(ENGINE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and (lines := (node.end_lineno or 0) - node.lineno) > 80:
+                long[f"{name}.{node.name}"] = lines
+    assert not long
+
+
+def test_every_room_of_tests_is_a_room_of_the_package() -> None:
+    own = {"faults", "figures", "support"}
+    rooms = {folder.relative_to(ROOT / "tests") for folder in (ROOT / "tests").rglob("*") if any(folder.glob("*.py"))}
+    strange = {room for room in rooms if room.parts[0] not in own and not (PACKAGE / Path(room)).is_dir()}
+    assert not strange
