@@ -1,6 +1,7 @@
 """Progress of a long job, which is always a plain generator."""
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -38,21 +39,26 @@ Job = Generator[Progress, None, T]
 
 
 def retold(job: Job[T], tell: Progress | Callable[[Progress], Progress]) -> Job[T]:
-    """Pass `job` on as part of a longer one, with `tell` for each of its progress, or what `tell` makes of it."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        yield tell if isinstance(tell, Progress) else tell(progress)
+    """Pass `job` on as part of a longer one, with `tell` for each of its progress, or what `tell` makes of it.
+
+    Closing the longer job closes `job` at once, and what goes wrong in closing it is raised.
+    """
+    with closing(job):
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            yield tell if isinstance(tell, Progress) else tell(progress)
 
 
 def finish(job: Job[T], follow: Callable[[Progress], None] | None = None) -> T:
-    """Step `job` to its end and return its result, showing each progress to `follow`."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
-        if follow is not None:
-            follow(progress)
+    """Step `job` to its end and return its result, showing each progress to `follow`; where that fails, close `job`."""
+    with closing(job):
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            if follow is not None:
+                follow(progress)

@@ -242,23 +242,23 @@ def test_search_by_structure(folder, monkeypatch):
 def test_a_strange_compound_is_told_to_be_far(folder):
     levels = [Applicability(value, "aspirin", "C").level for value in (1.0, 0.61, 0.6, 0.3, 0.29, 0.0)]
     assert levels == ["near", "near", "some", "some", "far", "far"]
-    found = search_structure(Atlas.load(folder), FakeEncoder(), "FC(F)(F)C#CCBr", top=3)
-    assert found.applicability.level == "far"
-    assert "a guess" in str(found.applicability)
-    assert found.applicability.similarity < 0.3
+    found = finish(search_structure(Atlas.load(folder), FakeEncoder(), "FC(F)(F)C#CCBr", top=3))
+    assert found.prediction.applicability.level == "far"
+    assert "a guess" in str(found.prediction.applicability)
+    assert found.prediction.applicability.similarity < 0.3
 
 
 def test_a_structure_match_is_the_mean_of_what_is_predicted(profiles):
     atlas = finish(Atlas.fit(profiles))
     encoder = FakeEncoder()
-    match = search_structure(atlas, encoder, STRUCTURES["caffeine"], top=4)
+    match = finish(search_structure(atlas, encoder, STRUCTURES["caffeine"], top=4))
     controls = (profiles.metadata["Metadata_Role"] == "negative control").to_numpy()
     plates = profiles.metadata["Metadata_Plate"][controls].tolist()
     predicted = atlas.correct(profiles.vectors[controls] + EFFECTS["caffeine"].astype(np.float32), plates)
-    np.testing.assert_allclose(match.vector, predicted.mean(axis=0), atol=1e-6)
-    np.testing.assert_array_equal(match.coordinates, atlas.place(match.vector[None])[0])
+    np.testing.assert_allclose(match.prediction.vector, predicted.mean(axis=0), atol=1e-6)
+    np.testing.assert_array_equal(match.coordinates, atlas.place(match.prediction.vector[None])[0])
     assert match.neighbours["Metadata_Compound"].tolist() == ["caffeine"] * 4
-    left = search_structure(atlas, encoder, STRUCTURES["caffeine"], top=4, exclude=np.arange(96) < 48)
+    left = finish(search_structure(atlas, encoder, STRUCTURES["caffeine"], top=4, exclude=np.arange(96) < 48))
     assert set(left.neighbours["Metadata_Plate"]) == {"P2"}
 
 
@@ -266,14 +266,14 @@ def test_what_a_structure_search_needs(profiles):
     atlas, encoder = finish(Atlas.fit(profiles)), FakeEncoder()
     encoder.compounds = None
     with pytest.raises(ModelError, match="knows no compounds"):
-        search_structure(atlas, encoder, "CCO")
+        finish(search_structure(atlas, encoder, "CCO"))
     encoder = FakeEncoder()
     encoder.dimension = 5
     with pytest.raises(ScreenError, match="have 10 dimensions and the encoder makes 5"):
-        search_structure(atlas, encoder, "CCO")
+        finish(search_structure(atlas, encoder, "CCO"))
     treated = Profiles(profiles.metadata.assign(Metadata_Role="treated"), profiles.vectors, profiles.card)
     with pytest.raises(ScreenError, match="predicted from the negative controls, and none is marked"):
-        search_structure(finish(Atlas.fit(treated)), FakeEncoder(), "CCO")
+        finish(search_structure(finish(Atlas.fit(treated)), FakeEncoder(), "CCO"))
 
 
 def test_many_groups_and_one_point_can_be_drawn(tmp_path, profiles):

@@ -7,6 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.atlas.structure_search import search_structure
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.tables.profile_files import write_profiles
 from phenolens.profiling.training.training import MiconSettings, train_encoder
@@ -185,7 +186,7 @@ def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen):
 
 def test_a_structure_is_placed_and_a_wrong_one_changes_nothing(map_window, tmp_path):
     w = map_window
-    w.open(made_up_atlas(300).save(tmp_path / "made up"))
+    w.open(made_up_atlas(6000).save(tmp_path / "made up"))
     box = w.dock.smiles
     w.type_smiles(ASPIRIN, "2,5")
     w.wait(lambda: COMPOUND in w.session.marks)
@@ -194,6 +195,9 @@ def test_a_structure_is_placed_and_a_wrong_one_changes_nothing(map_window, tmp_p
     assert w.dock.neighbours.right.kind == COMPOUND
     placed = w.session.marks[COMPOUND]
     assert placed.title.endswith("at 2.5")
+    atlas, encoder = w.session.data.atlas, w.session.encoder
+    by_command = finish(search_structure(atlas, encoder, ASPIRIN, dose=2.5)).prediction.vector
+    assert np.array_equal(placed.vector, by_command), "one compound, one vector"
     w.type_smiles("CC(C", "2.5")
     w.wait(lambda: box.state.text() not in ("", "Predicting…"))
     assert "cannot be read as SMILES" in box.state.text()

@@ -5,19 +5,17 @@ import pandas as pd
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
+from phenolens.profiling.atlas.structure_search import Applicability
 from phenolens.profiling.molecules.drawing import contrast
-from phenolens.runtime.errors import ModelError, ScreenError
-from phenolens.runtime.progress import finish
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.map.canvas import extent
 from phenolens.widgets.map.colours import CONTROL, OTHER, PALETTE, group, groupings
 from phenolens.widgets.map.comparison import TargetCompound, compare, cosine_distance, spread
-from phenolens.widgets.map.jobs import predict
 from phenolens.widgets.map.places import RowPlaces
 from phenolens.widgets.map.points import rasterise
 from phenolens.widgets.map.session import CELL, COMPOUND, SELECTION, TRANSLATED, MapData, MapSession
 from phenolens.widgets.map.smiles_box import trust
-from plain_encoder import ASPIRIN, CAFFEINE, PlainEncoder, known_compounds, made_up_atlas
+from plain_encoder import CAFFEINE, PlainEncoder, known_compounds, made_up_atlas
 
 # G. M. Machado et al., IEEE TVCG 15, 1291 (2009), severity 1: red-blind and green-blind
 BLIND = (
@@ -128,29 +126,11 @@ def test_another_cell_takes_the_translated_one_away(session):
     assert set(session.marks) == {CELL, COMPOUND}
 
 
-def test_a_prediction_names_the_most_similar_training_compound(session):
-    atlas, encoder = session.data.atlas, PlainEncoder(known_compounds())
-    rows = np.flatnonzero(session.data.controls)
-    encoder.counterfactual = lambda controls, smiles, dose: controls + (dose or 0)
-    made = finish(predict(encoder, atlas, CAFFEINE, None, rows))
-    assert (made.similarity, made.nearest) == (1.0, "caffeine")
-    used = rows[np.unique(np.linspace(0, len(rows) - 1, 256).astype(int))]
-    assert np.allclose(made.vector, atlas.vectors[used].mean(0), atol=1e-4)
-    assert not np.allclose(made.vector, finish(predict(encoder, atlas, CAFFEINE, 1.0, rows)).vector, atol=0.1)
-    assert finish(predict(encoder, atlas, "CC(=O)Oc1ccccc1C(=O)OC", None, rows)).nearest == "aspirin"
-    with pytest.raises(ScreenError, match="cannot be read as SMILES"):
-        finish(predict(encoder, atlas, "CC(", None, rows))
-    with pytest.raises(ScreenError, match="negative control"):
-        finish(predict(encoder, atlas, ASPIRIN, None, rows[:0]))
-    with pytest.raises(ModelError, match="without compounds"):
-        finish(predict(PlainEncoder(), atlas, ASPIRIN, None, rows))
-
-
 @pytest.mark.parametrize(
     ("similarity", "word"), [(0.61, "Near"), (0.6, "Some"), (0.3, "Some"), (0.29, "Far"), (0.0, "Far")]
 )
 def test_trust_goes_by_the_similarity(similarity, word):
-    assert trust(similarity, "caffeine")[0].startswith(word)
+    assert trust(Applicability(similarity, "caffeine", CAFFEINE))[0].startswith(word)
 
 
 def test_distances_are_put_in_words_by_the_spread_of_the_replicates():

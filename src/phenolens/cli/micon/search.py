@@ -88,13 +88,13 @@ def report_structure(
     """Print what a compound is predicted to look like, and how near it is to the training."""
     from phenolens.profiling.atlas.structure_search import search_structure
 
-    match = search_structure(atlas, encoder, smiles, dose=dose, top=top)
+    match = console.follow(search_structure(atlas, encoder, smiles, dose=dose, top=top))
     at = "" if dose is None else f" at dose {dose:g}"
-    trust = match.applicability
+    found, trust = match.prediction, match.prediction.applicability
     console.done(
-        f"{match.smiles}{at}, predicted from the controls.\nThis compound is {trust}.\n"
+        f"{found.smiles}{at}, predicted from the controls.\nThis compound is {trust}.\n"
         + table_of(match.neighbours, "Nearest to the prediction"),
-        query={"smiles": match.smiles, "dose": dose, "place": match.coordinates.tolist()},
+        query={"smiles": found.smiles, "dose": dose, "place": match.coordinates.tolist()},
         applicability={"similarity": trust.similarity, "level": trust.level, "compound": trust.compound},
         neighbours=records(match.neighbours),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.tables.profiles import is_control
 from phenolens.runtime.errors import ModelError, ScreenError
+from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -70,40 +72,55 @@ class Applicability:
 
 
 @dataclass(frozen=True, eq=False)
-class StructureMatch:
-    """What was found for a compound.
+class Prediction:
+    """What a compound is predicted to do to some rows of an atlas.
 
     Parameters
     ----------
     smiles
-        Its standard form.
+        The compound's standard form.
+    dose
+        As it was asked for.
     vector
-        (d,) float32: mean of the corrected predictions for the controls.
-    coordinates
-        (2,) float32: its place on the map.
-    neighbours
-        As `Atlas.neighbours` gives them.
+        (d,) float32: mean of the corrected predictions.
     applicability
         How far the prediction can be trusted.
     """
 
     smiles: str
+    dose: float | None
     vector: NDArray[np.float32]
-    coordinates: NDArray[np.float32]
-    neighbours: DataFrame
     applicability: Applicability
 
 
-def search_structure(
+@dataclass(frozen=True, eq=False)
+class StructureMatch:
+    """What was found for a compound.
+
+    Parameters
+    ----------
+    prediction
+        What it is predicted to do to the atlas's controls.
+    coordinates
+        (2,) float32: its place on the map.
+    neighbours
+        As `Atlas.neighbours` gives them.
+    """
+
+    prediction: Prediction
+    coordinates: NDArray[np.float32]
+    neighbours: DataFrame
+
+
+def predict_compound(
     atlas: Atlas,
     encoder: CompoundEncoder,
     smiles: str,
     *,
     dose: float | None = None,
-    top: int = 12,
-    exclude: NDArray[np.bool_] | None = None,
-) -> StructureMatch:
-    """Find the rows that look like what a compound is predicted to do to the atlas's controls.
+    rows: NDArray[np.intp] | None = None,
+) -> Job[Prediction]:
+    """Predict the mean embedding of rows of an atlas after a compound, and say how far that can be trusted.
 
     Parameters
     ----------
@@ -113,8 +130,9 @@ def search_structure(
         The compound, in any form.
     dose
         In the unit of the encoder's training; None where it is not known.
-    top, exclude
-        As `Atlas.neighbours` takes them.
+    rows
+        Which rows are taken as untreated: the negative controls where not given, of which 1,000 at most, spread
+        evenly, are used.
 
     Raises
     ------
@@ -126,34 +144,56 @@ def search_structure(
     from phenolens.profiling.molecules.molecules import standardise
 
     standard = standardise(smiles)
-    applicability = applicability_of(encoder, standard)
+    applicability = yield from applicability_of(encoder, standard)
     dimension = atlas.profiles.vectors.shape[1]
     if encoder.dimension != dimension:
         raise ScreenError(
             f"The embeddings have {dimension} dimensions and the encoder makes {encoder.dimension}: give the encoder "
             "that they were made with."
         )
-    controls = np.flatnonzero(is_control(atlas.profiles.metadata))
-    if not len(controls):
+    if rows is None:
+        rows = np.flatnonzero(is_control(atlas.profiles.metadata))
+    if not len(rows):
         raise ScreenError(
             "A compound is predicted from the negative controls, and none is marked: give the table a column "
             "Metadata_Role with 'negative control' in their rows."
         )
-    if len(controls) > _MOST_CONTROLS:
-        controls = controls[np.arange(_MOST_CONTROLS) * len(controls) // _MOST_CONTROLS]
-    predicted = encoder.counterfactual(atlas.profiles.vectors[controls], standard, dose)
-    corrected = atlas.correct(predicted, [atlas.plates[row] for row in controls])
+    if len(rows) > _MOST_CONTROLS:
+        rows = rows[np.arange(_MOST_CONTROLS) * len(rows) // _MOST_CONTROLS]
+    yield Progress(0, 0, "Predicting")
+    predicted = encoder.counterfactual(atlas.profiles.vectors[rows], standard, dose)
+    corrected = atlas.correct(predicted, [atlas.plates[row] for row in rows])
     vector = np.asarray(corrected.mean(axis=0, dtype=np.float64), np.float32)
+    return Prediction(standard, dose, vector, applicability)
+
+
+def search_structure(
+    atlas: Atlas,
+    encoder: CompoundEncoder,
+    smiles: str,
+    *,
+    dose: float | None = None,
+    top: int = 12,
+    exclude: NDArray[np.bool_] | None = None,
+) -> Job[StructureMatch]:
+    """Find the rows that look like what a compound is predicted to do to the atlas's controls.
+
+    Parameters
+    ----------
+    encoder, smiles, dose
+        As `predict_compound` takes them, and it raises the same errors.
+    top, exclude
+        As `Atlas.neighbours` takes them.
+    """
+    prediction = yield from predict_compound(atlas, encoder, smiles, dose=dose)
     return StructureMatch(
-        smiles=standard,
-        vector=vector,
-        coordinates=atlas.place(vector[None])[0],
-        neighbours=atlas.neighbours(vector, top, exclude),
-        applicability=applicability,
+        prediction=prediction,
+        coordinates=atlas.place(prediction.vector[None])[0],
+        neighbours=atlas.neighbours(prediction.vector, top, exclude),
     )
 
 
-def applicability_of(encoder: CompoundEncoder, smiles: str) -> Applicability:
+def applicability_of(encoder: CompoundEncoder, smiles: str) -> Job[Applicability]:
     """Find the training compound that a compound is most like.
 
     Raises
@@ -169,11 +209,29 @@ def applicability_of(encoder: CompoundEncoder, smiles: str) -> Applicability:
     known = None if compounds is None else compounds[compounds["SMILES"].fillna("").str.strip() != ""]
     if known is None or known.empty:
         raise ModelError(
-            "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES (phenolens micon "
-            "train), or give its folder with --encoder."
+            "This encoder knows no compounds: give the folder of one that was trained on a screen with a column "
+            "Metadata_SMILES (phenolens micon train)."
         )
+    asked = fingerprints([smiles])[0]
     structures = known["SMILES"].tolist()
-    row, similarity = nearest(fingerprints(structures), fingerprints([smiles])[0])
+    row, similarity = nearest((yield from _training_fingerprints(encoder, structures)), asked)
     found = int(row)
     name = str(known["Metadata_Compound"].iloc[found]) if "Metadata_Compound" in known.columns else structures[found]
     return Applicability(float(similarity), name, structures[found])
+
+
+# An encoder may know hundreds of compounds, and a person asks it again and again.
+_FINGERPRINTS: WeakKeyDictionary[CompoundEncoder, NDArray[np.float32]] = WeakKeyDictionary()
+
+
+def _training_fingerprints(encoder: CompoundEncoder, structures: list[str]) -> Job[NDArray[np.float32]]:
+    """Fingerprints (n, bits) of the encoder's compounds, computed once an encoder."""
+    from phenolens.profiling.molecules.molecules import fingerprints
+
+    if encoder not in _FINGERPRINTS:
+        rows = []
+        for done, smiles in enumerate(structures, start=1):
+            rows.append(fingerprints([smiles])[0])
+            yield Progress(done, len(structures), "Comparing with the training compounds")
+        _FINGERPRINTS[encoder] = np.stack(rows)
+    return _FINGERPRINTS[encoder]

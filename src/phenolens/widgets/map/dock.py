@@ -26,6 +26,7 @@ from phenolens.widgets.map.view import MapView
 from phenolens.widgets.state.workplace import workplace
 
 if TYPE_CHECKING:
+    from phenolens.profiling.atlas.structure_search import Prediction
     from phenolens.runtime.progress import Job
     from phenolens.widgets.state.session import Session
 
@@ -239,9 +240,9 @@ class MapDock(QWidget):
         self.smiles.begin()
         self.predicting.predict(smiles, dose)
 
-    def _placed_compound(self, prediction: jobs.Prediction) -> None:
+    def _placed_compound(self, prediction: "Prediction") -> None:
         self.smiles.show_prediction(prediction)
-        self.compound.mark(f"similarity {prediction.similarity:.2f}", done=True)
+        self.compound.mark(f"similarity {prediction.applicability.similarity:.2f}", done=True)
 
     def _clear_compound(self) -> None:
         self.session.remove(COMPOUND)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.runtime.errors import ModelError, ScreenError
+from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.widgets.map.session import MapData
 
@@ -21,30 +19,6 @@ if TYPE_CHECKING:
     from phenolens.screens.crops import Window
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Screen
-
-_MOST_CONTROLS = 256
-_FINGERPRINTS: WeakKeyDictionary[Any, NDArray[np.float32]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a compound is predicted to do.
-
-    Parameters
-    ----------
-    smiles, dose
-        As they were asked for.
-    vector
-        (d,) corrected embedding: the mean over the controls.
-    similarity, nearest
-        Tanimoto similarity (0 to 1) to the most similar training compound, and its name.
-    """
-
-    smiles: str
-    dose: float | None
-    vector: NDArray[np.float32]
-    similarity: float
-    nearest: str
 
 
 def load_encoder(name: str | Path) -> CellEncoder:
@@ -134,58 +108,6 @@ def embed_translated(
     pixels, size = np.asarray(crop, np.float32)[None], card.get("size")
     raw = encoder.embed(pixels, intensity) if size is None else encoder.embed(pixels, intensity, size=size)
     return atlas.correct(raw, [atlas.plates[row]])[0], crop
-
-
-def predict(
-    encoder: CellEncoder, atlas: Atlas, smiles: str, dose: float | None, rows: NDArray[np.intp]
-) -> Job[Prediction]:
-    """Predict the mean embedding of the `rows` after a compound, and say how far the prediction can be trusted.
-
-    Parameters
-    ----------
-    rows
-        Controls, or one cell; at most 256 of them, spread evenly, are used.
-
-    Raises
-    ------
-    ScreenError
-        The SMILES cannot be read, or there is no control.
-    ModelError
-        The encoder knows no compounds.
-    """
-    from phenolens.profiling.molecules.molecules import fingerprints, nearest
-
-    if encoder.compounds is None:
-        raise ModelError("This encoder was trained without compounds, so it predicts none: load one that knows them.")
-    asked = fingerprints([smiles])
-    if not len(rows):
-        raise ScreenError(
-            "No row of this map is a negative control (Metadata_Role), so there is nothing to start from."
-        )
-    known = yield from _known_compounds(encoder)
-    index, similarity = nearest(known, asked[0])
-    yield Progress(0, 0, "predicting")
-    used = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_CONTROLS).astype(int))]
-    raw = encoder.counterfactual(atlas.profiles.vectors[used], smiles, dose)
-    vector = atlas.correct(np.asarray(raw, np.float32), [atlas.plates[row] for row in used]).mean(0)
-    name = str(encoder.compounds.iloc[int(index)].get("Metadata_Compound", ""))
-    return Prediction(smiles, dose, vector, float(similarity), name)
-
-
-def _known_compounds(encoder: CellEncoder) -> Job[NDArray[np.float32]]:
-    """Fingerprints of the encoder's compounds, computed once an encoder."""
-    from phenolens.profiling.molecules.molecules import fingerprints
-
-    if encoder not in _FINGERPRINTS:
-        compounds = encoder.compounds
-        assert compounds is not None
-        column = next(name for name in ("SMILES", "Metadata_SMILES") if name in compounds.columns)
-        rows = []
-        for done, smiles in enumerate(compounds[column], start=1):
-            rows.append(fingerprints([smiles])[0])
-            yield Progress(done, len(compounds), "comparing with the training compounds")
-        _FINGERPRINTS[encoder] = np.stack(rows)
-    return _FINGERPRINTS[encoder]
 
 
 def _encoder_of(atlas: Atlas) -> CellEncoder | None:

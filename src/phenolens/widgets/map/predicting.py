@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from phenolens.profiling.atlas.structure_search import Prediction, predict_compound
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.crops import window_at
@@ -85,9 +86,8 @@ class MapPredicting(QObject):
         session = self._session
         if session.data is None or session.encoder is None:
             return
-        rows = np.flatnonzero(session.data.controls)
 
-        def done(prediction: jobs.Prediction) -> None:
+        def done(prediction: Prediction) -> None:
             about = smiles if dose is None else f"{smiles} at {dose:g}"
             session.place(COMPOUND, f"predicted: {about}", prediction.vector, smiles=smiles)
             self.placed.emit(prediction)
@@ -96,13 +96,13 @@ class MapPredicting(QObject):
             known = isinstance(error, PhenolensError)
             self.refused.emit(str(error) if known else "The prediction failed; the notification has the details.")
 
-        self._start(self._prediction(smiles, dose, rows), "Predicting a compound", done, failed)
+        self._start(self._prediction(smiles, dose), "Predicting a compound", done, failed)
 
-    def _prediction(self, smiles: str, dose: float | None, rows: Any) -> Any:
+    def _prediction(self, smiles: str, dose: float | None, rows: Any = None) -> Any:
         data, encoder = self._session.data, self._session.encoder
         assert data is not None
         assert encoder is not None
-        return jobs.predict(encoder, data.atlas, smiles, dose, rows)
+        return predict_compound(data.atlas, encoder, smiles, dose=dose, rows=rows)
 
     def _start(self, job: Any, name: str, done: Any, failed: Any = None) -> JobWorker:
         data, encoder = self._session.data, self._session.encoder
@@ -207,7 +207,7 @@ class MapPredicting(QObject):
         if target is None:
             return
 
-        def done(prediction: jobs.Prediction) -> None:
+        def done(prediction: Prediction) -> None:
             if self._cell is cell:
                 self._session.place(DIRECT, f"predicted: {target.name}", prediction.vector, smiles=target.smiles)
 

@@ -11,9 +11,7 @@ from phenolens.widgets.map.neighbour_tile import structure
 from phenolens.widgets.map.theme import MapTheme
 
 if TYPE_CHECKING:
-    from phenolens.widgets.map.jobs import Prediction
-
-NEAR, SOME = 0.6, 0.3
+    from phenolens.profiling.atlas.structure_search import Applicability, Prediction
 
 
 class SmilesBox(QWidget):
@@ -88,7 +86,7 @@ class SmilesBox(QWidget):
         self._draw()
         self.state.say("")
         self.clear.setEnabled(True)
-        self.trust.say(*trust(prediction.similarity, prediction.nearest))
+        self.trust.say(*trust(prediction.applicability))
 
     def refuse(self, reason: str) -> None:
         """Say what is wrong; what is typed and what is on the map stay."""
@@ -126,11 +124,11 @@ class SmilesBox(QWidget):
             self.drawing.load(QByteArray(drawn))
 
 
-def trust(similarity: float, nearest: str) -> tuple[str, str]:
+def trust(known: "Applicability") -> tuple[str, str]:
     """What the greatest similarity to a training compound means: a sentence, and how it is to be shown."""
-    of = f"{similarity:.2f} to {nearest}" if nearest else f"{similarity:.2f}"
-    if similarity > NEAR:
+    of = f"{known.similarity:.2f} to {known.compound}" if known.compound else f"{known.similarity:.2f}"
+    if known.level == "near":
         return f"Near: the training held a compound much like it (similarity {of}).", "quiet"
-    if similarity >= SOME:
+    if known.level == "some":
         return f"Some support: the most similar training compound is only somewhat like it ({of}).", "warning"
     return f"Far: nothing like it was in the training ({of}). Take this as a guess.", "warning"
