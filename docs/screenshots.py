@@ -34,7 +34,8 @@ from phenolens.simulation import simulate_compound_screen, simulate_screen, styl
 from phenolens.widgets.demo import open_demo
 from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
 from phenolens.widgets.map.dock import MapDock, open_map
-from phenolens.widgets.samples import STYLE_SEED, TREATMENT, open_dock, simulated
+from phenolens.widgets.opening import main_dock
+from phenolens.widgets.samples import STYLE_SEED, TREATMENT, simulated
 from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
@@ -160,7 +161,7 @@ def take_the_map() -> None:
         finish(simulate_compound_screen(screen, compounds=24, batches=2))
         viewer = Viewer(title="napari-phenolens")
         viewer.window.resize(1600, 1040)
-        main = open_dock(viewer)
+        main = main_dock(viewer)
         main.open_screen(screen)
         wait(lambda: main.session.screen is not None and not main.running.busy)
         main.cells_panel.begin()
@@ -194,7 +195,7 @@ def take_the_evaluation(adapter: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         viewer = Viewer(title="napari-phenolens")
         viewer.window.resize(1600, 1040)
-        main = open_dock(viewer)
+        main = main_dock(viewer)
         style = style_for(TREATMENT, STYLE_SEED)
         main.open_screen(finish(simulate_screen(Path(folder) / "new cells", TREATMENT, wells=8, seed=12, style=style)))
         wait(lambda: main.session.screen is not None and not main.running.busy)

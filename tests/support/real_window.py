@@ -14,7 +14,7 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import read_screen
 from phenolens.simulation.screen import simulate_screen
-from phenolens.widgets.samples import open_dock
+from phenolens.widgets.opening import main_dock
 from tiny_base import make_tiny_adapter, make_tiny_base
 
 LONG = 1000 * int(os.environ.get("PHENOLENS_TEST_SECONDS", "120"))
@@ -26,7 +26,7 @@ class Window:
     def __init__(self, viewer, qtbot):
         self.viewer, self.qtbot = viewer, qtbot
         viewer.window.resize(1400, 900)
-        self.dock = open_dock(viewer)
+        self.dock = main_dock(viewer)
         self.session = self.dock.session
         self.wait(lambda: self.session.devices)
         notification_manager.records.clear()

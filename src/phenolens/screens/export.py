@@ -82,6 +82,22 @@ def write_ome_tiff(
     return path
 
 
+def read_description(path: str | PathLike[str]) -> dict[str, Any]:
+    """The facts that `write_ome_tiff` put into a file's description; empty where there are none."""
+    from xml.etree import ElementTree
+
+    from tifffile import TiffFile, TiffFileError
+
+    try:
+        with TiffFile(path) as tif:
+            xml = tif.ome_metadata or ""
+        found = ElementTree.fromstring(xml.encode()).find("{*}Image/{*}Description") if xml else None
+        facts = json.loads(found.text or "") if found is not None else {}
+    except (OSError, ValueError, TiffFileError, ElementTree.ParseError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def _storable(pixels: NDArray[Any]) -> NDArray[Any]:
     """Bring an array to a dtype that OME-TIFF has, without changing a value."""
     if pixels.dtype == bool:

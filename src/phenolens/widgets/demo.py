@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import napari
 
-from phenolens.widgets.samples import open_dock
+from phenolens.widgets.opening import main_dock
 
 if TYPE_CHECKING:
     from phenolens.widgets.translation.dock import PhenolensDock
@@ -25,7 +25,7 @@ def open_demo(screen: Path, adapter: Path, run: bool = True) -> "PhenolensDock":
     """
     viewer = napari.Viewer(title="napari-phenolens demo")
     viewer.window.resize(1400, 900)
-    dock = open_dock(viewer)
+    dock = main_dock(viewer)
     _guide(dock, adapter)
     dock.open_screen(screen)
     if run:

@@ -1,4 +1,7 @@
-"""Writer for layers: OME-TIFF with channel names and pixel size, synthetic ones marked, and where they come from."""
+"""Writer for layers: pixels as OME-TIFF, points and shapes as GeoJSON, synthetic ones marked, and where they come from.
+
+`phenolens.widgets.reader` gives the same layers back.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,18 +10,17 @@ import numpy as np
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import write_json
-
-FullLayerData = tuple[Any, dict[str, Any], str]
-
-_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6}
+from phenolens.widgets.layers.appearance import PLACE
+from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
 
 
-def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
-    """Save Image and Labels layers beside each other under one name.
+def write_layers(path: str, layers: list[LayerData]) -> list[str]:
+    """Save layers beside each other under one name.
 
     Real channels go to ``<stem>.ome.tif``, translated ones to ``<stem>__synthetic.ome.tif``, differences to
-    ``<stem>__difference.ome.tif``, labels to ``<stem>__<layer>.ome.tif``, and provenance to
-    ``<stem>__provenance.json``. Other layers are left out.
+    ``<stem>__difference.ome.tif``, each labels layer to ``<stem>__<layer>.ome.tif``, with its features as CSV, points
+    and shapes to ``<stem>__<layer>.geojson``, and provenance to ``<stem>__provenance.json``. Images of another shape,
+    type or place than the first of their kind have a file of their own, called after the layer.
 
     Returns
     -------
@@ -28,59 +30,63 @@ def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
     Raises
     ------
     OutputError
-        Channels that belong to one file differ in shape, or the folder cannot be written.
+        A layer is of a kind that cannot be saved so, two would have one name, or the folder cannot be written.
     """
     from phenolens.runtime.provenance import provenance
-    from phenolens.screens.export import write_ome_tiff
 
-    folder, stem = Path(path).parent, Path(path).name.removesuffix(".tiff").removesuffix(".tif").removesuffix(".ome")
-    groups: dict[str, list[FullLayerData]] = {}
+    folder, stem = Path(path).parent, _stem(Path(path).name)
+    files: dict[str, list[LayerData]] = {}
+    alike: dict[tuple[Any, ...], str] = {}
     for layer in layers:
-        if (suffix := _suffix(layer)) is not None:
-            groups.setdefault(suffix, []).append(layer)
-    for members in groups.values():
-        shapes = {np.shape(data) for data, _, _ in members}
-        if len(shapes) > 1:
-            names = ", ".join(str(meta.get("name")) for _, meta, _ in members)
-            raise OutputError(f"The layers {names} have different shapes: save those of one field at a time.")
-    written = []
+        suffix = _suffix(layer)
+        if layer[2] == "image":
+            key = (suffix, *_frame(layer))
+            if key not in alike:
+                alike[key] = suffix if suffix not in files else f"{suffix}__{file_word(str(layer[1].get('name', '')))}"
+            files.setdefault(alike[key], []).append(layer)
+        elif suffix in files:
+            raise OutputError(f"Two layers would be saved as {stem}{suffix}: rename one of them.")
+        else:
+            files[suffix] = [layer]
+    written: list[Path] = []
     described: dict[str, Any] = {}
-    for suffix, members in groups.items():
-        file = folder / f"{stem}{suffix}.ome.tif"
-        facts = [meta.get("metadata", {}).get("phenolens", {}) for _, meta, _ in members]
-        synthetic = any(fact.get("synthetic", False) for fact in facts)
-        pixels = np.stack([np.asarray(data) for data, _, _ in members])
-        channels = tuple(str(meta.get("name", "")) for _, meta, _ in members)
-        spare = "ZYX" if pixels.ndim == 4 else "YX"
-        described[file.name] = dict(zip(channels, facts, strict=True))
-        size = _pixel_size(members[0][1])
-        write_ome_tiff(file, pixels, "C" + spare, channels, size, synthetic=synthetic, description=facts[0])
-        written.append(str(file))
+    for suffix, members in files.items():
+        if members[0][2] in ("image", "labels"):
+            made = write_pixels(folder / f"{stem}{suffix}.ome.tif", members)
+        else:
+            made = [write_geometry(folder / f"{stem}{suffix}.geojson", members[0])]
+        described[made[0].name] = {str(meta.get("name", "")): facts_of(meta) for _, meta, _ in members}
+        written += made
     if written:
         file = folder / f"{stem}__provenance.json"
-        write_json(file, provenance(files=described))
-        written.append(str(file))
-    return written
+        write_json(file, provenance(made_by="write_layers", files=described))
+        written.append(file)
+    return [str(file) for file in written]
 
 
-def _suffix(layer: FullLayerData) -> str | None:
-    """What the layer's file name ends with; None for layers that are not written."""
-    data, meta, kind = layer
-    if kind not in ("image", "labels") or np.ndim(data) not in (2, 3) or meta.get("rgb"):
-        return None
-    if kind == "labels":
-        return "__" + "".join(c if c.isalnum() else "_" for c in str(meta.get("name", "labels")))
-    facts = meta.get("metadata", {}).get("phenolens", {})
+def _stem(name: str) -> str:
+    for suffix in (".tiff", ".tif", ".geojson", ".ome"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _suffix(layer: LayerData) -> str:
+    """What the name of the layer's file ends with."""
+    _, meta, kind = layer
+    if kind not in ("image", "labels", "points", "shapes"):
+        raise OutputError(f"The layer {meta.get('name', '')} of {kind} cannot be saved here: leave it out.")
+    if kind != "image":
+        return f"__{file_word(str(meta.get('name', kind)))}"
+    facts = facts_of(meta)
     if not facts.get("synthetic"):
         return ""
-    kind = facts.get("kind", "translated")
-    return "__synthetic" if kind == "translated" else f"__{kind}"
+    made = str(facts.get("kind", "translated"))
+    return "__synthetic" if made == "translated" else f"__{file_word(made)}"
 
 
-def _pixel_size(meta: dict[str, Any]) -> tuple[float, float] | None:
-    units = meta.get("units")
-    scale = meta.get("scale")
-    if units is None or scale is None or str(units[-1]) not in _MICROMETRES:
-        return None
-    unit = _MICROMETRES[str(units[-1])]
-    return float(scale[-2]) * unit, float(scale[-1]) * unit
+def _frame(layer: LayerData) -> tuple[Any, ...]:
+    """What images must share to be channels of one file."""
+    data, meta, _ = layer
+    level = data[0] if meta.get("multiscale") else data
+    place = tuple(str(np.asarray(meta[name]).tolist()) if name in meta else "" for name in PLACE if name != "units")
+    return np.shape(level), str(level.dtype), str(meta.get("units")), place, bool(meta.get("rgb"))

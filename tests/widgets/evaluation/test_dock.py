@@ -347,9 +347,9 @@ def test_docks_find_each_other_and_part(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     dock = EvaluationDock(viewer)
     viewer.window.add_dock_widget(dock, name="evaluation")
-    from phenolens.widgets.samples import open_dock
+    from phenolens.widgets.opening import main_dock
 
-    main = open_dock(viewer)
+    main = main_dock(viewer)
     assert dock.panel.choice.session is main.session
     assert len(main.session.adapter_changed) > 0
     main.close()

@@ -105,17 +105,18 @@ def test_the_writer_keeps_real_and_synthetic_apart(tmp_path):
         layer_data("DNA · synthetic", raw[0] + 1, synthetic=True, kind="translated"),
         layer_data("DNA · difference", np.ones((20, 30), np.float32), synthetic=True, kind="difference"),
         (np.ones((20, 30), np.int32), {"name": "cells", "scale": (0.5, 0.5), "metadata": {}}, "labels"),
-        ([], {"name": "outlines", "metadata": {}}, "shapes"),
+        ([], {"name": "outlines", "ndim": 2, "metadata": {}}, "shapes"),
     ]
     written = write_layers(str(tmp_path / "out.ome.tif"), layers)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "out.ome.tif",
         "out__cells.ome.tif",
         "out__difference.ome.tif",
+        "out__outlines.geojson",
         "out__provenance.json",
         "out__synthetic.ome.tif",
     ]
-    assert len(written) == 5
+    assert len(written) == 6
     with tifffile.TiffFile(tmp_path / "out.ome.tif") as file:
         assert np.array_equal(file.asarray(), raw)
         assert 'PhysicalSizeX="0.5"' in file.ome_metadata

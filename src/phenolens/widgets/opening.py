@@ -1,0 +1,102 @@
+"""Opens screens for napari: samples and files. The viewer stays alive meanwhile, and the dock takes the screen over."""
+
+from typing import TYPE_CHECKING, Any
+
+from napari import Viewer, current_viewer
+from qtpy.QtCore import QEventLoop, Qt
+from qtpy.QtWidgets import QApplication, QProgressDialog
+
+from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.progress import Job, Progress, finish
+from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.kit.workers import Running
+from phenolens.widgets.layers.field_layers import field_layer_data
+from phenolens.widgets.layers.layer_files import LayerData
+from phenolens.widgets.translation import jobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phenolens.widgets.translation.dock import PhenolensDock
+
+WIDGET = "Phenolens"
+
+
+def open_dock(viewer: Viewer, widget: str = WIDGET) -> Any:
+    """One of the viewer's docks, opened where it is not open yet."""
+    _, dock = viewer.window.add_plugin_dock_widget("napari-phenolens", widget)
+    return dock
+
+
+def main_dock(viewer: Viewer) -> "PhenolensDock":
+    """The viewer's main dock, opened where it is not open yet."""
+    dock: PhenolensDock = open_dock(viewer)
+    return dock
+
+
+def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) -> list[LayerData]:
+    """Layers of the first field of a screen, which the dock opens too where there is a viewer.
+
+    Parameters
+    ----------
+    making
+        Gives the screen's table, folder or image.
+    doing
+        What is going on, for the dialog.
+    device
+        Whose queue the job waits in; None where it needs none.
+    name
+        What the dock calls the screen.
+    """
+
+    def job() -> Job[Any]:
+        folder = yield from making
+        screen, intensity = yield from jobs.open_screen(folder)
+        field, image = yield from jobs.read_field(screen.fields[0])
+        return screen, intensity, field, image
+
+    screen, intensity, field, image = _wait_for(job(), doing, device)
+    if (viewer := current_viewer()) is not None:
+        main_dock(viewer).screen_panel.show_screen(screen, intensity, name)
+    return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, image)]
+
+
+def _wait_for(job: Job[Any], doing: str, device: str | None) -> Any:
+    """Run a job behind a dialog with progress and a Cancel button; napari wants layers as an answer."""
+    if QApplication.instance() is None:
+        return finish(job)
+    dialog = QProgressDialog(f"{doing}…", "Cancel", 0, 0, QApplication.activeWindow())
+    dialog.setWindowTitle("Phenolens")
+    dialog.setWindowModality(Qt.WindowModality.ApplicationModal)
+    dialog.setMinimumDuration(400)
+    dialog.setAutoReset(False)
+    outcome: list[Any] = []
+    problems: list[BaseException] = []
+    loop = QEventLoop()
+
+    def show(now: Progress) -> None:
+        if dialog.maximum() != now.total:
+            dialog.setMaximum(now.total)
+        dialog.setValue(now.step)
+        dialog.setLabelText(f"{doing}: {now.message}")
+
+    worker = Running(dialog).start(
+        job,
+        doing,
+        device=device,
+        priority=INTERACTIVE,
+        tell=False,
+        progress=show,
+        done=outcome.append,
+        failed=problems.append,
+        finished=loop.quit,
+    )
+    dialog.canceled.connect(worker.quit)
+    loop.exec()
+    dialog.close()
+    dialog.deleteLater()
+    if problems:
+        raise problems[0]
+    if not outcome:
+        raise ScreenError(f"{doing} was cancelled.")
+    return outcome[0]
