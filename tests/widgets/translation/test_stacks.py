@@ -179,9 +179,53 @@ def test_layers_of_a_series_are_one_field_and_go_on_showing_it(window):
     np.testing.assert_array_equal(window.session.plane, np.stack([series[3], series[3] + 1]))
 
 
+def correct(asked, axes):
+    """Choose what each axis is, as a person does."""
+    assert asked.isVisible()
+    for chip, letter in zip(asked.chips.chips, axes, strict=False):
+        chip.setCurrentIndex(chip.findData(letter))
+        chip.activated.emit(chip.currentIndex())
+
+
+@pytest.mark.parametrize("names", [None, ("z", "c", "y", "x")])
+def test_channels_of_a_layer_are_never_taken_for_depth_in_silence(window, names):
+    pixels = np.random.default_rng(0).integers(0, 200, (5, 3, 60, 50), dtype=np.uint8)
+    layer = window.viewer.add_image(pixels, name="zstack.ome", axis_labels=names)
+    panel = window.dock.screen_panel
+    panel.open_layers()
+    asked = panel.layer_axes
+    assert asked.chips.axes == "ZCYX"
+    if names is None:
+        assert window.session.screen is None
+        assert "correct the guess" in asked.question.text()
+        window.press(asked.use)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    assert not asked.use.isVisible()
+    image = window.session.image
+    assert (image.axes, image.shape) == ("CZYX", (3, 5, 60, 50))
+    assert image.channel_names == ("Channel 1", "Channel 2", "Channel 3")
+    np.testing.assert_array_equal(image.plane(z=4), pixels[4])
+    assert layer in window.viewer.layers
+    assert not layer.visible
+    # and what was read can be corrected
+    correct(asked, "TCYX")
+    window.press(asked.use)
+    window.wait(
+        lambda: (
+            window.session.image is not None and window.session.image.axes == "CTYX" and not window.dock.running.busy
+        )
+    )
+    correct(asked, "TTYX")
+    assert "Two axes are time" in asked.question.text()
+    assert not asked.use.isEnabled()
+
+
 def test_each_slice_of_a_layer_can_be_a_field(window):
     window.viewer.add_image(np.random.default_rng(0).integers(0, 200, (3, 60, 50), dtype=np.uint8), name="a")
-    window.dock.screen_panel.open_layers(slices=True)
+    panel = window.dock.screen_panel
+    panel.open_layers()
+    correct(panel.layer_axes, "SYX")
+    window.press(panel.layer_axes.use)
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     assert window.session.screen.table["Metadata_Index"].tolist() == [1, 2, 3]
     assert window.session.image.shape == (1, 60, 50)

@@ -84,10 +84,9 @@ def read_pixels(file: Path) -> list[LayerData] | None:
     from phenolens.screens.images import read_image
 
     data = read_image(file).data
-    shape = looks[0].get("shape")
     try:
-        data = data.reshape(len(looks), *map(int, shape))  # axes of one place are not in the file
-    except (TypeError, ValueError) as error:
+        data = data.reshape(len(looks), *map(int, looks[0]["shape"]))  # axes of one place are not in the file
+    except (KeyError, TypeError, ValueError) as error:
         raise ImageError(f"{file} does not hold the {len(looks)} layers that it says it does.") from error
     layers: list[LayerData] = []
     for index, look in enumerate(looks):

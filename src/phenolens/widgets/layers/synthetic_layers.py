@@ -6,6 +6,7 @@ import numpy as np
 from napari import Viewer
 from napari.layers import Image, Shapes
 from napari.utils import Colormap
+from qtpy.QtCore import QTimer
 
 from phenolens.translation.apply.composite import Composite
 from phenolens.widgets.kit.style import AMBER, rgb
@@ -47,10 +48,13 @@ class SyntheticLayers:
         self.outlines: Shapes | None = None
         self._planes = TranslatedPlanes(session)
         self._boxes: list[list[list[float]]] = []
+        self._outlined: list[TranslatedCell] = []
+        self._columns: dict[tuple[Any, Any], dict[str, Any]] = {}
+        self._drawing = False
         self.view = VIEWS[0]
         self.difference_channel = 0
         self._shown: list[bool] = []
-        session.screen_changed.connect(self.remove)
+        session.screen_changed.connect(self._another_screen)
         session.adapter_changed.connect(self._restart)
         session.field_changed.connect(self._restart)
         session.cell_changed.connect(self._show_cell)
@@ -96,9 +100,15 @@ class SyntheticLayers:
         """Take all of them off the canvas."""
         self.set_view("original")
         outlines = [] if self.outlines is None else [self.outlines]
+        self._remember_columns()
         take_away(self._viewer, [*self.translated, *self.differences, *outlines])
         self.translated, self.differences, self.outlines = [], [], None
+        self._boxes, self._outlined = [], []
         self._planes.forget()
+
+    def _another_screen(self) -> None:
+        self.remove()
+        self._columns.clear()
 
     def _restart(self) -> None:
         """Show the cells of another field, or none of an adapter that is gone."""
@@ -183,6 +193,7 @@ class SyntheticLayers:
             opacity=1.0,
             **like(self._field.channels[0]),
         )
+        self.outlines.events.data.connect(self._edited)
         for layer in (*self.translated, *self.differences, self.outlines):
             self._viewer.add_layer(layer)
         # The lowest layer in sight covers the canvas, and the others are added to it. Were that the outlines of the
@@ -228,12 +239,14 @@ class SyntheticLayers:
         self._outline()
 
     def _outline(self) -> None:
+        """Draw a box around each translated cell of the field; columns that the user gave the boxes stay."""
         from phenolens.screens.crops import window_at
 
         if self.outlines is None:
             return
         boxes, notes = [], []
-        for cell in self._session.in_field():
+        cells = self._session.in_field()
+        for cell in cells:
             window = window_at(cell.y, cell.x, self._session.window_size())
             top, left, far = window.y - 0.5, window.x - 0.5, window.size
             corners = ((top, left), (top, left + far), (top + far, left + far), (top + far, left))
@@ -241,14 +254,49 @@ class SyntheticLayers:
             about = "" if cell.has(self._session.strength) else "≈ "
             done = f"{cell.name} · {about}{self._session.strength:.2f}"
             notes.append(done if cell.translation is not None else f"{cell.name} · translating…")
+        self._remember_columns()
         if self._boxes != boxes or len(self.outlines.data) != len(boxes):
             self._boxes = boxes
+            self._drawing = True
             self.outlines.selected_data = set(range(len(self.outlines.data)))
             self.outlines.remove_selected()
             width = max(self._session.window_size() / 48, 0.8)
+            self.outlines.features = {"note": np.empty(0, object)}
             self.outlines.feature_defaults = {"note": ""}
             self.outlines.add_rectangles(boxes, edge_color=AMBER, face_color="transparent", edge_width=width)
             self.outlines.selected_data = set()
-        self.outlines.features = {"note": np.array(notes, object)}
+            self._drawing = False
+        self._outlined = cells
+        self.outlines.features = self._features(cells, notes)
         self.outlines.refresh_text()
         self.outlines.refresh(thumbnail=False, extent=False)
+
+    def _features(self, cells: list[TranslatedCell], notes: list[str]) -> Any:
+        """A table with our note on each box, and the user's own columns."""
+        import pandas as pd
+
+        own = pd.DataFrame([self._columns.get((cell.plane, cell.id), {}) for cell in cells], index=range(len(cells)))
+        own.insert(0, "note", np.array(notes, object))
+        return own
+
+    def _remember_columns(self) -> None:
+        """Keep what the user has written into columns of the boxes' own table, by cell."""
+        if self.outlines is None or len(self.outlines.features) != len(self._outlined):
+            return
+        own = self.outlines.features.drop(columns="note", errors="ignore")
+        if len(own.columns):
+            for cell, row in zip(self._outlined, own.to_dict("records"), strict=True):
+                self._columns[cell.plane, cell.id] = row
+
+    def _edited(self, event: Any) -> None:
+        """A box that the user deletes takes its translated cell with it."""
+        if self._drawing or str(getattr(event.action, "value", event.action)) != "removing":
+            return
+        self._remember_columns()
+        gone = [self._outlined[index] for index in getattr(event, "data_indices", ()) if index < len(self._outlined)]
+
+        def remove() -> None:
+            for cell in gone:
+                self._session.remove_cell(cell)
+
+        QTimer.singleShot(0, remove)  # napari is not done with the deletion yet

@@ -7,64 +7,90 @@ import numpy as np
 from napari.layers import Image
 
 from phenolens.runtime.errors import ImageError
+from phenolens.screens.axes import FIELDS, AxesGuess, guess_axes, misfit
 
 if TYPE_CHECKING:
     from phenolens.screens.table import Screen
 
 _MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6}
-_LETTERS = {"t": "T", "time": "T", "z": "Z", "depth": "Z"}
 
 
-def screen_from_layers(layers: Sequence[Image], slices: bool = False) -> "tuple[Screen, list[Image]]":
-    """A screen of which each layer is a channel, and the layers that show its field.
-
-    The layers go on showing their field, which is a stack or a series where they have three or four dimensions: of Z,
-    of T and Z, or as their axes are called.
-
-    Parameters
-    ----------
-    slices
-        Whether layers of three dimensions are one field a slice instead, numbered by ``Metadata_Index`` from 1; the
-        slices are shown in layers of their own.
+def axes_of_layers(layers: Sequence[Image]) -> AxesGuess:
+    """What the axes of layers of one shape are; several layers are channels, so none of their axes is guessed as that.
 
     Raises
     ------
     ImageError
-        No layer, layers of different shapes, RGB layers, or layers of more than four dimensions.
+        No layer, layers of different shapes, RGB layers, or pyramids.
     """
-    from phenolens.screens.table import screen_from_arrays
-
     if not layers:
         raise ImageError("There is no Image layer to use: open an image, or select its layers in the layer list.")
-    first = layers[0]
     names = ", ".join(layer.name for layer in layers)
     if len({layer.data.shape for layer in layers}) > 1:
         raise ImageError(f"The layers {names} have different shapes: select those that are channels of one image.")
     if any(layer.rgb or layer.multiscale for layer in layers):
         raise ImageError(f"The layers {names} hold colours or a pyramid: use one plain layer for each channel.")
-    channels = [layer.name for layer in layers]
+    first = layers[0]
+    guess = guess_axes(first.data.shape, first.axis_labels, [str(unit) for unit in first.units])
+    if len(layers) > 1 and not guess.sure and "C" in guess.axes:
+        leading = iter([letter for letter in "ZT" if letter not in guess.axes])
+        return AxesGuess("".join(next(leading, FIELDS) if a == "C" else a for a in guess.axes), sure=False)
+    return guess
+
+
+def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, list[Image]]":
+    """A screen of layers that are channels of one image, or of one layer with an axis of channels.
+
+    Parameters
+    ----------
+    axes
+        Letters of the layers' axes, of ``TZCYX`` in any order with Y and X last, or ``S`` where each slice is a field
+        of its own, numbered by ``Metadata_Index`` from 1.
+
+    Returns
+    -------
+    The screen, and those of `layers` that go on showing its field: all of them, or none where their axes are not those
+    in which a field is shown.
+
+    Raises
+    ------
+    ImageError
+        The layers or the axes cannot be used so.
+    """
+    from phenolens.screens.table import screen_from_arrays
+
+    axes_of_layers(layers)  # refuses what does not fit together
+    first = layers[0]
+    names = ", ".join(layer.name for layer in layers)
+    if reason := misfit(axes):
+        raise ImageError(reason)
+    if len(axes) != first.ndim:
+        raise ImageError(f"The layers {names} have {first.ndim} axes, and {len(axes)} were named.")
+    if "C" in axes and len(layers) > 1:
+        raise ImageError(f"The layers {names} are channels already: select one of them, or say what their axis is.")
     size = _micrometres(first, -1)
-    if slices:
-        if first.ndim != 3:
-            raise ImageError(f"The layers {names} have {first.ndim} dimensions: slices are those of three.")
-        stack = np.stack([np.asarray(layer.data) for layer in layers], axis=1)
-        fields = {f"slice{index + 1:03d}": planes for index, planes in enumerate(stack)}
+    spacing = _micrometres(first, axes.index("Z")) if "Z" in axes else None
+    pixels = layers[0].data if "C" in axes else _stacked(layers)
+    order = axes if "C" in axes else f"C{axes}"
+    inner = "".join(letter for letter in "TZ" if letter in order)
+    wanted = (FIELDS if FIELDS in order else "") + f"C{inner}YX"
+    pixels = pixels.transpose([order.index(letter) for letter in wanted])
+    if FIELDS in wanted:
+        channels = _channel_names(layers, pixels.shape[1])
+        fields = {f"slice{index + 1:03d}": np.asarray(planes) for index, planes in enumerate(pixels)}
         metadata = {key: {"Metadata_Index": index + 1} for index, key in enumerate(fields)}
         return screen_from_arrays(fields, channels, metadata, size), []
-    if first.ndim > 4:
-        raise ImageError(f"The layers {names} have {first.ndim} dimensions: use images, stacks, or series of them.")
-    axes = _stack_axes(first)
-    spacing = _micrometres(first, axes.index("Z")) if "Z" in axes else None
-    image = {"layers": _stacked(layers)}
-    return screen_from_arrays(image, channels, None, size, f"C{axes}YX", spacing), list(layers)
+    channels = _channel_names(layers, pixels.shape[0])
+    screen = screen_from_arrays({"layers": pixels}, channels, None, size, wanted, spacing)
+    shown = "C" not in axes and axes == f"{inner}YX"
+    return screen, list(layers) if shown else []
 
 
-def _stack_axes(layer: Image) -> str:
-    """Letters of the axes before Y and X: as they are called where that says it, else T and Z, or Z."""
-    known = "".join(_LETTERS.get(label.lower(), "?") for label in layer.axis_labels[:-2])
-    if known == "ZT":
-        raise ImageError(f"The layer {layer.name} has time below depth: bring its axes into the order t, z, y, x.")
-    return known if known in ("T", "Z", "TZ") else ("", "Z", "TZ")[layer.ndim - 2]
+def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
+    """The layers' own names, or numbers where one layer holds all channels."""
+    if len(layers) == count:
+        return [layer.name for layer in layers]
+    return [f"Channel {number}" for number in range(1, count + 1)]
 
 
 def _stacked(layers: Sequence[Image]) -> Any:

@@ -19,6 +19,7 @@ from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
+from phenolens.widgets.translation.layer_axes import LayerAxes
 from phenolens.widgets.translation.open_layers import screen_from_layers
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ class ScreenPanel(QWidget):
         menu.addAction("Table or image file…", self._ask_file)
         menu.addAction("Folder of images…", self._ask_folder)
         menu.addAction("Selected layers in the viewer", self.open_layers)
-        menu.addAction("Selected layers, each slice a field", lambda: self.open_layers(slices=True))
         self.open_button.setMenu(menu)
+        self.layer_axes = LayerAxes()
+        self.layer_axes.chosen.connect(self._open_layers)
+        self.layer_axes.refused.connect(self._refused)
         self.about = Note("A sample is under File > Open Sample > Phenolens.")
         self.pattern = QLineEdit()
         self.pattern.setPlaceholderText(r"(?P<Well>[A-P]\d\d)_(?P<Channel>\w+)\.tif")
@@ -50,7 +53,7 @@ class ScreenPanel(QWidget):
         self.pattern.returnPressed.connect(self._retry_folder)
         self._folder: Path | None = None
         self.source, self.target = ConditionBox(), ConditionBox()
-        self.why = Note()
+        self.why, self.problem = Note(), Note()
         self.field = QComboBox()
         self.field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.field.setMinimumContentsLength(12)
@@ -73,7 +76,9 @@ class ScreenPanel(QWidget):
         whole.setSpacing(SPACE)
         whole.addWidget(self.open_button)
         whole.addWidget(self.pattern)
+        whole.addWidget(self.layer_axes)
         whole.addWidget(self.about)
+        whole.addWidget(self.problem)
         whole.addWidget(self._choices)
         self.pattern.hide()
         self._choices.hide()
@@ -102,18 +107,26 @@ class ScreenPanel(QWidget):
         self._folder = path if path.is_dir() else None
         self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
 
-    def open_layers(self, _: bool = False, *, slices: bool = False) -> None:
-        """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`."""
+    def open_layers(self, _: bool = False) -> None:
+        """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`.
+
+        Where neither names nor units say what their axes are, the chips ask first.
+        """
         selected = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection]
         images = [x for x in selected if isinstance(x, Image)] or [
             x for x in self._viewer.layers if isinstance(x, Image)
         ]
-        images = [layer for layer in images if "phenolens" not in layer.metadata]
+        self.layer_axes.offer([layer for layer in images if "phenolens" not in layer.metadata])
+
+    def _open_layers(self, layers: list[Image], axes: str) -> None:
         try:
-            screen, adopted = screen_from_layers(images, slices)
+            screen, adopted = screen_from_layers(layers, axes)
         except PhenolensError as error:
             self._refused(error)
             return
+        if not adopted:
+            for layer in layers:
+                layer.visible = False  # the channels have layers of their own now
 
         def fit() -> Any:
             return screen, (yield from jobs.fit_intensity(screen))
@@ -122,6 +135,7 @@ class ScreenPanel(QWidget):
 
     def _start(self, job: Any, name: str, before: Callable[[], None] | None = None) -> None:
         self.open_button.setEnabled(False)
+        self.problem.say("")
         self.about.say(f"Reading {name}…")
 
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
@@ -140,20 +154,22 @@ class ScreenPanel(QWidget):
         )
 
     def _refused(self, error: BaseException) -> None:
-        if isinstance(error, PhenolensError):
-            self.about.say(str(error), "error")
-            self.pattern.setVisible(self._lacks_table())
-        else:
-            self.about.say("The screen could not be read; the notification has the details.", "error")
-        if self._session.screen is None:
-            return
-        self.why.say("")
+        known = isinstance(error, PhenolensError)
+        self.problem.say(
+            str(error) if known else "The screen could not be read; the notification has the details.", "error"
+        )
+        self.pattern.setVisible(known and self._lacks_table())
+        screen = self._session.screen
+        self.about.say(self._describe(screen) if screen is not None else "")
 
     def show_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
         """Work on a screen that has been read, and show its first control field."""
         self.pattern.setVisible(self._lacks_table())
         set_accent(self.open_button, False)
         self.open_button.setText("Open another screen")
+        if name != "layers":
+            self.layer_axes.hide()
+        self.problem.say("")
         self._session.set_screen(screen, intensity, name)
         self.about.say(self._describe(screen))
         shares = [

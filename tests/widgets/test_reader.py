@@ -1,0 +1,102 @@
+"""What is dropped on the viewer opens: a screen, a table, an image, an adapter, a report, and what was saved."""
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels, Points
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from phenolens.runtime.errors import PhenolensError, ScreenError
+from phenolens.runtime.files import write_json
+from phenolens.screens.table import read_screen
+from phenolens.widgets.reader import get_reader, read_export
+from saved_reports import made_up_report
+
+pytest_plugins = ["real_window"]
+
+
+def drop(window, path):
+    """Drop a file or a folder on the viewer, and let Phenolens read it where napari would ask."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path))])
+    where = QPoint(300, 300)
+    event = QDropEvent(
+        QPointF(where), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    window.viewer.window._qt_viewer.dropEvent(event)
+
+
+@pytest.fixture
+def ours(monkeypatch):
+    """napari asks which reader to take where several can; here the answer is always this plugin."""
+    from napari._qt.dialogs import qt_reader_dialog
+
+    chosen = lambda *args, **kwargs: ("Phenolens", False)  # noqa: E731
+    monkeypatch.setattr(qt_reader_dialog.QtReaderDialog, "get_user_choices", chosen)
+
+
+def test_a_folder_a_table_and_an_image_open_with_their_screen(window, ours, small_screen):
+    screen = read_screen(small_screen)
+    image = next(iter(sorted((small_screen / "images").rglob("*.tif"))))
+    for path, fields in ((small_screen, len(screen)), (small_screen / "screen.csv", len(screen)), (image, 1)):
+        drop(window, path)
+        window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+        assert len(window.session.screen) == fields, path
+        layers = window.dock.field_layers.channels
+        assert [layer.name for layer in layers] == list(screen.channel_names)
+        assert len([layer for layer in window.viewer.layers if isinstance(layer, Image)]) == len(layers)
+        low, high = window.session.intensity.low[0], window.session.intensity.high[0]
+        assert layers[0].contrast_limits == [low, high]
+        assert str(layers[0].units[-1]) == "micrometer"
+    assert not window.messages
+
+
+def test_an_adapter_is_loaded_and_a_report_shown(window, ours, small_screen, small_adapter, tmp_path):
+    drop(window, small_screen)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    drop(window, small_adapter.folder)
+    window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
+    assert window.session.adapter.conditions == small_adapter.conditions
+    write_json(tmp_path / "report" / "report.json", made_up_report())
+    drop(window, tmp_path / "report")
+    names = list(window.viewer.window.dock_widgets)
+    assert any("evaluation" in name for name in names)
+
+
+def test_what_is_saved_from_the_window_is_dropped_back(window, ours, small_screen, tmp_path):
+    drop(window, small_screen)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    shape = window.session.plane.shape[-2:]
+    viewer = window.viewer
+    viewer.add_labels(np.eye(*shape, dtype=int), name="mine", features={"index": [0, 1], "class": ["", "odd"]})
+    viewer.add_points([[3, 4], [5, 6]], name="seen", features={"note": ["a", "b"]})
+    before = {layer.name: layer for layer in viewer.layers}
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    viewer.layers.save(str(folder / "all.ome.tif"), plugin="napari-phenolens")
+    window.viewer.layers.clear()
+    drop(window, folder)
+    after = {layer.name: layer for layer in viewer.layers}
+    assert after.keys() == before.keys()
+    for name, layer in before.items():
+        back = after[name]
+        assert type(back) is type(layer)
+        np.testing.assert_array_equal(np.asarray(back.data), np.asarray(layer.data))
+        np.testing.assert_allclose(back.scale, layer.scale)
+        assert back.units == layer.units
+        if isinstance(layer, Image):
+            assert back.contrast_limits == layer.contrast_limits
+            assert back.colormap.name == layer.colormap.name
+    assert isinstance(after["mine"], Labels)
+    assert after["mine"].features["class"].tolist() == ["", "odd"]
+    assert isinstance(after["seen"], Points)
+    assert after["seen"].features["note"].tolist() == ["a", "b"]
+
+
+def test_what_is_none_of_these_is_said(tmp_path):
+    (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
+    reader = get_reader(str(tmp_path / "notes.csv"))
+    with pytest.raises(PhenolensError):
+        reader(str(tmp_path / "notes.csv"))
+    with pytest.raises(ScreenError, match="holds no layer"):
+        read_export(tmp_path)
