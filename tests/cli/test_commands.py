@@ -11,6 +11,8 @@ import tifffile
 from typer.main import get_command
 
 from cli_run import run
+from phenolens.annotation.annotations import Annotations
+from phenolens.annotation.files import write_annotations
 from phenolens.cli.app import app
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
@@ -306,6 +308,28 @@ def test_export_of_translated_fields(translated, screen, tmp_path):
         pixels(tmp_path / "exported" / f"plate1_A02_1__{name}.ome.tif") for name in LAYERS
     )
     assert np.array_equal(translated_.astype(float) - source, difference)
+
+
+def test_export_takes_classes_and_notes_along(translated, tmp_path):
+    table = pd.read_parquet(_folder(translated) / "cells.parquet")
+    here = table[table["field"] == "plate1_A02_1"]
+    made = Annotations()
+    made.add_class("dead")
+    made.annotate([("plate1_A02_1", here["label"].iloc[0])], "dead")
+    made.set_note([("plate1_A02_1", here["label"].iloc[1])], "blurred")
+    file = write_annotations(made, tmp_path / "notes.csv")
+    out = tmp_path / "exported"
+    ran = run(
+        *("export", _folder(translated), "--field", "plate1_A02_1", "--annotations", file, "--out", out, "--json"),
+    )
+    assert ran.status == 0
+    cells = pd.read_parquet(out / "cells.parquet")
+    assert cells["class"].fillna("").tolist() == ["dead", *[""] * (len(here) - 1)]
+    assert cells["note"].fillna("").tolist()[:2] == ["", "blurred"]
+    missing = run("export", _folder(translated), "--annotations", tmp_path / "none.csv", "--out", tmp_path / "other")
+    assert missing.status == 2
+    assert "no file of annotations" in missing.error
+    assert not (tmp_path / "other").exists()
 
 
 def test_export_keeps_what_is_in_the_way(adapter, screen, tmp_path):

@@ -7,6 +7,7 @@ import typer
 
 from phenolens.cli.console import reporting
 from phenolens.cli.options import (
+    AnnotationsFile,
     AsJson,
     CellsAsTrained,
     FineNoise,
@@ -15,6 +16,7 @@ from phenolens.cli.options import (
     NoiseSeed,
     Renoise,
     Solver,
+    annotations_from,
     cells_from,
     held_from,
 )
@@ -47,6 +49,7 @@ def export(
     seed: NoiseSeed = 0,
     hold: Hold = None,
     cells: CellsAsTrained = None,
+    annotations: AnnotationsFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
@@ -56,6 +59,7 @@ def export(
     """
     with reporting("export", as_json) as console:
         found = None if cells is None else cells_from(cells)
+        said = annotations_from(annotations)
 
         from phenolens.translation.apply.cell_export import export_cells, export_translated, translation_facts
 
@@ -75,6 +79,10 @@ def export(
                 cells=found, held=held_from(hold),
             )  # fmt: skip
         folder = console.follow(job)
+        if said is not None:
+            from phenolens.annotation.merging import add_annotations
+
+            add_annotations(folder / "cells.parquet", said)
         files = sorted(path.name for path in folder.iterdir())
         console.done(
             f"Exported {len(files)} files to {folder}",

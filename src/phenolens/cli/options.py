@@ -1,24 +1,37 @@
 """Options that several commands share, and what their text means."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phenolens.runtime.errors import CellError
 
+if TYPE_CHECKING:
+    from phenolens.annotation.annotations import Annotations
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
-_CELLS = "auto finds the cells, whole takes each image as one cell, a folder holds one label image a field."
-Cells = Annotated[str, typer.Option(help=_CELLS, metavar="auto|whole|FOLDER")]
+_CELLS = (
+    "auto finds the cells; cellpose, stardist or instanseg do so where you have them installed; whole takes each image "
+    "as one cell; a folder holds one label image a field."
+)
+_WAYS = "auto|whole|cellpose|stardist|instanseg|FOLDER"
+Cells = Annotated[str, typer.Option(help=_CELLS, metavar=_WAYS)]
 CellsAsTrained = Annotated[
-    str | None, typer.Option(help=_CELLS, metavar="auto|whole|FOLDER", show_default="as the adapter was trained")
+    str | None, typer.Option(help=_CELLS, metavar=_WAYS, show_default="as the adapter was trained")
 ]
 CellsOrTiles = Annotated[
     str | None,
     typer.Option(
         help=f"{_CELLS[:-1]}; tiles translates fields as a whole, without cells.",
-        metavar="auto|whole|tiles|FOLDER",
+        metavar=f"tiles|{_WAYS}",
         show_default="as the adapter was trained",
+    ),
+]
+AnnotationsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--annotations", help="Table with the class and note of cells, which go into the result.", metavar="FILE"
     ),
 ]
 Pattern = Annotated[
@@ -86,10 +99,33 @@ def cells_from(text: str) -> str | Path:
     Raises
     ------
     CellError
-        Where it is neither a known word nor a folder.
+        Where it is neither a known word nor a folder, or a segmenter that is not installed.
     """
-    if text in ("auto", "whole"):
+    if text == "whole":
+        return text
+    from phenolens.screens.segmenters import SEGMENTERS, segmenter_named
+
+    segmenter = segmenter_named(text)
+    if segmenter is not None:
+        if reason := segmenter.unavailable():
+            raise CellError(reason)
         return text
     if not Path(text).is_dir():
-        raise CellError(f"--cells takes auto, whole or a folder of label images, and there is no folder {text}.")
+        names = ", ".join(one.name for one in SEGMENTERS)
+        raise CellError(f"--cells takes {names}, whole or a folder of label images, and there is no folder {text}.")
     return Path(text)
+
+
+def annotations_from(path: Path | None) -> "Annotations | None":
+    """Read the file of ``--annotations``.
+
+    Raises
+    ------
+    AnnotationError
+        Where it is missing or no such file.
+    """
+    if path is None:
+        return None
+    from phenolens.annotation.files import read_annotations
+
+    return read_annotations(path)

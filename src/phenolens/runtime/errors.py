@@ -31,3 +31,7 @@ class DeviceError(PhenolensError):
 
 class ReportError(PhenolensError):
     """A saved report is missing, broken or of another kind."""
+
+
+class AnnotationError(PhenolensError):
+    """A class, note or file of annotations is not usable."""

@@ -11,13 +11,13 @@ from pandas import DataFrame, concat
 
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.images import read_image
+from phenolens.screens.label_images import label_files, read_label_image
 from phenolens.screens.segmentation import segment_nuclei
+from phenolens.screens.segmenters import Segmenter, segmenter_named
 from phenolens.screens.table import Field, Screen
 
 COLUMNS = ("field", "label", "y", "x", "area")
 _NUCLEUS_NAMES = ("dna", "dapi", "hoechst", "nucle", "draq", "h2b", "nuc")
-_LABEL_FILES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png")
 # A crop shows a cell and what it touches: about four nuclei across.
 _NUCLEI_ACROSS = 4.0
 
@@ -44,9 +44,10 @@ class Cells:
 
 def find_cells(
     screen: Screen,
-    how: str | Path | Mapping[str, NDArray[Any]] = "auto",
+    how: str | Path | Segmenter | Mapping[str, NDArray[Any]] = "auto",
     *,
     nucleus_channel: int | None = None,
+    diameter: float | None = None,
 ) -> Job[Cells]:
     """Find the cells of every field.
 
@@ -55,35 +56,44 @@ def find_cells(
     screen
         Where to look; of stacks and time series the plane that stands for the image is taken (`FieldImage.position`).
     how
-        ``"auto"`` outlines nuclei; ``"whole"`` takes each field as one cell; a folder holds one label image a field,
+        ``"auto"`` outlines nuclei; ``"cellpose"``, ``"stardist"`` and ``"instanseg"`` do so where they are installed,
+        and so does any `Segmenter`; ``"whole"`` takes each field as one cell; a folder holds one label image a field,
         named after the field's key or its file; or the label images themselves, (H, W) integer by field key.
     nucleus_channel
-        Index of the channel that ``"auto"`` looks at; guessed where None.
+        Index of the channel that segmenters look at; guessed where None.
+    diameter
+        About how many pixels a nucleus is wide, for segmenters that ask for it.
 
     Raises
     ------
     CellError
-        No cell is found at all, or a label image is missing or does not fit its field.
+        No cell is found at all, a label image is missing or does not fit its field, or a segmenter is not installed.
     """
-    if how == "auto" and nucleus_channel is None:
-        nucleus_channel = guess_nucleus_channel(screen)
-    if isinstance(how, str) and how not in ("auto", "whole"):
-        how = Path(how)
+    segmenter = _segmenter(how)
+    files: dict[str, Path] = {}
+    if segmenter is not None:
+        if reason := segmenter.unavailable():
+            raise CellError(reason)
+        if nucleus_channel is None:
+            nucleus_channel = guess_nucleus_channel(screen)
+    elif isinstance(how, (str, Path)) and how != "whole":
+        files = label_files(Path(how), screen)
     tables: list[DataFrame] = []
     labels: dict[str, NDArray[Any]] = {}
     for number, one in enumerate(screen, start=1):
-        if isinstance(how, str):
+        if segmenter is not None and nucleus_channel is not None:
             image = one.image()
-            plane = image.plane()
-            if how == "whole":
-                tables.append(_whole(one.key, plane.shape[1:]))
-            else:
-                labels[one.key] = segment_nuclei(plane[nucleus_channel], image.pixel_size)
+            labels[one.key] = segmenter.segment(
+                image.plane(), nucleus_channel, diameter=diameter, pixel_size=image.pixel_size
+            )
+        elif isinstance(how, Mapping):
+            labels[one.key] = _checked(_given(how, one), one)
+        elif files:
+            labels[one.key] = _checked(read_label_image(files[one.key], one, screen), one)
         else:
-            given = _from_folder(how, one) if isinstance(how, Path) else _given(how, one)
-            labels[one.key] = _checked(given, one)
+            tables.append(_whole(one.key, one.image().plane().shape[1:]))
         if one.key in labels:
-            tables.append(_measured(one.key, labels[one.key]))
+            tables.append(measure_cells(one.key, labels[one.key]))
         yield Progress(number, len(screen), f"Finding cells in {one.key}")
     table = concat(tables, ignore_index=True) if tables else DataFrame(columns=list(COLUMNS))
     if not len(table):
@@ -124,7 +134,8 @@ def _whole(key: str, shape: tuple[int, ...]) -> DataFrame:
     return DataFrame([row], columns=list(COLUMNS))
 
 
-def _measured(key: str, labels: NDArray[Any]) -> DataFrame:
+def measure_cells(key: str, labels: NDArray[Any]) -> DataFrame:
+    """Return the rows of the cells of one field, as `Cells.table` has them, from its label image (H, W)."""
     from skimage.measure import regionprops_table
 
     found = regionprops_table(labels, properties=("label", "centroid", "area"))
@@ -146,28 +157,35 @@ def _given(labels: Mapping[str, NDArray[Any]], one: Field) -> NDArray[Any]:
     return labels[one.key]
 
 
-def _from_folder(folder: Path, one: Field) -> NDArray[Any]:
-    if not folder.is_dir():
-        raise CellError(f"There is no folder of label images {folder}: give 'auto', 'whole', or an existing folder.")
-    stems = [one.key, *(path.name.split(".")[0] for path in one.paths)]
-    for stem in stems:
-        for ending in _LABEL_FILES:
-            if (path := folder / f"{stem}{ending}").is_file():
-                plane = read_image(path).plane()
-                if len(plane) != 1:
-                    raise CellError(f"The label image {path} has {len(plane)} channels: it should have one.")
-                return np.asarray(plane[0])
-    raise CellError(f"{folder} has no label image for field {one.key}: name it {one.key}.tif.")
+def _segmenter(how: object) -> Segmenter | None:
+    if isinstance(how, str):
+        return segmenter_named(how)
+    return how if isinstance(how, Segmenter) else None
 
 
 def _checked(labels: NDArray[Any], one: Field) -> NDArray[np.int32]:
-    shape = one.image().plane().shape[1:]
+    return check_labels(labels, one.key, one.image().plane().shape[1:])
+
+
+def check_labels(labels: NDArray[Any], key: str, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the label image of a field as int32.
+
+    Raises
+    ------
+    CellError
+        It does not hold whole numbers, some are negative or above 2^31 - 1, or it has not the field's `shape` (H, W).
+    """
+    labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
-        raise CellError(f"The label image of field {one.key} is {labels.dtype}: labels are whole numbers.")
-    if labels.shape != shape:
+        raise CellError(f"The label image of field {key} is {labels.dtype}: labels are whole numbers.")
+    if labels.shape != tuple(shape):
         raise CellError(
-            f"The label image of field {one.key} is {labels.shape[0]} x {labels.shape[-1]} pixels, "
+            f"The label image of field {key} is {labels.shape[0]} x {labels.shape[-1]} pixels, "
             f"but the field is {shape[0]} x {shape[1]}: give the labels of this field."
+        )
+    if labels.size and not 0 <= labels.min() <= labels.max() <= np.iinfo(np.int32).max:
+        raise CellError(
+            f"The label image of field {key} has labels below 0 or above 2147483647: number the cells anew."
         )
     return np.asarray(labels, np.int32)
 

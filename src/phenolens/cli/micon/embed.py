@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Device, Pattern, cells_from
+from phenolens.cli.options import AnnotationsFile, AsJson, Cells, Device, Pattern, annotations_from, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
@@ -27,18 +27,21 @@ def embed(
             show_default="the encoder's, else from the cells",
         ),
     ] = None,
+    annotations: AnnotationsFile = None,
     pattern: Pattern = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Embed the cells of a screen and write them with their Metadata_ columns."""
     with reporting("micon embed", as_json) as console:
-        found = cells_from(cells)
+        found, said = cells_from(cells), annotations_from(annotations)
 
+        from phenolens.annotation.merging import with_annotations
         from phenolens.cli.inputs import open_screen
         from phenolens.profiling.encoders.embedding import LEVELS, embed_screen
         from phenolens.profiling.encoders.encoder import load_encoder
         from phenolens.profiling.tables.profile_files import write_profiles
+        from phenolens.profiling.tables.profiles import Profiles, aggregate
         from phenolens.screens.cells import find_cells
 
         named = next((known for known in LEVELS if known == level), None)
@@ -48,7 +51,11 @@ def embed(
         opened = open_screen(screen, pattern)
         loaded.check_channels(opened.channel_names)  # before the cells are looked for
         where = console.follow(find_cells(opened, found))
-        profiles = console.follow(embed_screen(loaded, opened, where, crop=crop, level=named))
+        profiles = console.follow(embed_screen(loaded, opened, where, crop=crop))
+        if said is not None:
+            profiles = Profiles(with_annotations(profiles.metadata, said), profiles.vectors, profiles.card)
+        if named != "cell":
+            profiles = aggregate(profiles, named)
         write_profiles(profiles, out)
         console.done(
             f"Embedded {len(profiles)} {named}s in {profiles.vectors.shape[1]} dimensions: {out}",
