@@ -6,7 +6,6 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from test_cells import a_screen
 
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import finish
@@ -27,6 +26,7 @@ from phenolens.screens.label_images import (
     write_label_image,
 )
 from phenolens.screens.table import read_screen, screen_from_arrays
+from three_nuclei import a_screen
 
 
 @pytest.fixture(scope="module")

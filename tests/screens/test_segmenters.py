@@ -5,7 +5,6 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from test_cells import a_screen
 
 from cli_run import run
 from phenolens.runtime.errors import CellError
@@ -13,6 +12,7 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.segmentation import segment_nuclei
 from phenolens.screens.segmenters import SEGMENTERS, Installed, Segmenter, segmenter_named
+from three_nuclei import a_screen
 
 CELLPOSE, STARDIST, INSTANSEG = SEGMENTERS[1:]
 
