@@ -167,14 +167,14 @@ def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapte
     for tick in panel.held.ticks:
         if tick.isChecked():
             tick.trigger()
-    assert panel.held.text() == "no channel"
+    assert panel.held.whole() == "no channel"
     window.press(panel.click)
     cell = window.click_cell(0)
     window.wait(lambda: cell.has(1.5) and not dock.running.busy)
     assert all(layer.data.any() for layer in dock.synthetic.differences)
     panel.held.ticks[0].trigger()
     window.wait(lambda: cell.translation.held == ("DNA",) and cell.has(1.5) and not dock.running.busy)
-    assert panel.held.text() == "DNA"
+    assert panel.held.whole() == "DNA"
     first, *others = dock.synthetic.differences
     assert not first.data.any()
     assert all(layer.data.any() for layer in others)

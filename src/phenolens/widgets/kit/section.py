@@ -5,6 +5,7 @@ from typing import Any
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from phenolens.widgets.kit.eliding import ElidedLabel
 from phenolens.widgets.kit.style import ACCENT, MUTED, SPACE
 
 
@@ -43,7 +44,7 @@ class Section(QFrame):
         self._badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
         name = QLabel(title)
         name.setStyleSheet("font-weight: bold; background: transparent;")
-        self._summary = QLabel()
+        self._summary = ElidedLabel()
         self._summary.setStyleSheet(f"color: {MUTED}; background: transparent;")
         self._arrow = QLabel()
         self._arrow.setStyleSheet(f"color: {MUTED}; background: transparent;")
@@ -56,8 +57,8 @@ class Section(QFrame):
         row.setSpacing(SPACE + 2)
         row.addWidget(self._badge)
         row.addWidget(name)
-        row.addStretch()
-        row.addWidget(self._summary)
+        row.addStretch(1)
+        row.addWidget(self._summary, 0)
         row.addWidget(self._arrow)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(SPACE + 2, 0, SPACE + 2, 0)

@@ -1,7 +1,7 @@
 """One look for all panels: colours, spacing, and the few labelled controls they share."""
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 ACCENT = "#2f8f83"
 ACCENT_HOVER = "#38a799"
@@ -108,6 +108,10 @@ class Form(QGridLayout):
         for place, control in enumerate(controls):
             if tip and not control.toolTip():
                 control.setToolTip(tip)
+            if isinstance(control, QComboBox):
+                # else it is as wide as the longest name in it, and pushes the rest out of the dock
+                control.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+                control.setMinimumContentsLength(8)
             line.addWidget(control, 0 if place else 1)
         self._rows[controls[0]] = (text, *controls)
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QMenu, QPushButton
+from qtpy.QtWidgets import QMenu
+
+from phenolens.widgets.kit.eliding import ElidedButton
 
 
-class HeldChannels(QPushButton):
+class HeldChannels(ElidedButton):
     """A button that names the held channels, with a menu to tick them; ``chosen`` is emitted with their names."""
 
     chosen = Signal(list)

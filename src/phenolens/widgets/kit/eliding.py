@@ -1,0 +1,90 @@
+"""A label and a button that shorten their text to the room there is; the tooltip has all of it."""
+
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
+
+_LEAST = 24  # pixels, enough for a letter and the dots
+
+
+class ElidedLabel(QLabel):
+    """A line of text that ends in dots where it is too long; the tooltip has all of it."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._whole = ""
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:
+        """Show `text`, or as much of it as there is room for."""
+        self._whole = text or ""
+        self._fit()
+        self.updateGeometry()
+
+    def whole(self) -> str:
+        """All of the text."""
+        return self._whole
+
+    def sizeHint(self) -> QSize:
+        """As wide as all of the text would be."""
+        hint = super().sizeHint()
+        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, hint.height())
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as a letter."""
+        return QSize(min(_LEAST, self.sizeHint().width()), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: Any) -> None:
+        """Use the room there is now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, max(self.width(), _LEAST))
+        super().setText(shown)
+        self.setToolTip(self._whole if shown != self._whole else "")
+
+
+class ElidedButton(QPushButton):
+    """A button whose text ends in dots where it is too long; the tooltip begins with all of it then."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._whole, self._tip = "", ""
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:
+        """Show `text`, or as much of it as there is room for."""
+        self._whole = text or ""
+        self._fit()
+
+    def whole(self) -> str:
+        """All of the text."""
+        return self._whole
+
+    def setToolTip(self, tip: str | None) -> None:
+        """What the button is for."""
+        self._tip = tip or ""
+        self._fit()
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as a few letters."""
+        return QSize(3 * _LEAST, super().minimumSizeHint().height())
+
+    def sizeHint(self) -> QSize:
+        """No wider than that either: it takes the room that its row has left."""
+        return QSize(3 * _LEAST, super().sizeHint().height())
+
+    def resizeEvent(self, event: Any) -> None:
+        """Use the room there is now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = max(self.width() - 2 * _LEAST, _LEAST)
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
+        super().setText(shown)
+        super().setToolTip(self._tip if shown == self._whole else f"{self._whole}\n\n{self._tip}".strip())

@@ -1,0 +1,42 @@
+"""Whatever the names are, the dock is no wider than it is: nothing is cut off, nothing scrolls sideways."""
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QScrollArea, QWidget
+
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import screen_from_arrays
+
+pytest_plugins = ["real_window"]
+
+LONG = [f"Brightfield reference channel no. {number} of the plate" for number in range(8)]
+
+
+def long_screen():
+    rng = np.random.default_rng(0)
+    names = [f"plate of the twenty-third of October, well {letter}01" for letter in "AB"]
+    images = {name: rng.integers(0, 200, (8, 96, 96), dtype=np.uint8) for name in names}
+    facts = [{"Compound": "4-[(3-chloro-4-fluorophenyl)amino]-7-methoxyquinazoline", "Role": "treated"},
+             {"Compound": "dimethyl sulfoxide 0.5 % v/v in medium", "Role": "negative control"}]  # fmt: skip
+    return screen_from_arrays(images, LONG, dict(zip(names, facts, strict=True)), pixel_size=0.5)
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_nothing_is_cut_off_by_long_names(window, width):
+    window.viewer.window.resize(width, 800)
+    screen = long_screen()
+    intensity = IntensityMap.fit([screen.fields[0].image().plane()], LONG)
+    window.dock.screen_panel.show_screen(screen, intensity, "a screen with a name that goes on and on and on")
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    window.dock.translate_panel.held.offer(tuple(LONG), tuple(LONG), dict.fromkeys(LONG, 0.5))
+    for section in window.dock.sections:
+        section.unfold(True)
+    window.qtbot.wait(200)
+    (area,) = window.dock.findChildren(QScrollArea)
+    room = area.viewport().width()
+    assert area.widget().width() <= room
+    for widget in area.widget().findChildren(QWidget):
+        if widget.isVisible():
+            left = widget.mapTo(area.widget(), widget.rect().topLeft()).x()
+            assert left >= 0, widget
+            assert left + widget.width() <= room, (type(widget), getattr(widget, "text", str)())
