@@ -1,6 +1,7 @@
 """What all tests share: a display for windows, and where the real images lie."""
 
 import os
+import signal
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from display import has_display, virtual_display
+
+# A shell starts what it puts into the background (`pytest &`) with SIGINT ignored, which this process and all that it
+# starts would inherit; the tests that interrupt something need it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 _session = ExitStack()

@@ -183,6 +183,8 @@ def test_resume_with_other_settings(screen, tiny_base, tmp_path, monkeypatch):
     assert run(*finetune(screen, tiny_base, tmp_path / "a"), *more).status == 130
     monkeypatch.setattr(engine, "finetune_screen", unbroken)
     refused(run(*finetune(screen, tiny_base, tmp_path / "a"), *more, "--seed", "9", "--resume"), "settings")
+    refused(run(*finetune(screen, tiny_base, tmp_path / "a"), *more), "unfinished training of a at step 1 of 3")
+    assert run(*finetune(screen, tiny_base, tmp_path / "a"), *more, "--seed", "9", "--start-over").status == 0
 
 
 def test_export_needs_a_field(screen, adapter, tmp_path):

@@ -1,22 +1,23 @@
 """What a command shows and how it ends: a bar on a terminal, one JSON object for machines, an exit status."""
 
 import json
-import os
-import signal
 import sys
-import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import typer
 
+from phenolens.runtime.checkpoints import CheckpointWarning
 from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.threads import fitting_threads
 
 T = TypeVar("T")
 USER_MISTAKE = 2
-INTERRUPTED = 130
+INTERRUPTED = STATUS
 
 
 class Interrupted(Exception):
@@ -41,8 +42,8 @@ class Console:
     def follow(self, job: Job[T], kept: Callable[[], str] = lambda: "nothing was written") -> T:
         """Step `job` to its end; a bar on stderr follows it where that is a terminal.
 
-        Ctrl-C (or a termination signal) closes the job after its current step, so that it saves what it has; a second
-        one breaks in at once.
+        Ctrl-C (or a termination signal) closes the job after its current step, or breaks in where that takes longer
+        than a moment; either way the job saves what it has. torch computes with as many threads as cores are free.
 
         Parameters
         ----------
@@ -54,19 +55,23 @@ class Console:
         Interrupted
             Where the job was stopped.
         """
-        try:
-            with _held_signals() as stopped, self._shown() as show:
-                while True:
-                    try:
-                        show(next(job))
-                    except StopIteration as end:
-                        return end.value  # type: ignore[no-any-return]
-                    if stopped():
-                        break
-        except KeyboardInterrupt:
-            pass
-        finally:
-            job.close()
+        with stopping() as stop:
+            try:
+                with self._shown() as show, fitting_threads() as fit:
+                    stop.patient = True
+                    while not stop.asked:
+                        fit()
+                        try:
+                            now = next(job)
+                        except StopIteration as end:
+                            return end.value  # type: ignore[no-any-return]
+                        show(now)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                # what the job still writes as it closes is not broken off by the first signal
+                stop.patient = False
+                job.close()
         raise Interrupted(f"interrupted: {kept()}")
 
     def say(self, text: str) -> None:
@@ -102,42 +107,38 @@ def reporting(command: str, as_json: bool) -> Iterator[Console]:
     """Run the body of a command: a user's mistake ends it with status 2, an interruption with 130; bugs keep their
     traceback."""
     console = Console(command, as_json)
-    try:
-        yield console
-    except PhenolensError as error:
-        raise console.failed(str(error), USER_MISTAKE) from error
-    except Interrupted as stop:
-        raise console.failed(str(stop), INTERRUPTED) from stop
-    except KeyboardInterrupt as stop:
-        raise console.failed("interrupted: nothing was written", INTERRUPTED) from stop
+    with stopping() as stop, _warnings_said(console):
+        try:
+            yield console
+        except PhenolensError as error:
+            raise console.failed(str(error), USER_MISTAKE) from error
+        except Interrupted as end:
+            raise console.failed(str(end), INTERRUPTED) from end
+        except KeyboardInterrupt as end:
+            raise console.failed("interrupted: nothing was written", INTERRUPTED) from end
+        except Exception as error:
+            # libraries turn a KeyboardInterrupt while they are imported into errors of their own
+            if not stop.broke_in:
+                raise
+            raise console.failed("interrupted: nothing was written", INTERRUPTED) from error
 
 
 @contextmanager
-def _held_signals() -> Iterator[Callable[[], bool]]:
-    """Only take note of the first signal to stop, so that no step breaks off half-way; a second one breaks in."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked = False
+def _warnings_said(console: Console) -> Iterator[None]:
+    """Say what our own warnings say as a sentence, without the line of code that they come from."""
+    usual = warnings.showwarning
 
-    def note(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # A signal may come in the middle of another write, where Python's own streams refuse.
-        os.write(2, b"\nphenolens: stopping after this step; once more breaks off at once\n")
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CheckpointWarning):
+            console.say(str(message))
+        else:
+            usual(message, category, *where, **more)
 
-    before = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
+    warnings.showwarning = show
     try:
-        yield lambda: asked
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        warnings.showwarning = usual
 
 
 @contextmanager

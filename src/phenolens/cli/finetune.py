@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, StartOver, cells_from
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
@@ -44,6 +44,7 @@ def finetune(
     ] = None,
     pattern: Pattern = None,
     resume: Resume = False,
+    start_over: StartOver = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a base model on two conditions of a screen.
@@ -55,8 +56,9 @@ def finetune(
         found = cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
+        from phenolens.runtime.checkpoints import Checkpoints
         from phenolens.screens.conditions import Condition
-        from phenolens.translation.training.finetuning import FinetuneSettings
+        from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of
         from phenolens.translation.training.training_set import finetune_screen
 
         settings = FinetuneSettings(
@@ -72,11 +74,12 @@ def finetune(
             settings=settings,
             device=device,
             resume=resume,
+            start_over=start_over,
         )
-        checkpoint = out.with_name(out.name + ".partial") / "checkpoint.pt"
+        checkpoint = checkpoint_of(out)
 
         def kept() -> str:
-            if checkpoint.is_file():
+            if Checkpoints(checkpoint).exist():
                 return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
             return "no step was finished, so there is nothing to resume"
 

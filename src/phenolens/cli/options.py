@@ -85,6 +85,9 @@ FineNoise = Annotated[
 ]
 NoiseSeed = Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
+StartOver = Annotated[
+    bool, typer.Option("--start-over", help="Give up the checkpoint of an interrupted run, and begin anew.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 
 

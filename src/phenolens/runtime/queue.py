@@ -13,15 +13,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.threads import fitting_threads
 
 T = TypeVar("T")
 
@@ -37,8 +37,9 @@ class DeviceQueue:
     """The jobs of one device.
 
     Jobs of equal priority are stepped in turn; one of lower priority is not stepped while there is one of a
-    higher. Background jobs leave one core free for the viewer. A job runs wholly on the queue's thread, its
-    ``finally`` blocks too, and keeps its own torch gradient mode between its steps.
+    higher. Jobs compute with as many threads as cores are free; background jobs leave one for the viewer. A job
+    runs wholly on the queue's thread, its ``finally`` blocks too, and keeps its own torch gradient mode between its
+    steps.
 
     Parameters
     ----------
@@ -178,7 +179,8 @@ class _Entry(Generic[T]):
             return False
         try:
             self._swap_grad_mode()
-            with _sharing_cores(self.priority):
+            # one core is the viewer's while the job is one that nobody waits for
+            with fitting_threads(leave=1 if self.priority <= BACKGROUND else 0):
                 progress = next(self.job)
         except StopIteration as stop:
             self._end(_End(stop.value))
@@ -307,24 +309,6 @@ class _StandIn(Generator[Progress, None, T]):
             raise error
         finally:
             del error  # else its traceback would hold this frame, and this frame the traceback
-
-
-@contextmanager
-def _sharing_cores(priority: int) -> Iterator[None]:
-    """Leave a core to the viewer while the job is one that nobody waits for.
-
-    Threads of torch wait for one another by spinning: with one on every core, each redraw holds up all of them.
-    """
-    torch: Any = sys.modules.get("torch")
-    if priority > BACKGROUND or not hasattr(torch, "set_num_threads"):
-        yield
-        return
-    cores = torch.get_num_threads()
-    torch.set_num_threads(max(1, cores - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(cores)
 
 
 class _QuickSwitching:

@@ -16,6 +16,7 @@ from phenolens.profiling.training.objectives import OBJECTIVES
 from phenolens.profiling.training.pretraining import EncoderPretrainSettings, pretrain_encoder
 from phenolens.profiling.training.training import MiconSettings, fit, head_for, structure_regression, train_encoder
 from phenolens.profiling.training.training_cells import TrainingCells, number_compounds
+from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
@@ -83,7 +84,7 @@ def test_resumed_training_gives_the_weights_of_an_uninterrupted_run(data, start,
         while next(job).step < stop:
             pass
         job.close()
-        assert torch.load(checkpoint, weights_only=True)["step"] == stop
+        assert Checkpoints(checkpoint).about().step == stop
         torch.rand(7)  # what others draw in between makes no difference
     again, same_parts, _ = finish(fit(start, data, settings, checkpoint=checkpoint))
     assert same(network, again)

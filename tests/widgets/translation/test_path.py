@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import Qt
 
+from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import device_queue
 from real_window import pixels
@@ -123,14 +124,37 @@ def test_cancel_keeps_a_checkpoint_and_resume_ends_the_run(window, small_screen,
     assert (tmp_path / "adapter.partial" / "checkpoint.pt").is_file()
     assert not (tmp_path / "adapter").exists()
     reached = panel.curve.points[-1][0]
-    assert panel.start.text() == "Resume"
+    assert (
+        panel.start.text()
+        == f"Resume at step {Checkpoints(tmp_path / 'adapter.partial' / 'checkpoint.pt').about().step}"
+    )
     panel.seed.setValue(7)
     assert panel.start.text() == "Fine-tune", "another seed is another run"
+    assert not panel.start.isEnabled(), "which must not replace the unfinished one unasked"
+    assert "unfinished run of another screen, conditions or settings, at step" in panel.job.why.text()
+    assert (panel.cancel.text(), panel.cancel.isEnabled()) == ("Start over", True)
+    panel.out.setText(str(tmp_path / "elsewhere"))
+    assert panel.start.isEnabled()
     panel.seed.setValue(0)
+    # the same screen and cells anew, as after a restart of napari
+    window.open(small_screen)
+    window.find_cells()
+    assert panel.start.text() == "Fine-tune"
+    panel.out.setText(str(tmp_path / "adapter"))
+    assert panel.start.text().startswith("Resume at step ")
+    panel.out.setText(str(tmp_path / "elsewhere"))
+    panel.out.setText(str(tmp_path / "adapter"))
+    said = []
+    say = panel.job.state.say
+    panel.job.state.say = lambda text, *kind: (said.append(text), say(text, *kind))
     window.press(panel.start)
-    window.wait(lambda: panel.curve.points[-1][0] > reached)
+    window.wait(lambda: panel.curve.points[-1:] and panel.curve.points[-1][0] > reached)
+    assert any(text.startswith("Going on from step") for text in said)
+    assert [text for text in said if text.startswith("Encoding cells ")][-1] == "Encoding cells 16/16"
+    first = next(text for text in said if text.startswith("loss"))
+    assert first.endswith(" steps left"), "the time of a step is known from the second one on"
     # the step during which it was cancelled is in the checkpoint, though not on the curve
-    assert panel.curve.points[reached][0] in (reached + 1, reached + 2), "it goes on where it stopped"
+    assert panel.curve.points[0][0] in (1, reached + 1, reached + 2), "it goes on where it stopped"
     window.press(panel.cancel)
     window.wait(lambda: not dock.running.busy)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, StartOver, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon train screen --out encoder"
@@ -34,6 +34,7 @@ def train(
     crop: Crop = None,
     pattern: Pattern = None,
     resume: Resume = False,
+    start_over: StartOver = False,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on a screen: compounds as treatments, beside controls of their plate.
@@ -46,7 +47,8 @@ def train(
         from phenolens.cli.inputs import open_screen
         from phenolens.profiling.encoders.encoder import load_encoder
         from phenolens.profiling.training.objectives import OBJECTIVES
-        from phenolens.profiling.training.training import MiconSettings, check_training, train_encoder
+        from phenolens.profiling.training.training import MiconSettings, check_training, checkpoint_of, train_encoder
+        from phenolens.runtime.checkpoints import Checkpoints, no_other_run
         from phenolens.screens.cells import find_cells
 
         named = next((known for known in OBJECTIVES if known == mode), None)
@@ -57,15 +59,19 @@ def train(
         # Mistakes are told before the cells are looked for.
         check_training(opened, out, settings)
         load_encoder(start, device).check_channels(opened.channel_names)
-        checkpoint = out.with_name(out.name + ".partial") / "training.pt"
+        checkpoint = checkpoint_of(out)
+        if not (resume or start_over):
+            no_other_run(checkpoint, out.name)
 
         def kept() -> str:
-            if checkpoint.is_file():
+            if Checkpoints(checkpoint).exist():
                 return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
             return "no step was finished, so there is nothing to resume"
 
         where = console.follow(find_cells(opened, found), kept)
-        job = train_encoder(opened, where, out, start=start, settings=settings, device=device, resume=resume)
+        job = train_encoder(
+            opened, where, out, start=start, settings=settings, device=device, resume=resume, start_over=start_over
+        )
         encoder = console.follow(job, kept)
         notes = list(encoder.card["notes"])
         for note in notes:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import mannwhitneyu
 
+from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.model.base import Base
@@ -170,7 +171,7 @@ def check_memorisation(
         checkpoint = folder / "half.pt"
         job = finetune(base, half.source, half.target, channel_names, replace(settings, preview_every=0), checkpoint)
         tuned = yield from job
-        checkpoint.unlink(missing_ok=True)
+        Checkpoints(checkpoint).remove()
         made.append((yield from sample(base, tuned.tokens, half.source, half.target, count, seed=seed)))
         yield Progress(len(made), 2, "Sampled from one half of the cells")
     return compare(made[0], made[1], by_well)

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from phenolens.runtime.checkpoints import About, Checkpoints
+from phenolens.runtime.checkpoints import fingerprint as hashed
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import writing
+from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.progress import Job, Progress
 
 LossAt = Callable[[np.random.Generator, torch.Generator], Tensor]
@@ -28,6 +30,7 @@ def optimise(
     checkpoint_every: int = 100,
     fingerprint: str = "",
     device: str = "cpu",
+    resume: bool = True,
 ) -> Job[None]:
     """Minimise a loss with AdamW, a short warm-up and a cosine decay; the weights change in place.
 
@@ -44,44 +47,38 @@ def optimise(
     seed
         Seeds the generators of every step.
     checkpoint
-        File for the state; where there is one of this run, it goes on from there.
+        File for the state; the one before it is kept beside it, and both stay until whoever saves the result removes
+        them.
     fingerprint
         What tells this run from another; a checkpoint with another one is refused.
+    resume
+        Whether it goes on from a checkpoint of this run; where not, an earlier one stays until the first of this run.
 
     Raises
     ------
     ModelError
-        The checkpoint is of another run, or the loss is not a number.
+        The checkpoint is of another run or damaged, or the loss is not a number.
     """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    start = 0
-    if checkpoint is not None and checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        if state["fingerprint"] != fingerprint:
-            raise ModelError(
-                f"{checkpoint} is the checkpoint of another training (other settings or another screen): choose "
-                "another output folder, or delete it."
-            )
-        modules.load_state_dict(state["modules"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = int(state["step"])
+    start, run = 0, hashed(fingerprint)
+    kept = None if checkpoint is None else Checkpoints(checkpoint)
+    found = kept.read(run, device) if kept is not None and resume else None
+    if found is not None:
+        modules.load_state_dict(found[1]["modules"])
+        optimizer.load_state_dict(found[1]["optimizer"])
+        start = found[0].step
+        yield Progress(start, steps, f"Going on from step {start}")
+    elif kept is not None:
+        kept.start_over()
     done = saved = start
 
     def save() -> None:
         nonlocal saved
-        if checkpoint is None or saved == done:
+        if kept is None or saved == done:
             return
-        with writing(checkpoint) as temporary:
-            torch.save(
-                {
-                    "fingerprint": fingerprint,
-                    "step": done,
-                    "modules": modules.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                },
-                temporary,
-            )
+        state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
+        kept.write(About(done, steps, run), state)
         saved = done
 
     modules.train()
@@ -96,9 +93,10 @@ def optimise(
                 raise ModelError(f"{what}: the loss is no longer a number at step {step + 1}; lower the learning rate.")
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+            with unbroken():
+                optimizer.step()
+                done = step + 1
             optimizer.zero_grad(set_to_none=True)
-            done = step + 1
             if done % checkpoint_every == 0 or done == steps:
                 save()
             yield Progress(done, steps, what, {"loss": value})

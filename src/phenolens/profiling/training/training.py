@@ -1,5 +1,6 @@
 """Adapt an encoder to a screen: MICON's training, resumable."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from phenolens.profiling.training.training_cells import (
     gather_training_cells,
     number_compounds,
 )
+from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
@@ -86,27 +88,35 @@ def train_encoder(
     settings: MiconSettings | None = None,
     device: str = "auto",
     resume: bool = False,
+    start_over: bool = False,
 ) -> Job[CellEncoder]:
     """Train an encoder on a screen and write it to the folder `out`.
 
-    Until it is whole, the checkpoint is kept in ``<out>.partial``; with `resume` it goes on from there.
+    Until it is whole, the last two checkpoints are kept in ``<out>.partial``.
+
+    Parameters
+    ----------
+    resume
+        Go on from the checkpoint of an unfinished run, where there is one.
+    start_over
+        Give up the checkpoint of an unfinished run; without either, one that is there is refused.
 
     Raises
     ------
     ScreenError, CellError, ModelError, OutputError, DeviceError
         The screen names no compounds or has a structure that cannot be read, there are no cells, or the encoder to
-        start from, the output folder or the device is not usable.
+        start from, the output folder (which may hold an unfinished run) or the device is not usable.
     """
     settings = settings or MiconSettings()
     out = Path(out)
     check_training(screen, out, settings)
+    checkpoint = checkpoint_of(out)
+    if not (resume or start_over):
+        no_other_run(checkpoint, out.name)
     device = resolve_device(device)
     encoder = load_encoder(start, device)
     encoder.check_channels(screen.channel_names)
-    partial = writable_folder(out.with_name(out.name + ".partial"))
-    checkpoint = partial / "training.pt"
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
+    partial = writable_folder(checkpoint.parent)
     try:
         intensity = yield from fit_intensity(screen)
         crop = settings.crop or suggest_crop(cells, screen)
@@ -121,7 +131,7 @@ def train_encoder(
             by=settings.by,
             seed=settings.seed,
         )
-        network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start))
+        network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start), resume)
         bare = list(data.compounds.table["Metadata_Compound"][~data.compounds.structures])
         if bare and settings.mode == "improved":
             notes.append(f"no prediction goes by {bare[0]}" + _and_others(len(bare) - 1) + ", without a structure")
@@ -147,13 +157,18 @@ def train_encoder(
         )
         trained.save(out)
         write_provenance(out, seed=settings.seed, device=device, recipe=asdict(settings), screen=len(screen))
-        checkpoint.unlink(missing_ok=True)
+        Checkpoints(checkpoint).remove()
     finally:
-        if not any(partial.iterdir()):
+        with suppress(OSError):  # as long as anything is in it
             partial.rmdir()
     trained.card["folder"] = str(out.resolve())
     yield Progress(settings.steps, settings.steps, "Trained the encoder")
     return trained
+
+
+def checkpoint_of(out: Path) -> Path:
+    """The checkpoint of the encoder `out` while it is being trained."""
+    return out.with_name(out.name + ".partial") / "training.pt"
 
 
 def fit(
@@ -163,6 +178,7 @@ def fit(
     device: str = "cpu",
     checkpoint: Path | None = None,
     name: str = "",
+    resume: bool = True,
 ) -> Job[tuple[EncoderNetwork, Counterfactuals, list[str]]]:
     """Train a copy of a network on cells.
 
@@ -214,6 +230,7 @@ def fit(
         checkpoint=checkpoint,
         fingerprint=repr((settings, name, len(data), list(data.compounds.table["Metadata_Compound"]))),
         device=device,
+        resume=resume,
     )
     return network, parts, sampler.notes
 

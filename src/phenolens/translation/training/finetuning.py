@@ -2,79 +2,26 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import writing
+from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.progress import Job, Progress, retold
-from phenolens.screens.intensity import Kind
+from phenolens.translation.finetune_settings import FinetuneSettings as FinetuneSettings
 from phenolens.translation.model.base import Base, half_precision
-from phenolens.translation.model.methods import find_method
+from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
 
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
 ENDS_RATE = 1e-4
-
-
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """How an adapter is trained.
-
-    Parameters
-    ----------
-    method
-        What is trained in the UNet: ``"lora"``, ``"svdiff"`` or ``"full"``.
-    rank
-        Rank of the LoRA weights; the other methods have none.
-    learning_rate
-        Highest rate of the UNet's weights; the method's own where None.
-    dropout
-        Share of crops whose condition token is hidden.
-    snr_gamma
-        Cap of the min-SNR loss weight (Hang et al., 2023, arXiv 2303.09556).
-    average
-        Decay of the moving average whose weights are kept.
-    crop
-        Pixels of the field to a crop; chosen from the cells where None.
-    max_cells
-        Most cells of a condition; more are drawn at random by `seed`.
-    intensity
-        ``"affine"`` or ``"sqrt"``: the map from intensity to about [-1, 1].
-    network_crop
-        Pixels that the network sees of a crop, which is resampled to them; the base's own where None.
-    checkpointing
-        Whether activations are computed again instead of kept, which saves memory; by the base's size where None.
-    """
-
-    steps: int = 900
-    method: str = "lora"
-    rank: int = 16
-    learning_rate: float | None = None
-    token_learning_rate: float = 1e-2
-    batch: int = 16
-    seed: int = 0
-    dropout: float = 0.1
-    snr_gamma: float = 5.0
-    average: float = 0.99
-    crop: int | None = None
-    max_cells: int = 400
-    intensity: Kind = "affine"
-    network_crop: int | None = None
-    checkpointing: bool | None = None
-    preview_every: int = 100
-    checkpoint_every: int = 100
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the UNet's weights, chosen or the method's own."""
-        return find_method(self.method).learning_rate if self.learning_rate is None else self.learning_rate
 
 
 @dataclass(frozen=True)
@@ -129,6 +76,7 @@ def finetune(
     checkpoint: Path,
     resume: bool = False,
     moving: Sequence[bool] | None = None,
+    request: str = "",
 ) -> Job[Tuned]:
     """Train the UNet of `base` (changed in place) and the tokens on crops of two conditions.
 
@@ -139,20 +87,135 @@ def finetune(
     source, target
         (n, C, crop, crop) float32, mapped to about [-1, 1].
     checkpoint
-        File that is written now and then, and when the job is closed before its end.
+        File that is written now and then, after the last step, and when the job is closed before its end. The one
+        before it is kept beside it; both stay until whoever saves the result removes them.
     resume
         Go on from `checkpoint` where it exists; the result is that of an uninterrupted run.
     moving
         For each channel whether the previews translate it; all where None.
+    request
+        What the checkpoint is to say it was asked for; see `request_of`.
 
     Raises
     ------
     ModelError
-        Where there is no such method, or the checkpoint belongs to other settings or other cells.
+        Where there is no such method, the checkpoint belongs to other settings or other cells or is damaged, or the
+        loss is no longer a number.
     """
+    training = _prepare(base, source.shape[1], settings)
+    run = fingerprint(base.name, settings.of_result(), tuple(channel_names), source, target)
+    kept = Checkpoints(checkpoint)
+    found = kept.read(run, base.device) if resume else None
+    if found is None:
+        kept.start_over()
+    else:
+        training.put_back(found[0].step, found[1])
+        yield Progress(training.step, settings.steps, f"Going on from step {training.step}")
+
+    def save() -> None:
+        kept.write(About(training.step, settings.steps, run, request), training.state())
+
+    saved = training.step
+    # After the last step only the saved weights are wanted.
+    latents: list[torch.Tensor] = []
+    if saved < settings.steps:
+        latents = yield from encode_turned(base, source, target)
+    try:
+        while training.step < settings.steps:
+            _train_step(training, latents, settings)
+            step = training.step
+            if step % settings.checkpoint_every == 0 or step == settings.steps:
+                save()
+                saved = step
+            preview = None
+            if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
+                with training.averaged():
+                    preview = yield from _preview(
+                        base, source[:4], channel_names, training.tokens, step, settings.steps, moving
+                    )
+            yield Progress(step, settings.steps, "Fine-tuning", {"loss": training.loss}, preview)
+    finally:
+        # Reached also when the job is closed or fails: what was learnt is kept.
+        if saved < training.step:
+            save()
+    return training.result()
+
+
+@dataclass
+class _Training:
+    """All that changes while a base is fine-tuned.
+
+    Parameters
+    ----------
+    weights, ends, tokens
+        What is trained: the UNet's weights, the convolutions at its widened ends, the condition tokens.
+    average
+        The moving average of all of them.
+    step, loss
+        Steps done, and the loss of the last one.
+    """
+
+    base: Base
+    method: Method
+    config: dict[str, Any]
+    weights: list[torch.nn.Parameter]
+    ends: dict[str, torch.nn.Parameter]
+    tokens: torch.nn.Parameter
+    parameters: list[torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    average: Any
+    step: int = 0
+    loss: float = float("nan")
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "loss": self.loss, "weights": self.method.take(self.base.unet), "tokens": self.tokens.detach(),
+            "ends": {name: end.detach() for name, end in self.ends.items()},
+            "optimizer": self.optimizer.state_dict(), "average": self.average.state_dict(),
+        }  # fmt: skip
+
+    def put_back(self, step: int, state: dict[str, Any]) -> None:
+        """Go on from what a checkpoint holds."""
+        self.method.put(self.base.unet, state["weights"])
+        if self.ends:
+            load_ends(self.base.unet, state["ends"])
+        self.tokens.data.copy_(state["tokens"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+        self.step, self.loss = step, state["loss"]
+
+    @contextmanager
+    def averaged(self) -> Generator[None]:
+        """Compute with the averaged weights for a while."""
+        try:
+            with unbroken():
+                self.average.store(self.parameters)
+                self.average.copy_to(self.parameters)
+            yield
+        finally:
+            if self.average.temp_stored_params is not None:
+                with unbroken():
+                    self.average.restore(self.parameters)
+
+    def result(self) -> Tuned:
+        """Put the averaged weights into the base, and take them out."""
+        self.average.copy_to(self.parameters)
+        return Tuned(
+            self.method.kept(self.base.unet),
+            self.tokens.detach().clone(),
+            self.config,
+            sum(parameter.numel() for parameter in [*self.weights, *self.ends.values()]),
+            self.loss,
+            {name: end.detach().clone() for name, end in self.ends.items()},
+        )
+
+
+def _prepare(base: Base, channels: int, settings: FinetuneSettings) -> _Training:
+    """Put what is trained into `base`, and an optimiser beside it."""
     method = find_method(settings.method)
     torch.manual_seed(settings.seed)
-    base.use_channels(source.shape[1])
+    base.use_channels(channels)
     config = method.configure(settings.rank)
     method.inject(base.unet, config)
     weights = method.parameters(base.unet)
@@ -163,6 +226,7 @@ def finetune(
         end.requires_grad_(True)
     if base.memory.checkpointing if settings.checkpointing is None else settings.checkpointing:
         base.unet.enable_gradient_checkpointing()
+    _hear_signals(base.unet)
     tokens = torch.nn.Parameter(torch.zeros(3, base.token_size, device=base.device))
     # Whatever else is to be trained joins here.
     groups = [
@@ -175,55 +239,22 @@ def finetune(
         [{"params": group, "lr": rate, "peak": rate} for group, rate in groups], weight_decay=0.0
     )
     average = _average(parameters, settings.average)
-    run = {**asdict(settings), "cells": [len(source), len(target)], "sum": float(source.sum()) + float(target.sum())}
-    latents = yield from encode_turned(base, source, target)
-    step, loss = 0, float("nan")
-    if resume and checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=base.device, weights_only=True)
-        if state["run"] != run:
-            raise ModelError(
-                f"The checkpoint {checkpoint} was made with other settings or cells: "
-                "start without resuming, or set them back."
-            )
-        method.put(base.unet, state["weights"])
-        if ends:
-            load_ends(base.unet, state["ends"])
-        tokens.data.copy_(state["tokens"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        step, loss = state["step"], state["loss"]
+    return _Training(base, method, config, weights, ends, tokens, parameters, optimizer, average)
 
-    def save() -> None:
-        state = {
-            "run": run, "step": step, "loss": loss, "weights": method.take(base.unet), "tokens": tokens.detach(),
-            "ends": {name: end.detach() for name, end in ends.items()},
-            "optimizer": optimizer.state_dict(), "average": average.state_dict(),
-        }  # fmt: skip
-        with writing(checkpoint) as temporary:
-            torch.save(state, temporary)
 
-    saved = step
-    try:
-        while step < settings.steps:
-            loss = _train_step(base, latents, tokens, parameters, optimizer, settings, step)
-            average.step(parameters)
-            step += 1
-            if step % settings.checkpoint_every == 0:
-                save()
-                saved = step
-            preview = None
-            if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
-                with _averaged(average, parameters):
-                    preview = yield from _preview(base, source[:4], channel_names, tokens, step, settings.steps, moving)
-            yield Progress(step, settings.steps, "Fine-tuning", {"loss": loss}, preview)
-    finally:
-        # Reached also when the job is closed or fails: what was learnt is kept.
-        if saved < step < settings.steps:
-            save()
-    average.copy_to(parameters)
-    trained = sum(parameter.numel() for parameter in [*weights, *ends.values()])
-    kept_ends = {name: end.detach().clone() for name, end in ends.items()}
-    return Tuned(method.kept(base.unet), tokens.detach().clone(), config, trained, loss, kept_ends)
+def _hear_signals(unet: Any) -> None:
+    """Let the way back through `unet` pass through lines of Python, where an interruption can break in.
+
+    It is one call into C otherwise, which lasts for most of a step: seconds for a large network on a CPU.
+    """
+
+    def on_the_way_back(module: Any, given: Any, made: Any) -> None:
+        if isinstance(made, torch.Tensor) and made.requires_grad:
+            made.register_hook(lambda gradient: None)
+
+    for module in unet.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.LayerNorm)):
+            module.register_forward_hook(on_the_way_back)
 
 
 def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
@@ -232,19 +263,9 @@ def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
     return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75)
 
 
-@contextmanager
-def _averaged(average: Any, parameters: list[torch.nn.Parameter]) -> Generator[None]:
-    average.store(parameters)
-    average.copy_to(parameters)
-    try:
-        yield
-    finally:
-        average.restore(parameters)
-
-
 def encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[list[torch.Tensor]]:
     """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images."""
-    latents = []
+    latents: list[torch.Tensor] = []
     for crops in (source, target):
         turned = []
         for turn in range(8):
@@ -252,20 +273,14 @@ def encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[lis
             seen = np.ascontiguousarray(seen[..., ::-1] if turn >= 4 else seen)
             parts = [base.encode(torch.from_numpy(seen[i : i + 64])) for i in range(0, len(seen), 64)]
             turned.append(torch.cat(parts))
-            yield Progress(0, 0, "Encoding cells")
+            yield Progress(8 * len(latents) + turn + 1, 16, "Encoding cells")
         latents.append(torch.stack(turned))
     return latents
 
 
-def _train_step(
-    base: Base,
-    latents: list[torch.Tensor],
-    tokens: torch.Tensor,
-    parameters: list[torch.nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    settings: FinetuneSettings,
-    step: int,
-) -> float:
+def _train_step(training: _Training, latents: list[torch.Tensor], settings: FinetuneSettings) -> None:
+    """Take one step, wholly or not at all."""
+    base, tokens, step, optimizer = training.base, training.tokens, training.step, training.optimizer
     # Randomness depends on the step alone, so that a resumed run is the run itself.
     rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
     n, device = settings.batch, base.device
@@ -295,11 +310,17 @@ def _train_step(
     # Error in the clean latents has weight snr + 1 under v (snr under epsilon): cap it at gamma.
     weight = unit.clamp(max=settings.snr_gamma) / unit
     loss = ((out - goal).square().mean(dim=(1, 2, 3)) * weight).mean()
+    value = float(loss.detach())
+    if not np.isfinite(value):
+        raise ModelError(f"The loss is no longer a number at step {step + 1}: lower the learning rate.")
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    optimizer.step()
+    torch.nn.utils.clip_grad_norm_(training.parameters, 1.0)
+    # Up to here nothing has changed but gradients; half a change would be saved as if it were whole.
+    with unbroken():
+        optimizer.step()
+        training.average.step(training.parameters)
+        training.step, training.loss = step + 1, value
     optimizer.zero_grad(set_to_none=True)
-    return float(loss.detach())
 
 
 def _preview(

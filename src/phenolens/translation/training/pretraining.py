@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional
 
 from phenolens.pretraining.pretraining_sets import CROP, CropSet, gather_sets, sample_batch
+from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.files import writable_folder, writing
+from phenolens.runtime.files import writable_folder
+from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.base import Base, half_precision
@@ -264,45 +266,54 @@ def _train(
     parameters = list(parameters)
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
     average = EMAModel(parameters, decay=settings.average, use_ema_warmup=True, power=0.75)
-    start = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        start = state["step"]
-    for step in range(start, steps):
-        # Randomness depends on the step alone, so that a resumed run is the run itself.
-        rng = np.random.default_rng([settings.seed, step, len(what)])
-        noise = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-        decay = min(1.0, (step + 1) / 100, (steps - step) / (0.25 * steps))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * decay
-        with half_precision(device):
-            loss = loss_at(rng, noise)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        average.step(parameters)
-        done = step + 1
-        if done % settings.checkpoint_every == 0 or done == steps:
-            _save(
-                checkpoint,
-                {
-                    "step": done,
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state_dict(),
-                },
-            )
-        yield Progress(done, steps, what, {"loss": float(loss.detach())})
+    kept, start = Checkpoints(checkpoint), 0
+    run = _run_of(settings, what, steps)
+    if (found := kept.read(run, device)) is not None:
+        model.load_state_dict(found[1]["model"])
+        optimizer.load_state_dict(found[1]["optimizer"])
+        average.load_state_dict(found[1]["average"])
+        start = found[0].step
+    done = saved = start
+
+    def save() -> None:
+        nonlocal saved
+        if saved < done:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state_dict()}
+            kept.write(About(done, steps, run), state)
+            saved = done
+
+    try:
+        for step in range(start, steps):
+            # Randomness depends on the step alone, so that a resumed run is the run itself.
+            rng = np.random.default_rng([settings.seed, step, len(what)])
+            noise = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+            decay = min(1.0, (step + 1) / 100, (steps - step) / (0.25 * steps))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * decay
+            with half_precision(device):
+                loss = loss_at(rng, noise)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            with unbroken():
+                optimizer.step()
+                average.step(parameters)
+                done = step + 1
+            optimizer.zero_grad(set_to_none=True)
+            if done % settings.checkpoint_every == 0 or done == steps:
+                save()
+            yield Progress(done, steps, what, {"loss": float(loss.detach())})
+    finally:
+        # Reached also when the job is closed or fails: what was learnt is kept.
+        save()
     average.copy_to(parameters)
 
 
-def _save(path: Path, state: Any) -> None:
-    with writing(path) as temporary:
-        torch.save(state, temporary)
+def _run_of(settings: PretrainSettings, what: str, steps: int) -> str:
+    """Fingerprint of all that the training of one part depends on."""
+    known = asdict(settings) | {"checkpoint_every": None}
+    if what == "Autoencoder":
+        known = {name: value for name, value in known.items() if not name.startswith("unet")}
+    return fingerprint(what, steps, known)
 
 
 def psnr(base: Base, crops: np.ndarray, peak: float = 2.0) -> float:

@@ -1,10 +1,12 @@
 """Cut the crops of two conditions from a screen, and fine-tune an adapter on them."""
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
@@ -14,11 +16,12 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
+from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
 from phenolens.translation.model.methods import find_method
 from phenolens.translation.training.discriminative import TELLING, telling_channels
-from phenolens.translation.training.finetuning import FinetuneSettings, finetune
+from phenolens.translation.training.finetuning import finetune
 from phenolens.translation.training.guidance import calibrate_guidance
 
 
@@ -95,14 +98,20 @@ def finetune_screen(
     device: str = "auto",
     nucleus_channel: int | None = None,
     resume: bool = False,
+    start_over: bool = False,
     intensity: IntensityMap | None = None,
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
 
-    Until the adapter is whole, the checkpoint is kept in ``<out>.partial``.
+    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``.
 
     Parameters
     ----------
+    resume
+        Go on from the checkpoint of an unfinished run, where there is one; the adapter is that of a run that was not
+        interrupted.
+    start_over
+        Give up the checkpoint of an unfinished run; without either, one that is there is refused.
     intensity
         Map of the intensities, from an adapter that this one is to be compared with; fitted on both conditions where
         None.
@@ -117,11 +126,13 @@ def finetune_screen(
     settings = settings or FinetuneSettings()
     find_method(settings.method)
     out = Path(out)
-    partial = out.with_name(out.name + ".partial")
+    checkpoint = checkpoint_of(out)
     writable_folder(out.parent)
     if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
         raise OutputError(f"{out} exists and is not an adapter: choose another folder, so that nothing is overwritten.")
-    writable_folder(partial)
+    if not (resume or start_over):
+        no_other_run(checkpoint, out.name)
+    writable_folder(checkpoint.parent)
     source_screen, target_screen = screen.select(source), screen.select(target)
     shared = {f.key for f in source_screen} & {f.key for f in target_screen}
     if shared:
@@ -132,6 +143,7 @@ def finetune_screen(
     where = resolve_device(device)
     if Path(base).is_dir():
         base = str(Path(base).resolve())
+    yield Progress(0, 0, "Loading the base model")
     loaded = yield from open_base(base, where)
     loaded.check_channels(len(screen.channel_names), "The screen")
     if settings.network_crop:
@@ -143,6 +155,7 @@ def finetune_screen(
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
     crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop, intensity)
+    yield Progress(0, 0, "Comparing the channels of the two conditions")
     telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
     moving = [True] * len(screen.channel_names) if telling is None else [bool(area >= TELLING) for area in telling]
     try:
@@ -151,10 +164,11 @@ def finetune_screen(
             crops.source,
             crops.target,
             tuple(screen.channel_names),
-            settings,
-            partial / "checkpoint.pt",
+            replace(settings, crop=crops.crop),
+            checkpoint,
             resume,
             moving,
+            request_of(screen, source, target, cells, base, settings, crops.crop),
         )
         matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
         guidance = yield from retold(
@@ -197,6 +211,7 @@ def finetune_screen(
         reverse_guidance=reverse_guidance,
     )
     adapter.save(out)
-    (partial / "checkpoint.pt").unlink(missing_ok=True)
-    partial.rmdir()
+    Checkpoints(checkpoint).remove()
+    with suppress(OSError):  # where something else lies there
+        checkpoint.parent.rmdir()
     return adapter

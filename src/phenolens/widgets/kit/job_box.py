@@ -25,6 +25,9 @@ class JobBox(QWidget):
         All that an unfinished run depends on: going on with it is offered while none of it has changed.
     refresh
         Called whenever a run begins or ends.
+    left
+        Whether an unfinished run, by what lies on the disk, would be gone on with; by what this box remembers of its
+        last run where None.
     """
 
     def __init__(
@@ -34,9 +37,11 @@ class JobBox(QWidget):
         cancel: QPushButton,
         asked: Callable[[], tuple[Any, ...]],
         refresh: Callable[[], None],
+        left: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__()
         self._running, self._asked, self._refresh = running, asked, refresh
+        self._left = left
         self._worker: JobWorker | None = None
         self._unfinished: tuple[Any, ...] | None = None
         self.start, self.cancel = start, cancel
@@ -62,12 +67,12 @@ class JobBox(QWidget):
 
     @property
     def resumable(self) -> bool:
-        """Whether starting would go on with the run that was cancelled."""
-        return not self.busy and self._unfinished is not None and self._unfinished == self._asked()
-
-    def forget(self) -> None:
-        """Go on with no earlier run."""
-        self._unfinished = None
+        """Whether starting would go on with an unfinished run."""
+        if self.busy:
+            return False
+        if self._left is not None:
+            return self._left()
+        return self._unfinished is not None and self._unfinished == self._asked()
 
     def run(
         self,
@@ -77,7 +82,6 @@ class JobBox(QWidget):
         *,
         progress: Callable[[Progress], None],
         done: Callable[[Any], None],
-        kept: Callable[[], bool] | None = None,
     ) -> None:
         """Start `job` on `device`.
 
@@ -89,8 +93,6 @@ class JobBox(QWidget):
             What is going on, for the activity bar.
         progress, done
             Called for each progress, and with the result.
-        kept
-            Whether there is anything yet that a run could be gone on from; once a step is done where None.
         """
         asked, moved = self._asked(), False
         self._unfinished = None
@@ -104,11 +106,12 @@ class JobBox(QWidget):
             progress(now)
 
         def keep() -> None:
-            self._unfinished = asked if (moved if kept is None else kept()) else None
+            self._unfinished = asked if moved else None
 
         def cancelled() -> None:
             keep()
-            self.state.say("Cancelled (resumable)." if self._unfinished else "Cancelled.", "warning")
+            resumable = self._unfinished is not None if self._left is None else self._left()
+            self.state.say("Cancelled (resumable)." if resumable else "Cancelled.", "warning")
 
         def failed(error: BaseException) -> None:
             keep()
@@ -138,6 +141,11 @@ class JobBox(QWidget):
         self.bar.setRange(0, now.total)
         self.bar.setValue(now.step)
         self.state.say(text)
+
+    def show_stage(self, now: Progress) -> None:
+        """Say what is being done beside the steps that the bar counts, which goes to and fro meanwhile."""
+        self.bar.setRange(0, 0)
+        self.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
 
     def stop(self) -> None:
         """Cancel: the step that is being computed is finished, and what is finished is kept."""

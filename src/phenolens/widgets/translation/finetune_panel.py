@@ -1,6 +1,7 @@
 """Step 3: fine-tune the base model on the two conditions, in the background."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from phenolens.runtime.checkpoints import About, Checkpoints
+from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
+from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.kit.job_box import JobBox
 from phenolens.widgets.kit.style import SPACE, Form, action, set_accent
 from phenolens.widgets.kit.workers import Running
@@ -29,6 +33,12 @@ if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
 
+_START = "Train on the two conditions; you can go on working meanwhile"
+_RESUME = "Go on with the unfinished run in the adapter's folder; it ends with the adapter of an unbroken one"
+_CANCEL = "Stop at the next step and keep a checkpoint"
+_START_OVER = "Give up the unfinished run in the adapter's folder, and train from the first step"
+
+
 class FinetunePanel(QWidget):
     """Settings, start, cancel and resume; progress, loss and previews. ``tuned`` is emitted with the new adapter."""
 
@@ -37,8 +47,8 @@ class FinetunePanel(QWidget):
     def __init__(self, session: Session, running: Running) -> None:
         super().__init__()
         self._session = session
-        self._began = (0, 0.0)
-        self._step = 0
+        self._began: tuple[int, float] | None = None
+        self._drawn: tuple[Path, str] | None = None
         self.steps = _spin(
             900, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
         )
@@ -55,11 +65,12 @@ class FinetunePanel(QWidget):
         browse.setText("…")
         browse.setToolTip("Choose the folder that the adapter's folder is made in")
         browse.clicked.connect(self._browse)
-        self.start = action("Fine-tune", "Train on the two conditions; you can go on working meanwhile", accent=True)
-        self.start.clicked.connect(self.begin)
-        self.cancel = action("Cancel", "Stop at the next step and keep a checkpoint")
+        self.start = action("Fine-tune", _START, accent=True)
+        self.start.clicked.connect(lambda: self.begin())
+        self.cancel = action("Cancel", _CANCEL)
         self.cancel.clicked.connect(self._stop_or_start_over)
-        self.job = JobBox(running, self.start, self.cancel, self._asked, self.refresh)
+        self.job = JobBox(running, self.start, self.cancel, self._asked, self.refresh, self._is_left)
+        self._request: tuple[tuple[Any, ...], str] | None = None
         self.job.bar.setFormat("%v / %m steps")
         self.curve = LossCurve()
         self.strip = PreviewStrip()
@@ -105,43 +116,90 @@ class FinetunePanel(QWidget):
             why = "Find cells first."
         elif not session.devices:
             why = "Looking for devices…"
-        busy, resumable = self.job.busy, self.job.resumable
+        busy, missing = self.job.busy, bool(why)
+        left = None if busy or missing else self._left()
+        resumable = left is not None and left.request == self._requested()
+        anything = not (busy or missing) and self._kept().exist()
+        if left is None and anything:
+            why = "The checkpoint in this adapter's folder is damaged. Start over, or choose another folder."
+        elif left is not None and not resumable:
+            why = (
+                f"This adapter's folder holds an unfinished run of another screen, conditions or settings, at "
+                f"{left.reached}. Choose another folder, set them back, or start over, which gives that run up."
+            )
         self.job.why.say("" if busy else why)
         self.start.setEnabled(not why and not busy)
         set_accent(self.start, session.adapter is None or resumable)
-        self.start.setText("Resume" if resumable else "Fine-tune")
-        self.cancel.setText("Start over" if resumable else "Cancel")
-        self.cancel.setEnabled(busy or resumable)
+        self.start.setText(f"Resume at step {left.step}" if left is not None and resumable else "Fine-tune")
+        self.start.setToolTip(_RESUME if resumable else _START)
+        self.cancel.setText("Start over" if anything else "Cancel")
+        self.cancel.setToolTip(_START_OVER if anything else _CANCEL)
+        self.cancel.setEnabled(busy or anything)
         for widget in (self.steps, self.rank, self.seed, self.device, self.out):
             widget.setEnabled(not busy)
 
-    def begin(self) -> None:
-        """Start, or go on from the checkpoint of the run that was cancelled."""
-        resume = self.job.resumable
-        out = Path(self.out.text().strip() or self._default_folder())
-        if not resume:
+    def begin(self, start_over: bool = False) -> None:
+        """Start, or go on from the checkpoint of an unfinished run."""
+        resume = not start_over and self._is_left()
+        run = (self._folder(), self._requested())
+        if not resume or run != self._drawn:
             self.curve.clear(self.steps.value())
             self.strip.clear()
-            self._step = 0
-        self._began = (self._step, time.monotonic())
+        self._began, self._drawn = None, run
         self.curve.show()
         self.job.run(
-            self._job(out, resume),
+            self._job(self._folder(), resume, start_over),
             "Fine-tuning",
             self._session.queue(),
             progress=self._progress,
             done=self._done,
-            kept=lambda: self._step > 0,
         )
 
     def _stop_or_start_over(self) -> None:
         if self.job.busy:
             self.job.stop()
         else:
-            self.job.forget()
-            self.begin()
+            self.begin(start_over=True)
 
-    def _job(self, out: Path, resume: bool) -> "Job[Adapter]":
+    def _folder(self) -> Path:
+        return Path(self.out.text().strip() or self._default_folder())
+
+    def _kept(self) -> Checkpoints:
+        return Checkpoints(checkpoint_of(self._folder()))
+
+    def _left(self) -> About | None:
+        """What the unfinished run in the adapter's folder is of, by its checkpoint."""
+        return self._kept().about()
+
+    def _is_left(self) -> bool:
+        left = self._left()
+        return left is not None and left.request == self._requested()
+
+    def _requested(self) -> str:
+        """Fingerprint of the run that starting now would begin; empty where it cannot begin."""
+        session, asked = self._session, self._asked()
+        screen = session.screen_of_cells()
+        if screen is None or session.source is None or session.target is None:
+            return ""
+        if session.cells is None or session.crop is None:
+            return ""
+        if self._request is None or self._request[0] != asked:
+            conditions, settings = (session.source, session.target), FinetuneSettings(**self._settings())
+            made = ""
+            with suppress(ScreenError):
+                made = request_of(screen, *conditions, session.cells, session.base, settings, session.crop)
+            self._request = asked, made
+        return self._request[1]
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps.value(),
+            "rank": self.rank.value(),
+            "seed": self.seed.value(),
+            "crop": self._session.crop,
+        }
+
+    def _job(self, out: Path, resume: bool, start_over: bool) -> "Job[Adapter]":
         from phenolens.widgets.translation.jobs import finetune
 
         session, screen = self._session, self._session.screen_of_cells()
@@ -155,42 +213,39 @@ class FinetunePanel(QWidget):
             session.cells,
             out=out,
             base=session.base,
-            settings={
-                "steps": self.steps.value(),
-                "rank": self.rank.value(),
-                "seed": self.seed.value(),
-                "crop": session.crop,
-            },
+            settings=self._settings(),
             device=session.device,
             nucleus_channel=session.nucleus_channel,
             resume=resume,
+            start_over=start_over,
         )
 
     def _asked(self) -> tuple[Any, ...]:
-        """All that a checkpoint depends on: resuming is offered while none of it has changed."""
+        """All that a run depends on, as cheaply compared."""
         session = self._session
         conditions = tuple(c.text if c is not None else "" for c in (session.source, session.target))
         numbers = (self.steps.value(), self.rank.value(), self.seed.value(), session.crop)
-        return (id(session.screen), id(session.cells), *conditions, *numbers, self.out.text())
+        plane = (session.cells_position, session.base)
+        return (id(session.screen), id(session.cells), *plane, *conditions, *numbers, self.out.text())
 
     def _progress(self, now: Progress) -> None:
         if "loss" in now.values:
-            self._step = now.step
             self.curve.add(now.step, now.values["loss"])
-            self.job.show_progress(now, self._rate(now))
-        elif not self._step:
-            self.job.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
+            self.job.show_progress(now, f"loss {now.values['loss']:.3g} · {self._time_left(now)}")
+        else:
+            self.job.show_stage(now)
         if now.preview is not None:
             self.strip.show_preview(now.preview)
 
-    def _rate(self, now: Progress) -> str:
+    def _time_left(self, now: Progress) -> str:
+        if self._began is None or now.step < self._began[0]:
+            self._began = (now.step, time.monotonic())
         first, began = self._began
-        if first == 0 or now.step < first:
-            self._began = first, began = max(now.step, 1), time.monotonic()
-        seconds = (time.monotonic() - began) / max(now.step - first, 1)
-        left = seconds * (now.total - now.step)
-        loss = f"loss {now.values['loss']:.3g}"
-        return f"{loss} · about {left / 60:.0f} min left" if left > 90 else f"{loss} · about {left:.0f} s left"
+        if now.step == first:
+            # The time of one step is known from the second one on.
+            return f"{now.total - now.step} steps left"
+        left = (time.monotonic() - began) / (now.step - first) * (now.total - now.step)
+        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
 
     def _done(self, adapter: "Adapter") -> None:
         self.job.state.say(f"Done. The adapter is in {adapter.folder}.")
