@@ -58,7 +58,7 @@ def finetune(
         from phenolens.cli.inputs import open_screen
         from phenolens.runtime.checkpoints import Checkpoints
         from phenolens.screens.conditions import Condition
-        from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of
+        from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of
         from phenolens.translation.training.training_set import finetune_screen
 
         settings = FinetuneSettings(

@@ -13,11 +13,11 @@ from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.progress import Job, Progress, retold
-from phenolens.translation.finetune_settings import FinetuneSettings as FinetuneSettings
 from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
+from phenolens.translation.training.finetune_settings import FinetuneSettings as FinetuneSettings
 
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.

@@ -16,11 +16,11 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
-from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
 from phenolens.translation.model.methods import find_method
 from phenolens.translation.training.discriminative import TELLING, telling_channels
+from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.training.finetuning import finetune
 from phenolens.translation.training.guidance import calibrate_guidance
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.translation.finetune_settings import FinetuneSettings, checkpoint_of, request_of
+from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.kit.job_box import JobBox
 from phenolens.widgets.kit.style import SPACE, Form, action, set_accent
 from phenolens.widgets.kit.workers import Running
