@@ -1,83 +1,26 @@
 """The BBBC013 plate, from a small made-up archive of the same layout on a local server."""
 
+import hashlib
 import io
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bbbc013_server import Server, bitmap, make_archive
 from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.samples.bbbc013 import ARCHIVE, download_bbbc013, read_archive, well_treatment
 from phenolens.screens.table import read_screen
 
-WELLS = {"A": (1, 2, 3, 12), "E": (1, 2, 3, 12)}
-
-
-def bitmap(value):
-    rng = np.random.default_rng(value)
-    stream = io.BytesIO()
-    Image.fromarray(rng.integers(0, 200, (40, 40), dtype=np.uint8)).save(stream, "BMP")
-    return stream.getvalue()
-
-
-def make_archive(path, spoil=None):
-    number = 0
-    with zipfile.ZipFile(path, "w") as archive:
-        for row, columns in WELLS.items():
-            for column in columns:
-                number += 1
-                for channel in (1, 2):
-                    name = f"BBBC013_v1_images_bmp/Channel{channel}-{number:02d}-{row}-{column:02d}.BMP"
-                    archive.writestr(name, b"BM broken" if spoil == name else bitmap(100 * channel + number))
-        archive.writestr("BBBC013_v1_images_bmp/readme.txt", "not an image")
-    return path
-
-
-class Server:
-    """Serves one archive; `gate` holds the second half of it back."""
-
-    def __init__(self, content):
-        self.asked = 0
-        self.gate = threading.Event()
-        self.gate.set()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.asked += 1
-                if not self.path.endswith(ARCHIVE):
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                half = len(content) // 2
-                self.wfile.write(content[:half])
-                server.gate.wait(10)
-                self.wfile.write(content[half:])
-
-            def log_message(self, *args):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-
-    def close(self):
-        self.gate.set()
-        self._http.shutdown()
-        self._http.server_close()
-
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    made = Server(make_archive(tmp_path / "made.zip").read_bytes())
+    content = make_archive(tmp_path / "made.zip").read_bytes()
+    made = Server(content)
     monkeypatch.setenv("PHENOLENS_BBBC013_URL", made.url)
+    monkeypatch.setenv("PHENOLENS_BBBC013_SHA256", hashlib.sha256(content).hexdigest())
     yield made
     made.close()
 
@@ -135,11 +78,26 @@ def test_a_broken_download_is_not_kept(tmp_path, monkeypatch):
     made = Server(b"this is no zip archive, but a page that says sorry")
     monkeypatch.setenv("PHENOLENS_BBBC013_URL", made.url)
     try:
-        with pytest.raises(ScreenError, match="not a whole zip archive"):
+        with pytest.raises(ScreenError, match=r"not the archive of BBBC013: its SHA-256 is not c059b569"):
             finish(download_bbbc013(tmp_path))
     finally:
         made.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_of_the_right_kind_with_other_content_is_refused(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("PHENOLENS_BBBC013_SHA256")
+    with pytest.raises(ScreenError, match="SHA-256"):
+        finish(download_bbbc013(tmp_path / "plate"))
+    assert list((tmp_path / "plate").iterdir()) == []
+
+
+def test_a_bitmap_that_unpacks_to_more_than_an_image_is_refused(tmp_path):
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("Channel1-01-A-01.BMP", b"BM" + bytes(64 * 2**20))
+    with pytest.raises(ImageError, match="larger than any image"):
+        finish(read_archive(archive, tmp_path / "screen"))
 
 
 def test_a_broken_image_is_named_and_leaves_no_half_screen(tmp_path):

@@ -19,16 +19,21 @@ import numpy as np
 
 from phenolens.runtime.errors import ImageError, OutputError, ScreenError
 from phenolens.runtime.files import writable_folder, writing_folder
+from phenolens.runtime.limits import TooLarge, read_bounded
 from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.image_bounds import check_declared_pixels
 
 ARCHIVE = "BBBC013_v1_images_bmp.zip"
-DOWNLOAD_MB = 26
+DOWNLOAD_MB = 32
+ARCHIVE_SHA256 = "c059b569d96f70ad5626fad144867e6ece4353622119c46a8af8f9794f1e7985"
+"""Of the archive as its publisher serves it; the publisher names none, several projects that use it record this one."""
 LICENCE = "CC BY 3.0"
 CITATION = (
     "BBBC013v1, provided by Ilya Ravkin, Broad Bioimage Benchmark Collection (Ljosa et al., Nature Methods, 2012)"
 )
 
 _ENTRY = re.compile(r"(?:^|/)Channel([12])-\d+-([A-H])-(\d{2})\.bmp$", re.IGNORECASE)
+_MOST_BYTES = 16 * 2**20  # of one bitmap; those of the plate have 0.4 million
 _CHANNELS = {"1": "FKHR", "2": "DNA"}
 _SMILES = {
     "wortmannin": "COC[C@H]1OC(=O)c2coc3c2[C@@]1(C)C1=C(C3=O)[C@@H]2CCC(=O)[C@@]2(C)C[C@H]1OC(C)=O",
@@ -41,6 +46,11 @@ def archive_url() -> str:
     """Address of the archive; the folder it lies in can be set by ``PHENOLENS_BBBC013_URL``."""
     folder = os.environ.get("PHENOLENS_BBBC013_URL", "https://data.broadinstitute.org/bbbc/BBBC013")
     return f"{folder.rstrip('/')}/{ARCHIVE}"
+
+
+def archive_sha256() -> str:
+    """What the archive must hash to; ``PHENOLENS_BBBC013_SHA256`` names another, for a mirror that packed it anew."""
+    return os.environ.get("PHENOLENS_BBBC013_SHA256", "").strip().lower() or ARCHIVE_SHA256
 
 
 def well_treatment(row: str, column: int) -> tuple[str, int, str]:
@@ -69,7 +79,8 @@ def download_bbbc013(folder: Path) -> Job[Path]:
     Raises
     ------
     ScreenError, ImageError, OutputError
-        Where the publisher cannot be reached, the archive is not the plate, or `folder` cannot be written.
+        Where the publisher cannot be reached, the archive has another SHA-256 than `archive_sha256`, is not the plate,
+        or `folder` cannot be written.
     """
     folder = writable_folder(Path(folder))
     screen = folder / "screen"
@@ -104,7 +115,9 @@ def read_archive(archive: Path, out: Path) -> Job[Path]:
                 channel, row, column = _CHANNELS[match[1]], match[2].upper(), int(match[3])
                 well = f"{row}{column:02d}"
                 file = f"{well}_{channel}.tif"
-                tifffile.imwrite(temporary / "images" / file, _read_bitmap(source.read(name), name), compression="zlib")
+                tifffile.imwrite(
+                    temporary / "images" / file, _read_bitmap(_content(source, name), name), compression="zlib"
+                )
                 record = rows.setdefault(well, _record(well, row, column))
                 record[f"FileName_{channel}"], record[f"PathName_{channel}"] = file, "images"
                 yield Progress(done + 1, len(entries), f"reading {well}")
@@ -134,11 +147,20 @@ def _record(well: str, row: str, column: int) -> dict[str, Any]:
     }
 
 
+def _content(source: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with source.open(name) as file:
+            return read_bounded(file, _MOST_BYTES)
+    except TooLarge as error:
+        raise ImageError(f"{name} in the archive is larger than any image of BBBC013: download it again.") from error
+
+
 def _read_bitmap(content: bytes, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as image:
+            check_declared_pixels(image.width * image.height, Path(name))
             return np.asarray(image.convert("L"))
     except (UnidentifiedImageError, OSError) as error:
         raise ImageError(f"{name} in the archive is not a readable bitmap ({error}): download it again.") from error
@@ -184,6 +206,11 @@ def _fetch(url: str, folder: Path) -> Job[Path]:
         raise ScreenError(
             f"BBBC013 cannot be downloaded from {url} ({type(result).__name__}): check the network and try again."
         ) from result
+    if isinstance(result, ValueError):  # pooch has removed the file
+        raise ScreenError(
+            f"What {url} gave is not the archive of BBBC013: its SHA-256 is not {archive_sha256()}. Try again; if it "
+            "stays so and you trust the source, name its hash in the environment variable PHENOLENS_BBBC013_SHA256."
+        ) from result
     if isinstance(result, OSError):
         raise OutputError(f"The download cannot be written to {folder} ({result}): choose another folder.") from result
     raise result
@@ -194,7 +221,9 @@ def _retrieve(url: str, folder: Path, meter: _Meter) -> Path | Exception:
 
     downloader = pooch.HTTPDownloader(progressbar=meter, chunk_size=1 << 16, timeout=30)
     try:
-        return Path(pooch.retrieve(url, None, fname=ARCHIVE, path=folder, downloader=downloader))
+        return Path(
+            pooch.retrieve(url, f"sha256:{archive_sha256()}", fname=ARCHIVE, path=folder, downloader=downloader)
+        )
     except Exception as error:  # noqa: BLE001 - handed to the job's thread, which raises it
         return error
 

@@ -96,7 +96,7 @@ def changed(pixels: NDArray[Any], difference: NDArray[Any]) -> NDArray[Any]:
     """Add `difference`, in intensity units, to `pixels` of the same shape.
 
     Integers are rounded, and all are held to the range of their dtype. A pixel whose difference is zero keeps its
-    value bit for bit.
+    value bit for bit. Truth values count as 0 and 1.
 
     Returns
     -------
@@ -105,6 +105,8 @@ def changed(pixels: NDArray[Any], difference: NDArray[Any]) -> NDArray[Any]:
     """
     wanted = pixels.astype(np.float64)
     part = np.asarray(difference, np.float64)
+    if pixels.dtype == bool:
+        return np.where(part == 0, pixels, wanted + part >= 0.5)
     if np.issubdtype(pixels.dtype, np.integer):
         # The room left up to the ends of the dtype is exact in float64 for all but 64-bit images.
         integers = np.iinfo(pixels.dtype)

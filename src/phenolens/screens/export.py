@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
 from phenolens.screens.images import FieldImage
+from phenolens.screens.pixel_numbers import check_finite
 
 
 def write_ome_tiff(
@@ -51,13 +52,15 @@ def write_ome_tiff(
     OutputError
         The file cannot be written; one that was there before is kept.
     ImageError
-        Axes or channel names do not fit the image, or its pixels are of a kind that OME-TIFF does not have.
+        Axes or channel names do not fit the image, its pixels are of a kind that OME-TIFF does not have, or some of
+        them are NaN or infinite.
     """
     from tifffile import imwrite
 
     path = Path(path)
     FieldImage(image, axes, tuple(map(str, channel_names)))  # refuses what does not fit together
     pixels = _storable(np.asarray(image))
+    check_finite(pixels, path.name)
     if isinstance(pixel_size, (int, float)):
         pixel_size = (pixel_size, pixel_size)
     names = [f"synthetic {name}" if synthetic else str(name) for name in channel_names]

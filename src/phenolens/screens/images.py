@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
+from phenolens.screens.image_bounds import check_declared_pixels, png_values
+from phenolens.screens.pixel_numbers import check_numbers
+from phenolens.screens.pixel_sizes import is_size
 from phenolens.screens.tiffs import read_tiff
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
@@ -37,6 +40,10 @@ class FieldImage:
     chosen
         Time and depth (t, z) of the plane that is taken where one stands for the image; the first time and the middle
         depth where None, since the ends of a stack are seldom in focus.
+    name
+        What the image is called in messages: its field or file, or empty.
+
+    Truth values become 0 and 255 of uint8, as in image files of black and white.
     """
 
     data: Any
@@ -45,8 +52,18 @@ class FieldImage:
     pixel_size: tuple[float, float] | None = None
     z_spacing: float | None = None
     chosen: tuple[int, int] | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
+        if np.dtype(self.data.dtype) == bool:
+            object.__setattr__(self, "data", self.data.astype(np.uint8) * np.uint8(255))
+        if np.dtype(self.data.dtype).kind not in "iuf":
+            raise ImageError(f"Pixels are {self.data.dtype}, and not whole or real numbers; convert the image.")
+        if self.pixel_size is not None and not all(is_size(float(side)) for side in self.pixel_size):
+            raise ImageError(
+                f"A pixel of {' by '.join(f'{side:g}' for side in self.pixel_size)} µm is not possible: it must be "
+                "a finite number above zero."
+            )
         if len(self.axes) != self.data.ndim or set(self.axes) - set("TCZYX") or len(set(self.axes)) != len(self.axes):
             raise ImageError(f"Axes {self.axes!r} do not name each axis of an image of shape {self.data.shape}.")
         if not self.axes.endswith("YX"):
@@ -99,7 +116,8 @@ class FieldImage:
         Raises
         ------
         ImageError
-            There is no such time or depth, or the file turns out to be broken.
+            There is no such time or depth, the file turns out to be broken, or pixels are no numbers (NaN), infinite
+            or larger than any measurement.
         """
         t, z = self.position[0] if t is None else t, self.position[1] if z is None else z
         for axis, wanted, word in (("T", t, "time"), ("Z", z, "depth")):
@@ -108,7 +126,9 @@ class FieldImage:
         at = {"T": t, "Z": z}
         plane = np.array(self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)])
         plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
-        return plane if plane.ndim == 3 else plane[None]
+        plane = plane if plane.ndim == 3 else plane[None]
+        check_numbers(plane, self.channel_names, self.name)
+        return plane
 
     def channel(self, index: int) -> Any:
         """All planes of a channel, (T, Z, Y, X) without the axes that have one plane; read when they are asked for."""
@@ -158,8 +178,13 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
         raise ImageError(f"The image {path} is empty (0 bytes); copy it again from its source.")
     if suffix in TIFF_SUFFIXES:
         content = read_tiff(path)
-        return FieldImage(content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing)
-    return _from_pixels(_read_picture(path, suffix), path)
+        try:
+            return FieldImage(
+                content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing, name=str(path)
+            )
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+    return replace(_from_pixels(_read_picture(path, suffix), path), name=str(path))
 
 
 def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]) -> FieldImage:
@@ -186,7 +211,8 @@ def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]
 
         data = da.stack([image.data for image in images], axis=at)
     known = next((image for image in images if image.pixel_size is not None), first)
-    return FieldImage(data, first.axes[:at] + "C" + first.axes[at:], tuple(names), known.pixel_size, known.z_spacing)
+    axes = first.axes[:at] + "C" + first.axes[at:]
+    return FieldImage(data, axes, tuple(names), known.pixel_size, known.z_spacing, name=str(paths[0]))
 
 
 def _single_channel(path: Path) -> FieldImage:
@@ -209,14 +235,20 @@ def _read_picture(path: Path, suffix: str) -> NDArray[Any]:
         if suffix == ".png":  # Pillow would cut 16-bit colour down to 8 bits
             from imagecodecs import png_decode
 
-            return np.asarray(png_decode(path.read_bytes()))
+            content = path.read_bytes()
+            check_declared_pixels(png_values(content), path)
+            return np.asarray(png_decode(content))
         from PIL import Image
 
         with Image.open(path) as picture:
+            colours = 3 if picture.mode == "P" else len(picture.getbands())
+            check_declared_pixels(picture.width * picture.height * colours, path)
             if picture.mode == "P":  # a palette, most often of greys
                 pixels = np.asarray(picture.convert("RGB"))
                 return pixels[..., 0] if (pixels == pixels[..., :1]).all() else pixels
             return np.asarray(picture)
+    except ImageError:
+        raise
     except Exception as error:  # decoders raise whatever a broken file leads them to
         raise ImageError(f"The image {path} cannot be read, it may be damaged ({error}).") from error
 

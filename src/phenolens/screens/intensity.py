@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
+from phenolens.screens.pixel_numbers import check_numbers
 
 Kind = Literal["affine", "sqrt"]
 KINDS: tuple[Kind, ...] = ("affine", "sqrt")
@@ -53,6 +54,8 @@ class IntensityMap:
             raise ImageError(f"There is no intensity map {self.kind!r}; choose one of {', '.join(KINDS)}.")
         if not (len(self.low) == len(self.high) == len(self.channel_names)):
             raise ImageError("An intensity map needs a low and a high value for each channel.")
+        if not np.isfinite([*self.low, *self.high, *self.saturated]).all():
+            raise ImageError("An intensity map needs finite numbers.")
         if any(not low < high for low, high in zip(self.low, self.high, strict=True)):
             raise ImageError("An intensity map needs low < high in each channel.")
 
@@ -95,8 +98,7 @@ class IntensityMap:
                     f"({', '.join(names)}) of rows and columns are expected."
                 )
             for histogram, name, channel in zip(histograms, names, plane, strict=True):
-                if channel.dtype.kind == "f" and not np.isfinite(channel).all():
-                    raise ImageError(f"Image {count} has pixels that are not numbers (NaN) in channel {name}.")
+                check_numbers(channel[None], (name,), str(count))
                 histogram.add(channel)
         if count == 0:
             raise ImageError("There is no image to fit the intensity map on.")
@@ -138,14 +140,23 @@ class IntensityMap:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> IntensityMap:
-        """Make the map again from what `to_dict` gave."""
-        return cls(
-            kind=values["kind"],
-            channel_names=tuple(values["channel_names"]),
-            low=tuple(float(v) for v in values["low"]),
-            high=tuple(float(v) for v in values["high"]),
-            saturated=tuple(float(v) for v in values.get("saturated", ())),
-        )
+        """Make the map again from what `to_dict` gave.
+
+        Raises
+        ------
+        ImageError
+            A value is missing or of the wrong kind.
+        """
+        try:
+            return cls(
+                kind=values["kind"],
+                channel_names=tuple(map(str, values["channel_names"])),
+                low=tuple(float(v) for v in values["low"]),
+                high=tuple(float(v) for v in values["high"]),
+                saturated=tuple(float(v) for v in values.get("saturated", ())),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ImageError(f"The intensity map is broken ({type(error).__name__}: {error}).") from error
 
     def _knees(self) -> tuple[float, ...]:
         return tuple((high - low) / _KNEE for low, high in zip(self.low, self.high, strict=True))

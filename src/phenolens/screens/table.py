@@ -16,6 +16,7 @@ from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.screens.conditions import Condition
 from phenolens.screens.images import FieldImage, read_image, stack_channels
 from phenolens.screens.keys import field_keys, unique_keys
+from phenolens.screens.pixel_sizes import read_pixel_size
 from phenolens.screens.tablefiles import FieldFiles, field_files, read_table
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Field:
         except ImageError as error:
             raise ImageError(f"Field {self.key}: {error}") from error
         self.agreement.check(self.key, image)
-        return image
+        return replace(image, name=f"of field {self.key}")
 
 
 class _Agreement:
@@ -174,7 +175,7 @@ def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Scr
         A CSV or Parquet table with an ``Image`` column, or ``FileName_<channel>`` (and
         ``PathName_<channel>``) columns, relative to the table; a folder with a ``screen.csv`` or
         ``screen.parquet``; a folder of images; or one image.
-        ``Metadata_PixelSize`` (micrometres) serves where the files do not state it.
+        ``Metadata_PixelSize`` (micrometres, or with a unit such as ``650 nm``) serves where the files do not state it.
     pattern
         For a folder of images: regular expression with named groups; see `folders.folder_table`.
 
@@ -280,16 +281,17 @@ def _screen_of(table: DataFrame, folder: Path, source: str) -> Screen:
     agreement = _Agreement()
     fields = []
     for key, of_field, metadata in zip(keys, files, _metadata(table), strict=True):
-        read = partial(_read, of_field, metadata.get("Metadata_PixelSize"), source)
+        size = read_pixel_size(metadata.get("Metadata_PixelSize"), f"{of_field.where.capitalize()} of {source}")
+        read = partial(_read, of_field, size, source)
         fields.append(Field(key, metadata, read, of_field.paths, agreement))
     return Screen(table, tuple(fields), files[0].channels)
 
 
-def _read(files: FieldFiles, pixel_size: Any, source: str) -> FieldImage:
+def _read(files: FieldFiles, pixel_size: float | None, source: str) -> FieldImage:
     try:
         image = stack_channels(files.paths, files.channels) if files.channels else read_image(files.paths[0])
     except ImageError as error:
         raise ImageError(f"{error} ({files.where} of {source})") from error
-    if image.pixel_size is None and pixel_size is not None and float(pixel_size) > 0:
-        image = replace(image, pixel_size=(float(pixel_size), float(pixel_size)))
+    if image.pixel_size is None and pixel_size is not None:
+        image = replace(image, pixel_size=(pixel_size, pixel_size))
     return image

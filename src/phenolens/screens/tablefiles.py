@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phenolens.runtime.errors import ImageError, ScreenError
+from phenolens.runtime.errors import ImageError, PhenolensError, ScreenError
+from phenolens.runtime.limits import COLUMNS, ROWS
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -32,26 +34,63 @@ def read_table(path: Path) -> DataFrame:
     Raises
     ------
     ScreenError
-        The file is not such a table, or has no rows.
+        The file is not such a table, has no rows, or more rows or columns than are read.
     """
     import pandas as pd
 
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
-            table = pd.read_parquet(path)
+            table = _read_parquet(path)
         else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else None if path.suffix.lower() == ".txt" else ","
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                header, separator = header_of(file.readline(MOST_HEADER))
+            if path.suffix.lower() != ".txt":
+                separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            check_table_size(0, len(header), path)
             # Read as text first: a compound called "null" or "NA" is a name, not a gap.
             table = pd.read_csv(
-                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator,
-                engine="python" if separator is None else "c", index_col=False,
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator, index_col=False,
+                nrows=ROWS() + 1,
             )  # fmt: skip
             table = table.apply(as_numbers)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise ScreenError(f"The table {path} cannot be read ({error}).") from error
+    except PhenolensError:
+        raise
+    except Exception as error:  # parsers raise whatever a broken file leads them to
+        raise ScreenError(f"The table {path} cannot be read ({one_line(error)}).") from error
+    check_table_size(len(table), table.shape[1], path)
     if table.empty:
         raise ScreenError(f"The table {path} has no rows.")
     return table.reset_index(drop=True)
+
+
+MOST_HEADER = 16 * 2**20
+"""Characters of the line with the names of the columns; more of them are no header."""
+
+
+def header_of(line: str) -> tuple[list[str], str]:
+    """Names of the columns in the first line of a table, and the comma, semicolon or tab that is between them."""
+    separator = max(",;\t", key=line.count)
+    return next(csv.reader([line], delimiter=separator), []), separator
+
+
+def check_table_size(rows: int, columns: int, path: Path) -> None:
+    """Raise a `ScreenError` where a table has more rows or columns than are read."""
+    for count, limit, what in ((rows, ROWS, "rows"), (columns, COLUMNS, "columns")):
+        if count > limit():
+            raise ScreenError(f"{path} has more than {limit():,} {what}; {limit.raised_by()}.")
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 200 characters, or its kind where it says nothing."""
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+
+
+def _read_parquet(path: Path) -> DataFrame:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        check_table_size(file.metadata.num_rows, file.metadata.num_columns, path)
+        return file.read().to_pandas()
 
 
 def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]:
@@ -90,7 +129,7 @@ def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]
             within = _text(table[base].iloc[number]) if base != column and base in columns else ""
             path = _path(folder, within, name)
             if path not in known:
-                known[path] = path.is_file()
+                known[path] = _is_file(path)
             if not known[path]:
                 missing.append(f"{path} ({where}, column {column})")
             paths.append(path)
@@ -108,9 +147,16 @@ def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]
 
 def _path(folder: Path, within: str, name: str) -> Path:
     path = folder / within / name
-    if not path.exists() and "\\" in within + name:  # a table made on Windows
+    if not _is_file(path) and "\\" in within + name:  # a table made on Windows
         path = folder / within.replace("\\", "/") / name.replace("\\", "/")
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have, such as one of 300 letters
+        return False
 
 
 def _text(value: Any) -> str:

@@ -15,7 +15,10 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from phenolens.runtime.errors import ImageError
+from phenolens.runtime.errors import ImageError, PhenolensError
+from phenolens.screens.image_bounds import check_declared_pixels, check_declared_planes
+from phenolens.screens.pixel_sizes import MICROMETRES, is_size
+from phenolens.screens.tiff_structure import check_chain_of_pages, check_other_files, declared_ome_planes
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -23,10 +26,6 @@ if TYPE_CHECKING:
 LAZY_BYTES = 64 * 2**20
 # An axis that the file does not name is taken as channels up to this length, as depth beyond.
 _MOST_CHANNELS = 10
-_MICROMETRES = {
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
-    "pm": 1e-6, "å": 1e-4, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0, "in": 25400.0,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,21 @@ def read_tiff(path: Path) -> TiffContent:
     with _broken_file(path):
         from tifffile import TiffFile
 
+        check_chain_of_pages(path)
         with TiffFile(path) as tif:
+            if tif.is_ome and tif.ome_metadata:
+                check_declared_planes(declared_ome_planes(tif.ome_metadata), path)
+                check_other_files(tif.ome_metadata, path)
+            _check_first_page(tif, path)
             if not tif.series:
                 raise ImageError(f"{path} holds no image.")
             series = tif.series[0]
+            check_declared_planes(int(np.prod(series.shape[:-2], dtype=object)), path)
             alike = sum(other.shape == series.shape and other.kind == series.kind for other in tif.series)
             if alike > 1:
                 raise ImageError(f"{path} holds {alike} images; save each field as a file of its own.")
+            if series.kind == "ome" and any(page is None for page in series.pages):  # tifffile would give zeros
+                raise ImageError(f"The image {path} lacks planes that its OME-XML declares; copy it again.")
             colour = series.axes.endswith("S") and series.shape[-1] >= 3
             alpha = colour and any(int(extra) in (1, 2) for extra in series.keyframe.extrasamples)
             data = _lazy(path, series) if series.nbytes > LAZY_BYTES else None
@@ -69,6 +76,15 @@ def read_tiff(path: Path) -> TiffContent:
     if not names and colour and channels == 3:
         names = ("red", "green", "blue")
     return TiffContent(data, axes, names, pixel_size, z_spacing)
+
+
+def _check_first_page(tif: TiffFile, path: Path) -> None:
+    """Refuse planes, strips and tiles that declare more pixels than may be read."""
+    page: Any = tif.pages.first
+    samples = max(int(page.samplesperpixel), 1)
+    check_declared_pixels(int(page.imagewidth) * int(page.imagelength) * samples, path)
+    if page.is_tiled:
+        check_declared_pixels(int(page.tilewidth) * int(page.tilelength) * samples, path)
 
 
 @contextmanager
@@ -87,7 +103,7 @@ def _broken_file(path: Path) -> Iterator[None]:
     logger.addHandler(listener)
     try:
         yield
-    except ImageError:
+    except PhenolensError:
         raise
     except Exception as error:  # decoders raise whatever a broken file leads them to
         reason = str(error) or type(error).__name__
@@ -183,9 +199,14 @@ def _calibration(tif: TiffFile, channels: int) -> Calibration:
         plane = tif.metaseries_metadata.get("PlaneInfo", {})
         x, y = plane.get("spatial-calibration-x"), plane.get("spatial-calibration-y")
         if plane.get("spatial-calibration-state") and x and y:
-            scale = _MICROMETRES.get(str(plane.get("spatial-calibration-units", "um")).lower())
-            return (), (float(y) * scale, float(x) * scale) if scale else None, None
+            scale = MICROMETRES.get(str(plane.get("spatial-calibration-units", "um")).lower())
+            return (), _sizes(float(y) * scale, float(x) * scale) if scale else None, None
     return (), None, None
+
+
+def _sizes(y: float | None, x: float | None) -> tuple[float, float] | None:
+    """Both sides of a pixel, or None where the file names no length that can be one."""
+    return (y, x) if y and x and is_size(y) and is_size(x) else None
 
 
 def _from_ome(xml: str, channels: int) -> Calibration:
@@ -195,31 +216,27 @@ def _from_ome(xml: str, channels: int) -> Calibration:
 
     def size(axis: str) -> float | None:
         value = float(pixels.get(f"PhysicalSize{axis}") or 0)
-        scale = _MICROMETRES.get((pixels.get(f"PhysicalSize{axis}Unit") or "µm").lower())
-        return value * scale if value > 0 and scale else None
+        scale = MICROMETRES.get((pixels.get(f"PhysicalSize{axis}Unit") or "µm").lower())
+        return value * scale if scale and is_size(value * scale) else None
 
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
     y, x = size("Y"), size("X")
-    return names if _usable(names, channels) else (), (y, x) if y and x else None, size("Z")
+    return names if _usable(names, channels) else (), _sizes(y, x), size("Z")
 
 
 def _from_imagej(tif: TiffFile, metadata: dict[str, Any], channels: int) -> Calibration:
     labels = metadata.get("Labels") or []
     names = tuple(re.sub(r"^([czt]:\d+/\d+\s*)+(-\s*)?", "", str(label)).strip() for label in labels[:channels])
     unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").lower()
-    scale = _MICROMETRES.get(unit)
+    scale = MICROMETRES.get(unit)
     pixel_size = None
     tags = tif.pages[0].tags  # type: ignore[union-attr]
     if scale and "XResolution" in tags and "YResolution" in tags:
         (ny, dy), (nx, dx) = tags["YResolution"].value, tags["XResolution"].value
         if ny and nx:
-            pixel_size = (scale * dy / ny, scale * dx / nx)
-    spacing = metadata.get("spacing")
-    return (
-        names if _usable(names, channels) else (),
-        pixel_size,
-        float(spacing) * scale if spacing and scale else None,
-    )
+            pixel_size = _sizes(scale * dy / ny, scale * dx / nx)
+    spacing = float(metadata.get("spacing") or 0) * (scale or 0)
+    return names if _usable(names, channels) else (), pixel_size, spacing if is_size(spacing) else None
 
 
 def _usable(names: tuple[str, ...], channels: int) -> bool:

@@ -380,9 +380,9 @@ def test_archives_without_features_or_of_another_width_are_named(tmp_path: Path)
         read_profiles(tmp_path / "nothing")
 
 
-def test_without_h5py_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_anndata_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_anndata(some_profiles(), tmp_path / "p.h5ad")
-    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "anndata", None)
     with pytest.raises(ScreenError, match=r"pip install napari-phenolens\[anndata\]"):
         read_profiles(path)
     with pytest.raises(OutputError, match=r"pip install napari-phenolens\[anndata\]"):

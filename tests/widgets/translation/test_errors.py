@@ -1,5 +1,6 @@
 """A user's mistakes in the window: each is a sentence, and nothing that was there is lost."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -166,17 +167,20 @@ def test_declining_the_download_changes_nothing(window, monkeypatch):
     monkeypatch.setattr(QMessageBox, "question", decline)
     with pytest.raises(Exception, match="not downloaded"):
         window.viewer.open_sample("napari-phenolens", "bbbc013")
-    assert "26 MB" in asked[0]
+    assert "32 MB" in asked[0]
     assert "CC BY 3.0" in asked[0]
     assert len(window.viewer.layers) == 0
 
 
 def test_the_downloaded_plate_opens_in_the_dock(window, monkeypatch, tmp_path):
     from qtpy.QtWidgets import QMessageBox
-    from test_bbbc013 import Server, make_archive
 
-    server = Server(make_archive(tmp_path / "made.zip").read_bytes())
+    from bbbc013_server import Server, make_archive
+
+    content = make_archive(tmp_path / "made.zip").read_bytes()
+    server = Server(content)
     monkeypatch.setenv("PHENOLENS_BBBC013_URL", server.url)
+    monkeypatch.setenv("PHENOLENS_BBBC013_SHA256", hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     try:
         layers = window.viewer.open_sample("napari-phenolens", "bbbc013")

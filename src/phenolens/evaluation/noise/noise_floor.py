@@ -1,6 +1,5 @@
 """The noise floor: how much translated cells change where nothing should."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from phenolens.runtime.array_files import read_npz
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 
@@ -165,14 +166,14 @@ class NoiseFloor:
         if folder is None or not all((folder / name).is_file() for name in _FILES):
             raise ModelError(f"There is no noise floor in {folder}: fit one with `phenolens floor`.")
         try:
-            card = json.loads((folder / "card.json").read_text())
-            with np.load(folder / "maxima.npz") as arrays:
-                floor = cls(
-                    tuple(card.pop("strengths")), arrays["maxima"], arrays["groups"], arrays["wells"],
-                    tuple(card.pop("channel_names")), tuple(card.pop("held")), float(card.pop("guidance")),
-                    float(card.pop("width")), {k: v for k, v in card.items() if k not in ("thresholds", "cells")},
-                )  # fmt: skip
-        except (ValueError, KeyError, OSError) as error:
+            card = read_json_object(folder / "card.json")
+            arrays = read_npz(folder / "maxima.npz")
+            floor = cls(
+                tuple(card.pop("strengths")), arrays["maxima"], arrays["groups"], arrays["wells"],
+                tuple(card.pop("channel_names")), tuple(card.pop("held")), float(card.pop("guidance")),
+                float(card.pop("width")), {k: v for k, v in card.items() if k not in ("thresholds", "cells")},
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
             raise ModelError(f"The noise floor in {folder} is broken ({error}): fit it again.") from error
         if floor.card.get("adapter") not in (None, adapter.sha256()):
             raise ModelError(f"The noise floor in {folder} belongs to another adapter: fit it again.")

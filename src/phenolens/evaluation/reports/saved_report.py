@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from phenolens.evaluation.reports.parts import Evaluation, Part
 from phenolens.runtime.errors import ReportError
+from phenolens.runtime.json_files import read_json
 
 REPORT = "report.json"
 PAGE = "report.html"
@@ -59,7 +59,7 @@ def read_report(path: Path) -> SavedEvaluation:
     """
     file = path / REPORT if path.is_dir() else path
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = read_json(file)
     except FileNotFoundError as error:
         raise ReportError(f"There is no report {file}: choose a report.json that an evaluation wrote.") from error
     except OSError as error:
@@ -76,7 +76,7 @@ def read_report(path: Path) -> SavedEvaluation:
             file=file,
             name=_typed(found["evaluated"], str),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ReportError(
             f"{file} is no report on an adapter, or not a whole one: choose a report.json that an evaluation wrote."
         ) from error

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +17,10 @@ from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateC
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.profiling.vectors.exact_product import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
+from phenolens.runtime.array_files import broken_arrays, read_npz
 from phenolens.runtime.errors import ModelError, OutputError, ScreenError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Atlas:
         if absent:
             raise ModelError(f"The atlas {source} lacks {', '.join(absent)}: make it again with phenolens micon map.")
         try:
-            card = json.loads((source / CARD).read_text(encoding="utf-8"))
+            card = read_json_object(source / CARD)
             version = int(card.pop("format"))
             if version > FORMAT:
                 raise ModelError(
@@ -222,17 +222,21 @@ class Atlas:
                     "update napari-phenolens."
                 )
             profiles = read_profiles(source / _PROFILES)
-            vectors = np.load(source / _VECTORS, mmap_mode="r")
-            with np.load(source / _FITTED) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            with broken_arrays():
+                vectors = np.load(source / _VECTORS, mmap_mode="r")
+            arrays = read_npz(source / _FITTED)
             coordinates = arrays.pop("coordinates")
+            if any(values.dtype.kind != "f" for values in (vectors, coordinates)):
+                raise ValueError(f"embeddings are {vectors.dtype} and places {coordinates.dtype}, and not numbers")
             if vectors.shape != profiles.vectors.shape or coordinates.shape != (len(vectors), 2):
                 raise ValueError(f"{len(profiles)} rows, {len(vectors)} embeddings and {len(coordinates)} places")
-            correction = PlateCorrection.restore(_part(arrays, _CORRECTION), vectors.shape[1], card["reference"])
+            correction = PlateCorrection.restore(_part(arrays, _CORRECTION), vectors.shape[1], str(card["reference"]))
             projection = restore_projection(_part(arrays, _PROJECTION), vectors)
-        except (ModelError, MemoryError):
+        except ModelError:
             raise
-        except (ScreenError, OSError, ValueError, KeyError, IndexError, TypeError, EOFError, BadZipFile) as error:
+        except (
+            ScreenError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError
+        ) as error:  # fmt: skip
             raise ModelError(
                 f"The atlas {source} cannot be read ({error}): make it again with phenolens micon map."
             ) from error

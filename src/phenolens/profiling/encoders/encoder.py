@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from phenolens.profiling.molecules.structure_regression import StructureRegressi
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.crops import resample
 from phenolens.screens.intensity import IntensityMap
@@ -29,6 +29,7 @@ FORMAT = 1
 _WEIGHTS = "encoder.safetensors"
 _CARD = "card.json"
 _BATCH = 128
+_LARGEST_SIZE = 8192
 
 
 class CellEncoder:
@@ -229,23 +230,24 @@ class CellEncoder:
         if not (folder / _CARD).is_file() or not (folder / _WEIGHTS).is_file():
             raise ModelError(f"{folder} is not an encoder: it needs {_CARD} and {_WEIGHTS}.")
         try:
-            card = json.loads((folder / _CARD).read_text(encoding="utf-8"))
+            card = read_json_object(folder / _CARD)
             if card.pop("format") != FORMAT:
                 raise ModelError(f"The encoder {folder} was made by another version of phenolens; train it again.")
             sizes = card.pop("network")
-            network = EncoderNetwork(NetworkSettings(**sizes))
+            network = EncoderNetwork(NetworkSettings(**_sizes(sizes)))
             parts = nn.ModuleDict({"network": network})
             known = card.pop("counterfactuals")
             weights = load_file(folder / _WEIGHTS)
             counterfactuals: Counterfactuals | StructureRegression | None = None
             if known is not None:
-                counterfactuals = Counterfactuals(CounterfactualSettings(**known))
+                counterfactuals = Counterfactuals(CounterfactualSettings(**_sizes(known)))
                 parts["counterfactuals"] = counterfactuals
             fitted = {name: weights.pop(name).numpy() for name in list(weights) if name.startswith("regression.")}
             if fitted:
                 counterfactuals = StructureRegression(**{name.split(".")[1]: part for name, part in fitted.items()})
             parts.load_state_dict({name: value.float() for name, value in weights.items()})
             mapped = card.pop("intensity")
+            intensity = None if mapped is None else IntensityMap.from_dict(mapped)
             listed = folder / "compounds.csv"
             compounds = pd.read_csv(listed, dtype=str, keep_default_na=False) if listed.is_file() else None
             card["folder"] = str(folder.resolve())
@@ -257,11 +259,21 @@ class CellEncoder:
         return cls(
             network,
             card,
-            intensity=None if mapped is None else IntensityMap.from_dict(mapped),
+            intensity=intensity,
             counterfactuals=counterfactuals,
             compounds=compounds,
             device=resolve_device(device),
         )
+
+
+def _sizes(settings: Any) -> dict[str, Any]:
+    """Check settings before a network is made of them: a forged number could ask for any amount of memory."""
+    if not isinstance(settings, dict):
+        raise ValueError("the sizes of the network are no settings")
+    for name, value in settings.items():
+        if isinstance(value, int) and not 0 <= value <= _LARGEST_SIZE:
+            raise ValueError(f"the size {name} of the network is {value}, and not 0 to {_LARGEST_SIZE}")
+    return settings
 
 
 def check_encoder(encoder: CellEncoder, profiles: Mapping[str, Any]) -> None:

@@ -6,31 +6,26 @@ one standard form before anything is computed from it, so that how a table was w
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdFingerprintGenerator, rdinchi
-from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem import rdFingerprintGenerator
 from scipy.spatial.distance import cdist
 
-from phenolens.profiling.molecules.counter_ions import (
-    CENTRES,
-    METALS,
-    ORGANIC_ELEMENTS,
-    elements,
-    is_companion,
-    is_inorganic,
-)
-from phenolens.profiling.molecules.tautomers import standard_form
+from phenolens.profiling.molecules.chemistry import standard_form_of
+from phenolens.profiling.molecules.standard_forms import fault, parse
 from phenolens.runtime.errors import ScreenError
+
+__all__ = [
+    "BITS", "RADIUS", "Molecule", "fingerprints", "molecule_key", "murcko_scaffold", "nearest", "parse",
+    "read_molecules", "standardise", "tanimoto",
+]  # fmt: skip
 
 BITS = 2048
 RADIUS = 2
 
 _CHUNK = 4096  # training rows compared at once
-_SHOWN = 120  # characters of a structure in a message
 
 
 @dataclass(frozen=True)
@@ -65,10 +60,11 @@ def standardise(smiles: str) -> str:
     Raises
     ------
     ScreenError
-        The text is empty or no molecule, there is nothing organic in it, it is a mixture of two compounds, or it holds
-        elements that are neither organic nor usual counter-ions.
+        The text is empty or no molecule, there is nothing organic in it, it is a mixture of two compounds, it holds
+        elements that are neither organic nor usual counter-ions, or it is larger than is read or takes too long (see
+        `phenolens.runtime.limits`).
     """
-    return _standard_form(smiles.strip())
+    return standard_form_of(smiles.strip()).smiles
 
 
 def read_molecules(
@@ -116,7 +112,6 @@ def read_molecules(
     return tuple(found)
 
 
-@lru_cache(maxsize=1 << 16)
 def molecule_key(smiles: str) -> str:
     """InChIKey (27 characters) of the standard form.
 
@@ -125,10 +120,9 @@ def molecule_key(smiles: str) -> str:
     ScreenError
         See `standardise`; or there is no InChI for this structure.
     """
-    with rdBase.BlockLogs():
-        key = rdinchi.MolToInchiKey(Chem.MolFromSmiles(standardise(smiles)))
+    key = standard_form_of(smiles.strip()).key
     if not key:
-        raise _fault(smiles, "has no InChIKey")
+        raise fault(smiles, "has no InChIKey")
     return key
 
 
@@ -227,77 +221,9 @@ def nearest(
     return index.reshape(query.shape[:-1]), best.reshape(query.shape[:-1])
 
 
-def parse(smiles: str) -> Chem.Mol:
-    """Read one SMILES as it stands.
-
-    Raises
-    ------
-    ScreenError
-        The text is empty or no molecule.
-    """
-    text = smiles.strip()
-    if not text:
-        raise ScreenError("The structure '' is empty; give its SMILES, or leave it out.")
-    with rdBase.BlockLogs():
-        raw = None if len(text.split()) > 1 else cast("Chem.Mol | None", Chem.MolFromSmiles(text, sanitize=False))
-        if raw is None:
-            raise _fault(text, "cannot be read as SMILES")
-        try:
-            Chem.SanitizeMol(raw)
-        except Chem.MolSanitizeException as error:
-            raise _fault(text, f"is no possible molecule ({error})") from error
-        return Chem.MolFromSmiles(text)
-
-
-@lru_cache(maxsize=1 << 16)
-def _standard_form(text: str) -> str:
-    molecule = parse(text)
-    strange = elements(molecule) - ORGANIC_ELEMENTS - METALS
-    if "*" in strange:
-        raise _fault(text, "has an open end (*)")
-    if strange and strange <= CENTRES:
-        return _complex(molecule, text)
-    if strange:
-        raise _fault(text, f"holds {', '.join(sorted(strange))}, which is neither organic nor a usual counter-ion")
-    with rdBase.BlockLogs():
-        parents = _parents(molecule)
-    if not parents:
-        raise _fault(text, "is a salt or solvent without an organic molecule")
-    if len(parents) > 1:
-        raise _fault(text, f"is a mixture of {len(parents)} compounds ({' and '.join(sorted(parents))})")
-    (parent,) = parents
-    bound = elements(Chem.MolFromSmiles(parent)) - ORGANIC_ELEMENTS
-    if bound:
-        raise _fault(text, f"has {', '.join(sorted(bound))} bound to an organic molecule")
-    return parent
-
-
-def _complex(molecule: Chem.Mol, text: str) -> str:
-    """Canonical SMILES of a metal complex as it is written: cleaning up would take it apart."""
-    parts = [part for part in Chem.GetMolFrags(molecule, asMols=True) if elements(part) & CENTRES]
-    if len(parts) > 1:
-        raise _fault(text, f"is a mixture of {len(parts)} compounds")
-    return str(Chem.MolToSmiles(parts[0]))
-
-
-def _parents(molecule: Chem.Mol) -> set[str]:
-    """Return the standard forms of the organic molecules; of counter-ions only where there is nothing else."""
-    drugs: set[str] = set()
-    companions: set[str] = set()
-    for part in Chem.GetMolFrags(rdMolStandardize.Cleanup(molecule), asMols=True):
-        if not is_inorganic(part):
-            (companions if is_companion(part) else drugs).add(standard_form(part))
-    return drugs or companions
-
-
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value.strip()
     import pandas as pd
 
     return "" if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)) else str(value)
-
-
-def _fault(text: str, why: str) -> ScreenError:
-    shown = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-    return ScreenError(f"The structure {shown!r} {why}; correct it, or leave it out.")

@@ -1,7 +1,4 @@
-"""AnnData files (.h5ad): read and written by their published layout, so that scanpy and its like can use profiles.
-
-The layout is that of anndata 0.8 and later; what 0.7 wrote is read too.
-"""
+"""AnnData: profiles to and from the objects and .h5ad files that scanpy and its like work with."""
 
 from __future__ import annotations
 
@@ -18,195 +15,156 @@ from phenolens.profiling.tables.feature_tables import (
     profiles_of_parts,
     profiles_of_table,
 )
+from phenolens.profiling.tables.hdf5_check import check_declared, check_hdf5
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import OutputError, PhenolensError, ScreenError
 from phenolens.runtime.files import writing
+from phenolens.runtime.json_files import parsed_json
+from phenolens.runtime.limits import unpacked_bytes
+from phenolens.screens.tablefiles import check_table_size, one_line
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import Series
 
 _CARD = "phenolens"
-_EMPTY = ("layers", "obsp", "varm", "varp")
 
 
-def read_anndata(path: Path, *, leave_out_incomplete: bool = False) -> Profiles:
-    """Read X (dense or sparse) as features and obs as metadata; ``obsm["spatial"]`` gives X and Y where obs does not.
-
-    Raises
-    ------
-    ScreenError
-        The file is no AnnData or broken, or h5py is not installed; else as `feature_tables.profiles_of_table`.
-    """
+def to_anndata(profiles: Profiles, coordinates: ArrayLike | None = None) -> Any:
+    """Return profiles as AnnData; see `Profiles.to_anndata`."""
     import pandas as pd
 
-    h5py = _h5py(ScreenError)
-    try:
-        with h5py.File(path, "r") as file:
-            if "X" not in file or "obs" not in file or "var" not in file:
-                raise ScreenError(
-                    f"{path} is no AnnData: it has no X, obs and var. It holds: {', '.join(file) or 'nothing'}."
-                )
-            values = _matrix(file["X"])
-            described = _frame(file["obs"])
-            names = [str(name) for name in _frame(file["var"]).index]
-            card = _card(file, path)
-            if "obsm" in file and "spatial" in file["obsm"] and not {"Metadata_X", "x"} & set(described.columns):
-                places = np.asarray(file["obsm"]["spatial"])
-                described["Metadata_Y"], described["Metadata_X"] = places[:, 1], places[:, 0]
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise ScreenError(f"{path} cannot be read as AnnData ({error}); it may be broken.") from error
-    if values.shape != (len(described), len(names)):
-        raise ScreenError(f"{path} is broken: X is {values.shape} beside {len(described)} obs and {len(names)} var.")
+    anndata = _anndata(OutputError)
+    places = None if coordinates is None else np.asarray(coordinates, np.float32)
+    if places is not None and (places.ndim != 2 or len(places) != len(profiles)):
+        raise ScreenError(f"Coordinates {places.shape} were given for {len(profiles)} profiles: give a row for each.")
+    names = [str(column).replace("/", "_") for column in profiles.metadata.columns]
+    if len(set(names)) != len(names):
+        raise OutputError("Two metadata columns differ in / and _ only, which AnnData cannot hold: rename one.")
+    # as objects: not every version of anndata can write the text columns of every version of pandas
+    rows = pd.Index([str(number) for number in range(len(profiles))], dtype=object)
+    columns = {name: _storable(profiles.metadata[held]) for name, held in zip(names, profiles.metadata, strict=True)}
+    width = max(4, len(str(profiles.vectors.shape[1] - 1)))
+    features = [f"emb_{number:0{width}d}" for number in range(profiles.vectors.shape[1])]
+    card = json.dumps(profiles.card, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+    return anndata.AnnData(
+        X=profiles.vectors,
+        obs=pd.DataFrame(columns, index=rows),
+        var=pd.DataFrame(index=pd.Index(features, dtype=object)),
+        obsm={} if places is None else {"X_map": places},
+        uns={_CARD: card},
+    )
+
+
+def from_anndata(data: Any, source: str = "The AnnData", *, leave_out_incomplete: bool = False) -> Profiles:
+    """Make profiles of AnnData; see `Profiles.from_anndata`."""
+    import pandas as pd
+
+    if data.X is None:
+        raise ScreenError(f"{source} has no X, the matrix of features.")
+    values = np.asarray(data.X.toarray() if hasattr(data.X, "toarray") else data.X)
+    described = pd.DataFrame({str(name): _plain(data.obs[name]) for name in data.obs.columns})
+    described.index = pd.Index([str(name) for name in data.obs_names], dtype=object)
+    names = [str(name) for name in data.var_names]
+    if "spatial" in data.obsm and not {"Metadata_X", "x"} & set(described.columns):
+        places = np.asarray(data.obsm["spatial"])
+        described["Metadata_Y"], described["Metadata_X"] = places[:, 1], places[:, 0]
     if list(described.index) != [str(number) for number in range(len(described))]:
         described.insert(0, "Metadata_ObsName", described.index)
-    described = metadata_columns(described, str(path))
+    described = metadata_columns(described, source)
+    card = _card(data.uns.get(_CARD), source)
     if names and embedding_columns(names) == names:
         with np.errstate(over="ignore"):
             vectors = np.asarray(values, np.float32)
         return profiles_of_parts(
-            described, vectors, names, str(path), card=card, leave_out_incomplete=leave_out_incomplete
+            described, vectors, names, source, card=card, leave_out_incomplete=leave_out_incomplete
         )
-    features = pd.DataFrame(values, columns=names)
-    return profiles_of_table(
-        pd.concat([described, features], axis=1), str(path), card=card, leave_out_incomplete=leave_out_incomplete
-    )
+    table = pd.concat([described, pd.DataFrame(values, columns=names)], axis=1)
+    return profiles_of_table(table, source, card=card, leave_out_incomplete=leave_out_incomplete)
+
+
+def read_anndata(path: Path, *, leave_out_incomplete: bool = False) -> Profiles:
+    """Read a .h5ad file; see `Profiles.from_anndata`.
+
+    Raises
+    ------
+    ScreenError
+        The file is no AnnData or broken, it refers to other files or declares more than may be read, or anndata is not
+        installed; else as `feature_tables.profiles_of_table`.
+    """
+    anndata = _anndata(ScreenError)
+    import h5py
+
+    try:
+        check_hdf5(path)
+        with h5py.File(path, "r") as file:
+            if missing := [name for name in ("X", "obs", "var") if name not in file]:
+                raise ScreenError(
+                    f"{path} is no AnnData: it has no {', '.join(missing)}. It holds: {', '.join(file) or 'nothing'}."
+                )
+        data = anndata.read_h5ad(path)
+        _check_dense(data.shape, path)
+        return from_anndata(data, str(path), leave_out_incomplete=leave_out_incomplete)
+    except PhenolensError:
+        raise
+    except Exception as error:  # HDF5 and anndata raise whatever a broken file leads them to
+        raise ScreenError(f"{path} cannot be read as AnnData ({one_line(error)}); it may be broken.") from error
 
 
 def write_h5ad(profiles: Profiles, path: Path, coordinates: ArrayLike | None = None) -> Path:
     """Write `profiles`; see `profile_files.write_anndata`."""
     if path.suffix.lower() != ".h5ad":
         raise OutputError(f"AnnData is written as .h5ad, and {path.name} does not end so: call it {path.stem}.h5ad.")
-    places = None if coordinates is None else np.asarray(coordinates, np.float32)
-    if places is not None and (places.ndim != 2 or len(places) != len(profiles)):
-        raise ScreenError(f"Coordinates {places.shape} were given for {len(profiles)} profiles: give a row for each.")
-    h5py = _h5py(OutputError)
-    card = json.dumps(profiles.card, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
-    width = max(4, len(str(profiles.vectors.shape[1] - 1)))
-    with writing(path) as partial, h5py.File(partial, "w") as file:
-        _mark(file, "anndata", "0.1.0")
-        _mark(file.create_dataset("X", data=profiles.vectors), "array", "0.2.0")
-        _write_frame(file.create_group("obs"), profiles.metadata, [str(number) for number in range(len(profiles))])
-        names = [f"emb_{number:0{width}d}" for number in range(profiles.vectors.shape[1])]
-        _write_frame(file.create_group("var"), None, names)
-        maps = _mark(file.create_group("obsm"), "dict", "0.1.0")
-        if places is not None:
-            _mark(maps.create_dataset("X_map", data=places), "array", "0.2.0")
-        for name in _EMPTY:
-            _mark(file.create_group(name), "dict", "0.1.0")
-        notes = _mark(file.create_group("uns"), "dict", "0.1.0")
-        _mark(notes.create_dataset(_CARD, data=card, dtype=h5py.string_dtype()), "string", "0.2.0")
+    data = to_anndata(profiles, coordinates)
+    with writing(path) as partial:
+        data.write_h5ad(partial)
     return path
 
 
-def _write_frame(group: Any, table: DataFrame | None, index: list[str]) -> None:
-    names = [] if table is None else [str(column).replace("/", "_") for column in table.columns]
-    if len(set(names)) != len(names):
-        raise OutputError("Two metadata columns differ in / and _ only, which AnnData cannot hold: rename one.")
-    _mark(group, "dataframe", "0.2.0")
-    group.attrs["_index"] = "_index"
-    group.attrs.create("column-order", names or np.empty(0), dtype=None if not names else _text_type())
-    _write_text(group, "_index", index)
-    for number, name in enumerate(names):
-        assert table is not None
-        column = table.iloc[:, number]
-        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
-            _mark(group.create_dataset(name, data=column.to_numpy()), "array", "0.2.0")
-            continue
-        # a category of -1 is a gap, for which plain text has no word
-        missing = column.isna().to_numpy()
-        values, codes = np.unique(column.astype(str).to_numpy(object)[~missing], return_inverse=True)
-        all_codes = np.full(len(column), -1, np.int32)
-        all_codes[~missing] = codes
-        category = _mark(group.create_group(name), "categorical", "0.2.0")
-        category.attrs["ordered"] = False
-        _mark(category.create_dataset("codes", data=all_codes), "array", "0.2.0")
-        _write_text(category, "categories", values.tolist())
+def _check_dense(shape: tuple[int, int], path: Path) -> None:
+    """Of a sparse matrix, which a few bytes can declare, all values are held."""
+    check_table_size(shape[0], shape[1], path)
+    check_declared(shape[0] * shape[1], 4, max(unpacked_bytes(path.stat().st_size), 2**29), path)
 
 
-def _write_text(group: Any, name: str, values: list[str]) -> None:
-    data = np.array(values, dtype=object)
-    _mark(group.create_dataset(name, data=data, shape=(len(values),), dtype=_text_type()), "string-array", "0.2.0")
-
-
-def _mark(held: Any, kind: str, version: str) -> Any:
-    held.attrs["encoding-type"], held.attrs["encoding-version"] = kind, version
-    return held
-
-
-def _text_type() -> Any:
-    import h5py
-
-    return h5py.string_dtype()
-
-
-def _matrix(held: Any) -> NDArray[Any]:
-    if "shape" not in held.attrs and "h5sparse_shape" not in held.attrs:
-        return np.asarray(held)
-    from scipy import sparse
-
-    shape = tuple(held.attrs.get("shape", held.attrs.get("h5sparse_shape")))
-    kind = str(_decoded(held.attrs.get("encoding-type", held.attrs.get("h5sparse_format", "csr"))))
-    made = sparse.csc_matrix if kind.startswith("csc") else sparse.csr_matrix
-    parts = (np.asarray(held["data"]), np.asarray(held["indices"]), np.asarray(held["indptr"]))
-    return np.asarray(made(parts, shape=shape).toarray())
-
-
-def _frame(held: Any) -> DataFrame:
-    """A data frame of the file, its index as text."""
+def _storable(column: Series) -> Any:
+    """A column of numbers as it is; anything else as categories of text, of which a gap is none."""
     import pandas as pd
 
-    if hasattr(held, "dtype"):  # a compound array, before anndata 0.7
-        rows = held[()]
-        names = list(rows.dtype.names)
-        index = "index" if "index" in names else names[0]
-        columns = {name: _decoded(rows[name]) for name in names if name != index}
-        return pd.DataFrame(columns, index=[str(name) for name in _decoded(rows[index])])
-    index = str(_decoded(held.attrs.get("_index", "_index")))
-    order = [str(_decoded(name)) for name in held.attrs.get("column-order", ())]
-    order = order or [name for name in held if name not in (index, "__categories")]
-    columns = {name: _column(held[name], held) for name in order}
-    return pd.DataFrame(columns, index=[str(name) for name in _column(held[index], held)])
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column.to_numpy()
+    missing = column.isna().to_numpy()
+    values, codes = np.unique(column.astype(str).to_numpy(object)[~missing], return_inverse=True)
+    all_codes = np.full(len(column), -1, np.int32)
+    all_codes[~missing] = codes
+    return pd.Categorical.from_codes(all_codes, pd.Index(values.tolist(), dtype=object))
 
 
-def _column(held: Any, frame: Any) -> Any:
+def _plain(column: Series) -> NDArray[Any]:
+    """Values of a column as NumPy has them; gaps in text are None, in numbers NaN."""
     import pandas as pd
 
-    if hasattr(held, "dtype"):
-        values = _decoded(held[()])
-        if "categories" not in held.attrs:
-            return values
-        return _from_codes(values, _decoded(frame.file[held.attrs["categories"]][()]))
-    if "codes" in held:
-        return _from_codes(np.asarray(held["codes"]), _column(held["categories"], frame))
-    return pd.Series(_decoded(held["values"][()])).mask(np.asarray(held["mask"], bool)).to_numpy()
+    if pd.api.types.is_bool_dtype(column.dtype) and not column.isna().any():
+        return np.asarray(column, bool)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        plain = isinstance(column.dtype, np.dtype)
+        return np.asarray(column if plain else column.to_numpy(float, na_value=np.nan))
+    values: Series = column.astype(object)
+    return np.asarray(values.where(column.notna(), None), object)
 
 
-def _from_codes(codes: NDArray[Any], categories: Any) -> NDArray[Any]:
-    values: NDArray[Any] = np.array([*categories, None], dtype=object)
-    return np.asarray(values[codes])
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
-        return np.array([item.decode() if isinstance(item, bytes) else item for item in value.tolist()], object)
-    return value
-
-
-def _card(file: Any, path: Path) -> dict[str, Any]:
+def _card(written: Any, source: str) -> dict[str, Any]:
     try:
-        card = json.loads(_decoded(file["uns"][_CARD][()]))
-    except (KeyError, ValueError, TypeError, AttributeError):
+        card = parsed_json(written) if isinstance(written, str) else None
+    except ValueError:
         card = None
-    return card if isinstance(card, dict) else {"file": path.name, "format": "AnnData"}
+    return card if isinstance(card, dict) else {"file": Path(source).name, "format": "AnnData"}
 
 
-def _h5py(error: type[PhenolensError]) -> Any:
+def _anndata(error: type[PhenolensError]) -> Any:
     try:
-        import h5py
+        import anndata
     except ImportError as missing:
         raise error(
-            "AnnData files need the package h5py: install it with pip install napari-phenolens[anndata]."
+            "AnnData needs the package anndata: install it with pip install napari-phenolens[anndata]."
         ) from missing
-    return h5py
+    return anndata

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -13,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.profiling.tables.feature_tables import metadata_columns, profiles_of_parts
+from phenolens.profiling.tables.pickled_metadata import ForeignObject, read_pickled
 from phenolens.profiling.tables.profiles import Profiles
+from phenolens.runtime.array_files import BrokenArrays, array_of, broken_arrays, npy_header, npz_members
 from phenolens.runtime.errors import ScreenError
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 _FEATURES = ("features", "all_emb", "f")
 _FIELD = re.compile(r"(?P<well>[A-Za-z]{1,2}\d{1,2})[_-](?P<site>[^_-]+)$")
-# all that a dictionary of text and numbers is made of; anything else in a pickle could run code
-_HARMLESS = {
-    ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "dtype"), ("numpy", "ndarray"), ("_codecs", "encode"), ("builtins", "dict"),
-    ("collections", "OrderedDict"),
-}  # fmt: skip
 
 
 def read_deepprofiler(path: Path, *, leave_out_incomplete: bool = False) -> Profiles:
@@ -77,24 +70,29 @@ def _read(path: Path) -> tuple[DataFrame, NDArray[np.float32]]:
     import pandas as pd
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            held = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            name = next((name for name in _FEATURES if name in held), None)
-            if name is None:
-                raise ScreenError(f"{path} has no array 'features' or 'all_emb'. Arrays: {', '.join(held) or 'none'}.")
-            features = _array(archive, held[name])
-            places = _array(archive, held["locations"]) if "locations" in held else None
-            written = _array(archive, held["metadata"]) if "metadata" in held else None
-    except pickle.UnpicklingError as error:
+        with broken_arrays(), zipfile.ZipFile(path) as archive:
+            held = {name.removesuffix(".npy") for name in archive.namelist()}
+            features = next((name for name in _FEATURES if name in held), None)
+            wanted = (features, "locations", "metadata") if features else ()
+            members = dict(npz_members(archive, path.stat().st_size, wanted))
+        if features is None:
+            raise ScreenError(
+                f"{path} has no array 'features' or 'all_emb'. Arrays: {', '.join(sorted(held)) or 'none'}."
+            )
+        written = {name: _values(data, may_be_metadata=name == "metadata") for name, data in members.items()}
+    except ForeignObject as error:
         raise ScreenError(
             f"{path} holds Python objects beside text and numbers ({error}), which are not read because they could run "
             "code: save its metadata as text and numbers."
         ) from error
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError) as error:
+    except BrokenArrays as error:
         raise ScreenError(f"{path} cannot be read as a NumPy archive ({error}); it may be broken.") from error
-    vectors = _vectors(features, path)
-    described = pd.DataFrame(_metadata(written, path), index=range(len(vectors)))
+    vectors = _vectors(written[features], path)
+    described = pd.DataFrame(_metadata(written.get("metadata"), path), index=range(len(vectors)))
+    places = written.get("locations")
     if places is not None and places.ndim == 2 and places.shape[1] >= 2 and len(places) == len(vectors):
+        if places.dtype.kind not in "fiu":
+            raise ScreenError(f"{path}: its locations are {places.dtype}, and not numbers.")
         described["Metadata_Y"] = places[:, 1].astype(float)
         described["Metadata_X"] = places[:, 0].astype(float)
     return metadata_columns(described, str(path)), vectors
@@ -105,6 +103,8 @@ def _vectors(features: Any, path: Path) -> NDArray[np.float32]:
     if table.dtype.kind not in "fiu" or table.ndim < 2:
         raise ScreenError(f"{path}: its features are {table.dtype} {table.shape}, and not numbers with a row a cell.")
     if table.ndim > 2:
+        if 0 in table.shape[1:-1]:
+            raise ScreenError(f"{path}: its features have the shape {table.shape}, and no value to take a mean of.")
         table = table.mean(axis=tuple(range(1, table.ndim - 1)), dtype=np.float64)
     with np.errstate(over="ignore"):
         return table.astype(np.float32)
@@ -112,9 +112,8 @@ def _vectors(features: Any, path: Path) -> NDArray[np.float32]:
 
 def _metadata(written: Any, path: Path) -> dict[str, Any]:
     """What is known of the whole field, by column."""
-    known = written.item() if written is not None and written.shape == () else {}
-    found = dict(known) if isinstance(known, dict) else {}
-    kept = {str(key): value for key, value in found.items() if np.ndim(value) == 0}
+    found = written if isinstance(written, dict) else {}
+    kept = {str(key): value for key, value in found.items() if isinstance(value, (str, bool, int, float, type(None)))}
     match = _FIELD.search(path.stem)
     if match and not {"Metadata_Well", "Metadata_Site"} & set(kept):
         kept |= {"Metadata_Well": match["well"], "Metadata_Site": match["site"]}
@@ -123,23 +122,17 @@ def _metadata(written: Any, path: Path) -> dict[str, Any]:
     return kept
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> Any:
-    """One array of the archive; of a pickled one only what is harmless."""
-    with archive.open(name) as file:
-        data = io.BytesIO(file.read())
-    version = np.lib.format.read_magic(data)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    _, _, dtype = read(data)
-    if dtype.hasobject:
-        return _Unpickler(data).load()
-    data.seek(0)
-    return np.lib.format.read_array(data, allow_pickle=False)
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads text, numbers, dictionaries and arrays, and nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return super().find_class(module, name)
+def _values(data: bytes, may_be_metadata: bool) -> Any:
+    """One array of the archive, or what is known of the field, which is one object as a pickle."""
+    with broken_arrays():
+        shape, by_column, dtype, start = npy_header(data)
+        if not dtype.hasobject:
+            return array_of(data[start:], dtype, shape, by_column)
+    if not may_be_metadata or dtype.kind != "O":
+        raise ForeignObject("an array of objects")
+    try:
+        return read_pickled(data[start:])
+    except ForeignObject:
+        raise
+    except ValueError as error:
+        raise BrokenArrays(str(error)) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
+import io
 import json
 import os
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,10 +21,12 @@ from phenolens.profiling.tables.feature_tables import (
     profiles_of_table,
 )
 from phenolens.profiling.tables.profiles import Profiles
-from phenolens.runtime.errors import OutputError, ScreenError
+from phenolens.runtime.errors import OutputError, PhenolensError, ScreenError
 from phenolens.runtime.files import writing
+from phenolens.runtime.json_files import parsed_json
+from phenolens.runtime.limits import ROWS, UNPACKED_MB, BoundedReader, unpacked_bytes
 from phenolens.screens.conditions import PREFIX
-from phenolens.screens.tablefiles import as_numbers
+from phenolens.screens.tablefiles import MOST_HEADER, as_numbers, check_table_size, header_of, one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,7 +135,7 @@ def write_anndata(profiles: Profiles, path: str | os.PathLike[str], coordinates:
     Raises
     ------
     OutputError
-        The name does not end in .h5ad, h5py is not installed, or the file cannot be written.
+        The name does not end in .h5ad, anndata is not installed, or the file cannot be written.
     ScreenError
         There are not as many coordinates as profiles.
     """
@@ -168,11 +171,11 @@ def _kind(path: Path) -> str:
 
 
 def _read_parquet(path: Path, leave_out_incomplete: bool) -> Profiles:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
+            check_table_size(file.metadata.num_rows, file.metadata.num_columns, path)
             names = list(file.schema_arrow.names)
             card = _own_card((file.schema_arrow.metadata or {}).get(_CARD), path)
             check_once(names, str(path))
@@ -182,8 +185,10 @@ def _read_parquet(path: Path, leave_out_incomplete: bool) -> Profiles:
             if not features:
                 return profiles_of_table(described, str(path), card=card, leave_out_incomplete=leave_out_incomplete)
             vectors = _read_vectors(file, features, path)
-    except (pa.ArrowException, OSError) as error:
-        raise ScreenError(f"{path} cannot be read as Parquet ({_one_line(error)}); it may be broken.") from error
+    except PhenolensError:
+        raise
+    except Exception as error:  # Arrow and pandas raise whatever a broken file leads them to
+        raise ScreenError(f"{path} cannot be read as Parquet ({one_line(error)}); it may be broken.") from error
     if not isinstance(described.index, type(described.reset_index(drop=True).index)):
         described = described.reset_index()  # an index with a name is metadata too
     return profiles_of_parts(
@@ -192,6 +197,11 @@ def _read_parquet(path: Path, leave_out_incomplete: bool) -> Profiles:
 
 
 def _read_vectors(file: Any, features: list[str], path: Path) -> NDArray[np.float32]:
+    size = 4 * file.metadata.num_rows * len(features)
+    if size > unpacked_bytes(path.stat().st_size):
+        raise ScreenError(
+            f"{path} unpacks to {size / 2**20:,.0f} MiB, out of all proportion to its size; {UNPACKED_MB.raised_by()}."
+        )
     vectors = np.empty((file.metadata.num_rows, len(features)), np.float32)
     start = 0
     for batch in file.iter_batches(_ROWS, columns=features):
@@ -212,34 +222,44 @@ def _read_csv(path: Path) -> DataFrame:
     import pandas as pd
 
     try:
-        header, separator = _header(path)
+        packed = path.suffix.lower() == ".gz"
+        with _text_of(path, packed) as file:
+            header, separator = header_of(file.readline(MOST_HEADER))
+        check_table_size(0, len(header), path)
         check_once(header, str(path))
         # text first: a compound called "null" or "NA" is a name, not a gap
         described = [name for name in header if name.startswith(PREFIX)]
         rest = [name for name in header if not name.startswith(PREFIX)]
-        table = pd.read_csv(
-            path, sep=separator, encoding="utf-8-sig", index_col=False, keep_default_na=False, low_memory=False,
-            dtype=dict.fromkeys(described, str), na_values=dict.fromkeys(rest, _BLANK),
-        )  # fmt: skip
-    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:
-        raise ScreenError(f"{path} cannot be read as CSV ({_one_line(error)}); it may be broken.") from error
+        with _text_of(path, packed) as file:
+            table = pd.read_csv(
+                file, sep=separator, index_col=False, keep_default_na=False, low_memory=False, nrows=ROWS() + 1,
+                dtype=dict.fromkeys(described, str), na_values=dict.fromkeys(rest, _BLANK),
+            )  # fmt: skip
+    except PhenolensError:
+        raise
+    except Exception as error:  # parsers raise whatever a broken file leads them to
+        raise ScreenError(f"{path} cannot be read as CSV ({one_line(error)}); it may be broken.") from error
+    check_table_size(len(table), table.shape[1], path)
     for name in described:
         table[name] = as_numbers(table[name])
     return table
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """Names of the columns as written, before pandas renames repeated ones, and what stands between them."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-        line = file.readline()
-    separator = max(",;\t", key=line.count)
-    return next(csv.reader([line], delimiter=separator), []), separator
+@contextmanager
+def _text_of(path: Path, packed: bool) -> Iterator[TextIO]:
+    """The text of a file, unpacked within bounds where it is packed."""
+    with path.open("rb") as file:
+        if not packed:
+            yield io.TextIOWrapper(file, "utf-8-sig", newline="")
+            return
+        with cast("IO[bytes]", gzip.open(file)) as unpacked:
+            bounded = BoundedReader(unpacked, unpacked_bytes(path.stat().st_size))
+            yield io.TextIOWrapper(io.BufferedReader(bounded, 1 << 20), "utf-8-sig", newline="")
 
 
 def _own_card(text: bytes | None, path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(text) if text else None
+        card = parsed_json(text) if text else None
     except ValueError:
         card = None
     return card if isinstance(card, dict) else {"file": path.name, "format": "Parquet"}
@@ -260,7 +280,3 @@ def _plain(metadata: DataFrame) -> DataFrame:
 
 def _json(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -110,6 +110,52 @@ class Profiles:
             raise ScreenError("No profile is selected.")
         return Profiles(self.metadata[kept], self.vectors[kept], dict(self.card))
 
+    def to_anndata(self, coordinates: ArrayLike | None = None) -> Any:
+        """Return the profiles as AnnData, for scanpy and the like; needs the extra ``anndata``.
+
+        Parameters
+        ----------
+        coordinates
+            (n, 2) places on a map, which become ``obsm["X_map"]``.
+
+        Returns
+        -------
+        anndata.AnnData
+            ``X`` holds the vectors, ``obs`` the metadata (text as categories), ``uns["phenolens"]`` the card as JSON.
+
+        Raises
+        ------
+        OutputError
+            anndata is not installed, or two columns differ in ``/`` and ``_`` only.
+        ScreenError
+            There are not as many coordinates as profiles.
+        """
+        from phenolens.profiling.tables.anndata_files import to_anndata
+
+        return to_anndata(self, coordinates)
+
+    @staticmethod
+    def from_anndata(data: Any, *, leave_out_incomplete: bool = False) -> Profiles:
+        """Make profiles of AnnData: ``X``, dense or sparse, as features and ``obs`` as metadata.
+
+        ``obsm["spatial"]`` gives X and Y where ``obs`` does not. What `to_anndata` made comes back as it was.
+
+        Parameters
+        ----------
+        data
+            An ``anndata.AnnData``.
+        leave_out_incomplete
+            Leave out rows in which a feature is missing or infinite, instead of refusing.
+
+        Raises
+        ------
+        ScreenError
+            As `phenolens.profiling.tables.feature_tables.profiles_of_table`.
+        """
+        from phenolens.profiling.tables.anndata_files import from_anndata
+
+        return from_anndata(data, leave_out_incomplete=leave_out_incomplete)
+
 
 def aggregate(profiles: Profiles, level: Literal["field", "well"]) -> Profiles:
     """Return the mean embedding of each field or well, in the order in which they first appear.

@@ -1,14 +1,15 @@
 """What fine-tuning adds to a base: weights, a token for each condition, an intensity map, and a card."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.errors import ImageError, ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
@@ -209,30 +210,48 @@ class Adapter:
         if absent:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
         try:
-            card = json.loads((folder / "card.json").read_text())
+            card = read_json_object(folder / "card.json")
             # Adapters that name no method were made when there was only one.
-            method = card.pop("method", "lora")
+            method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
             return cls(
-                conditions=tuple(card.pop("conditions")),
-                channel_names=tuple(card.pop("channel_names")),
+                conditions=_names(card.pop("conditions"), 2),
+                channel_names=_names(card.pop("channel_names")),
                 crop=int(card.pop("crop")),
                 pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
-                nucleus_channel=card.pop("nucleus_channel"),
-                base=card.pop("base"),
-                held=tuple(card.pop("held", ())),
+                nucleus_channel=_optional(int, card.pop("nucleus_channel")),
+                base=str(card.pop("base")),
+                held=_names(card.pop("held", ())),
                 guidance=float(card.pop("guidance", 1.5)),
-                reverse_guidance=card.pop("reverse_guidance", None),
+                reverse_guidance=_optional(float, card.pop("reverse_guidance", None)),
                 method=method,
-                network_crop=card.pop("network_crop", None),
+                network_crop=_optional(int, card.pop("network_crop", None)),
                 ends=load_file(folder / ENDS) if (folder / ENDS).is_file() else {},
-                intensity=IntensityMap.from_dict(json.loads((folder / "intensity.json").read_text())),
+                intensity=IntensityMap.from_dict(read_json_object(folder / "intensity.json")),
                 tokens=load_file(folder / "conditions.safetensors")["tokens"],
                 weights=load_file(folder / "adapter_model.safetensors"),
-                config=json.loads((folder / "adapter_config.json").read_text()),
+                config=read_json_object(folder / "adapter_config.json"),
                 card=card,
                 folder=folder,
             )
-        except (SafetensorError, json.JSONDecodeError, KeyError, ValueError) as error:
+        except ModelError:
+            raise
+        except (
+            SafetensorError, ImageError, OSError, KeyError, ValueError, TypeError, IndexError, AttributeError,
+            OverflowError, RuntimeError, MemoryError,
+        ) as error:  # fmt: skip
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
+
+
+def _names(values: Any, count: int | None = None) -> tuple[Any, ...]:
+    """Check that `values` is a list of texts, `count` of them."""
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"names were expected, and not {str(values)[:60]!r}")
+    if count is not None and len(values) != count:
+        raise ValueError(f"{count} names were expected, and not {len(values)}")
+    return tuple(values)
+
+
+def _optional(kind: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else kind(value)

@@ -1,6 +1,5 @@
 """The base model: an autoencoder and a conditional UNet in diffusers layout."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.progress import Job
 from phenolens.translation.model.codec import Codec
 from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
@@ -212,9 +212,9 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
             kind.from_pretrained(folder / part, torch_dtype=torch.float32, variant=weights_variant(folder / part))
             for part, kind in kinds.items()
         )
-        scheduler = _scheduler(json.loads((folder / "scheduler" / "scheduler_config.json").read_text()))
+        scheduler = _scheduler(read_json_object(folder / "scheduler" / "scheduler_config.json"))
         card_file = folder / "card.json"
-        card = json.loads(card_file.read_text()) if card_file.is_file() else {}
+        card = read_json_object(card_file) if card_file.is_file() else {}
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise ModelError(f"The base model in {folder} cannot be read ({error}): copy it again.") from error
     except Exception as error:

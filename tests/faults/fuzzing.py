@@ -1,0 +1,125 @@
+"""Runs the reading of mutated files in children with limits, and counts what came of it."""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SECONDS = 15
+_BEGINNING = 180  # seconds for a child to import what it needs on a busy machine
+KINDS = ("read", "sentence", "raw", "wrong", "hang", "crash", "memory")
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Tally:
+    """What came of the inputs of one reader: how many of each kind, and which ones were faults."""
+
+    reader: str
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def add(self, number: int, kind: str, said: str) -> None:
+        """Count one input."""
+        self.counts[kind] += 1
+        if kind not in ("read", "sentence"):
+            self.faults.append(f"{self.reader} input {number}: {kind} {said}")
+
+
+def fuzz(reader: str, seeds: Path, work: Path, count: int, seconds: float = SECONDS) -> Tally:
+    """Read inputs 0 to `count` of a reader."""
+    tally, first = Tally(reader), 0
+    while first < count:
+        first = _one_child(tally, seeds, work, first, count, seconds)
+    return tally
+
+
+def _one_child(tally: Tally, seeds: Path, work: Path, first: int, last: int, seconds: float) -> int:
+    """Read on in a child until all is read or it ends; the number to go on with."""
+    child = subprocess.Popen(
+        [sys.executable, str(HERE / "fuzz_child.py"), str(seeds), str(work), tally.reader, str(first), str(last)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},
+    )  # fmt: skip
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_pump, args=(child.stdout, lines), daemon=True).start()
+    complaints: list[str] = []
+    threading.Thread(target=lambda: complaints.extend(child.stderr), daemon=True).start()
+    running, following, patience = None, first, float(_BEGINNING)
+    try:
+        while True:
+            try:
+                line = lines.get(timeout=patience)
+            except queue.Empty:
+                assert running is not None, "the child did not begin"
+                tally.add(running, "hang", f"of more than {seconds:g} s")
+                return running + 1
+            if not line:
+                break
+            with contextlib.suppress(ValueError):
+                said = json.loads(line)
+                patience = _fair(seconds) if "starts" in said else float(_BEGINNING)
+                if "starts" in said:
+                    running = said["starts"]
+                elif "number" in said:
+                    tally.add(said["number"], said["kind"], said["said"])
+                    running, following = None, said["number"] + 1
+    finally:
+        child.kill()
+        code = child.wait()
+    if running is not None:
+        tally.add(running, "crash", f"status {code}")
+        return running + 1
+    assert following > first, f"the child of {tally.reader} did not begin: {''.join(complaints)[-800:]}"
+    return following
+
+
+def _fair(seconds: float) -> float:
+    """More time by the clock on a machine that is busy otherwise, of which a process gets its share."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def _pump(stream, lines: "queue.Queue[str]") -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def table(tallies: list[Tally]) -> str:
+    """A table in Markdown of what came of the inputs."""
+    rows = [f"| reader | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
+    rows += [f"| {one.reader} | " + " | ".join(str(one.counts[kind]) for kind in KINDS) + " |" for one in tallies]
+    total: Counter[str] = Counter()
+    for one in tallies:
+        total += one.counts
+    rows.append(f"| **all, {sum(total.values())}** | " + " | ".join(str(total[kind]) for kind in KINDS) + " |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Fuzz from the command line: fuzzing.py COUNT [READER ...]."""
+    import tempfile
+
+    sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+    from fuzz_seeds import MAKERS, make_seeds
+
+    count, chosen = int(sys.argv[1]), sys.argv[2:] or list(MAKERS)
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = Path(folder) / "seeds"
+        listing = make_seeds(seeds)
+        (seeds / "seeds.json").write_text(json.dumps({name: list(map(str, paths)) for name, paths in listing.items()}))
+        tallies = []
+        for reader in chosen:
+            tallies.append(fuzz(reader, seeds, Path(folder) / "work", count))
+            print(*tallies[-1].faults, sep="\n", flush=True)
+        print(table(tallies))
+
+
+if __name__ == "__main__":
+    main()
