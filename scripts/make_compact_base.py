@@ -15,7 +15,9 @@ import numpy as np
 
 from phenolens.cli.console import reporting
 from phenolens.pretraining.pretraining_sets import JUDGING_STYLES
-from phenolens.runtime.files import write_json, writing, writing_folder
+from phenolens.runtime.files import write_json, writing
+from phenolens.runtime.output_kinds import BASE
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
@@ -69,7 +71,7 @@ def make_compact_base(
     yield Progress(0, 0, "Measuring")
     base = load_base(trained)
     card = {**base.card, "name": "compact", "figures": _figures(base, trained)}
-    with writing_folder(out) as folder:
+    with writing_output(out, BASE) as folder:
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         write_json(folder / "card.json", card)
         with writing(folder / "MODEL_CARD.md") as temporary:

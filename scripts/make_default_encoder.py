@@ -11,7 +11,9 @@ from pathlib import Path
 
 from phenolens.cli.console import reporting
 from phenolens.profiling.training.pretraining import EncoderPretrainSettings, pretrain_encoder
-from phenolens.runtime.files import writing, writing_folder
+from phenolens.runtime.files import writing
+from phenolens.runtime.output_kinds import ENCODER
+from phenolens.runtime.outputs import writing_output
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "phenolens" / "encoders" / "default"
 _CARD = """\
@@ -56,7 +58,7 @@ def main() -> None:
         made = console.follow(job, lambda: f"checkpoints are in {arguments.work}")
         card = json.loads((made / "card.json").read_text(encoding="utf-8"))
         card["name"] = "default"
-        with writing_folder(OUT) as new:
+        with writing_output(OUT, ENCODER) as new:
             shutil.copy(made / "encoder.safetensors", new)
             with writing(new / "card.json") as file:
                 file.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

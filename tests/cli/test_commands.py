@@ -120,7 +120,7 @@ def test_translate_writes_what_the_design_says(translated, screen):
     assert translated.facts["strengths"] == [0.0, 0.5, 1.0]
     keys = translated.facts["fields"]
     assert len(keys) == 4
-    out = sorted(path.name for path in _folder(translated).iterdir())
+    out = sorted(path.name for path in _folder(translated).iterdir() if not path.name.startswith("."))
     endings = ("s0.00", "s0.50", "s1.00", "difference")
     assert out == sorted(
         [f"{key}__{ending}.ome.tif" for key in keys for ending in endings] + ["cells.parquet", "provenance.json"]

@@ -10,10 +10,19 @@ import pytest
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import writable_folder, write_json, writing, writing_folder
+from phenolens.runtime.output_kinds import ADAPTER
+from phenolens.runtime.outputs import MARK, writing_output
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def old_adapter(folder: Path) -> Path:
+    """An adapter's folder with one file."""
+    with writing_output(folder / "adapter", ADAPTER) as partial:
+        (partial / "weights").write_text("old")
+    return folder / "adapter"
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -71,17 +80,24 @@ def test_errors_of_what_is_read_meanwhile_stay_what_they_are(tmp_path: Path) -> 
 def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "adapter"
     for content in ("first", "second"):
-        with writing_folder(target) as partial:
+        with writing_output(target, ADAPTER) as partial:
             (partial / f"{content}.txt").write_text(content)
-        assert names(target) == [f"{content}.txt"]
+        assert names(target) == [MARK, f"{content}.txt"]
     assert names(tmp_path) == ["adapter"]
 
 
+def test_a_folder_with_something_in_it_is_not_replaced_without_a_kind(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with writing_folder(tmp_path / "folder") as partial:
+        (partial / "a.txt").write_text("a")
+    with pytest.raises(OutputError, match="is not empty"), writing_folder(tmp_path / "folder"):
+        pytest.fail("the block must not run")
+    assert names(tmp_path / "folder") == ["a.txt"]
+
+
 def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
-    target = tmp_path / "adapter"
-    target.mkdir()
-    (target / "weights").write_text("old")
-    with pytest.raises(OutputError, match="no space"), writing_folder(target) as partial:
+    target = old_adapter(tmp_path)
+    with pytest.raises(OutputError, match="no space"), writing_output(target, ADAPTER) as partial:
         (partial / "weights").write_text("new")
         raise OSError(errno.ENOSPC, "No space left on device", str(partial / "weights"))
     assert (target / "weights").read_text() == "old"
@@ -91,20 +107,18 @@ def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
 def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tmp_path / "adapter"
-    target.mkdir()
-    (target / "weights").write_text("old")
+    target = old_adapter(tmp_path)
     replace = os.replace
     calls = []
 
     def second_fails(source: Path, goal: Path) -> None:
-        calls.append(goal)
-        if len(calls) == 2:
+        calls.append(Path(goal).name)
+        if calls.count("adapter") == 1 and calls[-1] == "adapter" and ".partial" in str(source):
             raise PermissionError(errno.EACCES, "Permission denied", str(source), None, str(goal))
         replace(source, goal)
 
     monkeypatch.setattr(os, "replace", second_fails)
-    with pytest.raises(OutputError, match="read-only"), writing_folder(target) as partial:
+    with pytest.raises(OutputError, match="read-only"), writing_output(target, ADAPTER) as partial:
         (partial / "weights").write_text("new")
     assert (target / "weights").read_text() == "old"
     assert names(tmp_path) == ["adapter"]

@@ -12,6 +12,8 @@ import tifffile
 from cli_run import run
 from phenolens.profiling.molecules.molecules import fingerprints, murcko_scaffold, nearest, read_molecules
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.output_kinds import SCREEN
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import finish
 from phenolens.screens.table import read_screen
 from phenolens.simulation import (
@@ -297,7 +299,7 @@ def test_the_same_seed_gives_the_same_screen_in_any_number_of_processes(screen: 
     again = tmp_path / "again"
     finish(simulate_compound_screen(again, batches=2, plates_per_batch=2, concentrations=(1, 10), workers=2, **SIZE))
     files = sorted(p.relative_to(screen) for p in screen.rglob("*.*") if p.name != "provenance.json")
-    assert len(files) == 2 * 56 + 3
+    assert len(files) == 2 * 56 + 4
     for name in files:
         assert (screen / name).read_bytes() == (again / name).read_bytes(), name
 
@@ -305,14 +307,14 @@ def test_the_same_seed_gives_the_same_screen_in_any_number_of_processes(screen: 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cancelled_screen_leaves_what_was_there(tmp_path: Path, workers: int) -> None:
     out = tmp_path / "screen"
-    out.mkdir()
-    (out / "note.txt").write_text("mine")
+    with writing_output(out, SCREEN) as earlier:
+        (earlier / "screen.csv").write_text("mine")
     job = simulate_compound_screen(out, batches=1, workers=workers, **SIZE)
     steps = [next(job) for _ in range(3)]
     assert all(a.step < b.step <= b.total == 8 for a, b in pairwise(steps))
     job.close()
     assert [p.name for p in tmp_path.iterdir()] == ["screen"]
-    assert (out / "note.txt").read_text() == "mine"
+    assert (out / "screen.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 import tifffile
 
 from phenolens.runtime.errors import OutputError, ScreenError
+from phenolens.runtime.output_kinds import SCREEN
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Progress, finish
 from phenolens.simulation import (
     TREATMENTS,
@@ -376,15 +378,15 @@ def test_the_same_seed_gives_the_same_screen(screen: Path, tmp_path: Path) -> No
         )
     )
     files = sorted(p.relative_to(screen) for p in screen.rglob("*.*") if p.name != "provenance.json")
-    assert len(files) == 3 * 16 + 3
+    assert len(files) == 3 * 16 + 4
     for name in files:
         assert (screen / name).read_bytes() == (again / name).read_bytes(), name
 
 
 def test_a_cancelled_screen_leaves_what_was_there(tmp_path: Path) -> None:
     out = tmp_path / "screen"
-    out.mkdir()
-    (out / "note.txt").write_text("mine")
+    with writing_output(out, SCREEN) as earlier:
+        (earlier / "screen.csv").write_text("mine")
     job = simulate_screen(out, "null", wells=4, cells=3, shape=(64, 64))
     first = next(job)
     assert isinstance(first, Progress)
@@ -392,7 +394,7 @@ def test_a_cancelled_screen_leaves_what_was_there(tmp_path: Path) -> None:
     next(job)
     job.close()
     assert [p.name for p in tmp_path.iterdir()] == ["screen"]
-    assert (out / "note.txt").read_text() == "mine"
+    assert (out / "screen.csv").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import Console, reporting
-from phenolens.cli.options import AsJson
+from phenolens.cli.options import AsJson, Overwrite
 
 EXAMPLE = "phenolens demo --headless --out demo"
 
@@ -19,6 +19,7 @@ def demo(
         Path | None,
         typer.Option(help="Folder for what the demo makes.", metavar="DIR", show_default="in your data folder"),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the main job on a simulated screen.
@@ -37,9 +38,9 @@ def demo(
             console.say(reason)
             headless = True
         if headless:
-            _without_window(console, folder, adapter)
+            _without_window(console, folder, adapter, overwrite)
         else:
-            _in_viewer(console, folder, adapter)
+            _in_viewer(console, folder, adapter, overwrite)
 
 
 def _default_folder() -> Path:
@@ -48,10 +49,10 @@ def _default_folder() -> Path:
     return user_data_path("napari-phenolens", appauthor=False) / "demo"
 
 
-def _without_window(console: Console, folder: Path, adapter: Path) -> None:
+def _without_window(console: Console, folder: Path, adapter: Path, overwrite: bool) -> None:
     from phenolens.cli.demo_run import run_headless
 
-    result = console.follow(run_headless(folder, adapter))
+    result = console.follow(run_headless(folder, adapter, overwrite=overwrite))
     pictures = [str(path.resolve()) for path in result.pictures]
     console.done(
         f"Translated {result.cells} cells: error to the true counterfactual {result.error:.2f} of the effect (median)\n"
@@ -64,10 +65,10 @@ def _without_window(console: Console, folder: Path, adapter: Path) -> None:
     )
 
 
-def _in_viewer(console: Console, folder: Path, adapter: Path) -> None:
+def _in_viewer(console: Console, folder: Path, adapter: Path, overwrite: bool) -> None:
     from phenolens.cli.demo_run import simulate_demo
 
-    screen = console.follow(simulate_demo(folder, wells=8))
+    screen = console.follow(simulate_demo(folder, wells=8, overwrite=overwrite))
 
     from phenolens.widgets.demo import open_demo
 

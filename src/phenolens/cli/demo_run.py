@@ -9,7 +9,8 @@ import numpy as np
 
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.runtime.files import writable_folder
-from phenolens.runtime.outputs import check_replaceable
+from phenolens.runtime.output_kinds import PICTURES
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:
@@ -66,16 +67,18 @@ def demo_adapter() -> Path:
     return folder
 
 
-def simulate_demo(out: Path, wells: int = 4) -> Job[Path]:
+def simulate_demo(out: Path, wells: int = 4, overwrite: bool = False) -> Job[Path]:
     """Simulate the demo's screen in ``<out>/screen``."""
     from phenolens.simulation import simulate_screen
 
-    folder = out / "screen"
-    check_replaceable(folder, "screen.csv", "a simulated screen")
-    return (yield from simulate_screen(folder, TREATMENT, wells=wells, seed=SHOWN_SEED, style=demo_style()))
+    return (
+        yield from simulate_screen(
+            out / "screen", TREATMENT, wells=wells, seed=SHOWN_SEED, style=demo_style(), overwrite=overwrite
+        )
+    )
 
 
-def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[DemoResult]:
+def run_headless(out: Path, adapter_folder: Path, device: str = "auto", overwrite: bool = False) -> Job[DemoResult]:
     """Simulate a screen, find the cells of a control field, translate some, export them and draw pictures.
 
     Writes ``screen/``, ``exported/`` and ``pictures/`` to `out`.
@@ -99,7 +102,7 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
     out = writable_folder(out)
     adapter = Adapter.load(adapter_folder)
     where = resolve_device(device)
-    folder = yield from simulate_demo(out)
+    folder = yield from simulate_demo(out, overwrite=overwrite)
     screen = read_screen(folder)
     control = screen.select("Metadata_Role=negative control")
     field = control.fields[0]
@@ -126,9 +129,9 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto") -> Job[D
         "held": list(translator.held),
         "device": where,
     }
-    written = yield from export_session(out, "exported", exported, cell_rows(table, cells, 1.0), facts)
+    written = yield from export_session(out, "exported", exported, cell_rows(table, cells, 1.0), facts, overwrite)
     yield Progress(0, 0, "Drawing the pictures")
-    pictures, error = _compare(out / "pictures", table, cells, truth, adapter.intensity)
+    pictures, error = _compare(out / "pictures", table, cells, truth, adapter.intensity, overwrite)
     return DemoResult(folder, written, pictures, len(cells), error)
 
 
@@ -148,6 +151,7 @@ def _compare(
     cells: "list[CellTranslation]",
     truth: np.ndarray,
     intensity: "IntensityMap",
+    overwrite: bool,
 ) -> tuple[tuple[Path, ...], float]:
     """Contact sheets, and the median error to the truth over the cells."""
     from phenolens.cli.contact_sheet import SheetRow, write_sheet
@@ -163,10 +167,10 @@ def _compare(
         errors.append(float(np.linalg.norm(after - real) / np.linalg.norm(before - real)))
         effect += np.abs(after - before).mean((1, 2))
         rows.append(row)
-    writable_folder(folder)
     compared = int(effect.argmax())
     sheets: list[tuple[str, int | None, int]] = [("cells.png", None, compared)]
     sheets += [(f"cells_{name}.png", number, number) for number, name in enumerate(intensity.channel_names)]
-    for name, channel, against in sheets:
-        write_sheet(folder / name, rows, intensity, channel, against)
+    with writing_output(folder, PICTURES, overwrite) as new:
+        for name, channel, against in sheets:
+            write_sheet(new / name, rows, intensity, channel, against)
     return tuple(folder / name for name, _, _ in sheets), float(np.median(errors))

@@ -13,6 +13,7 @@ from phenolens.cli.options import (
     FineNoise,
     Guidance,
     Hold,
+    Overwrite,
     Pattern,
     Solver,
     cells_from,
@@ -64,6 +65,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of cells, bootstraps and exchanges.", metavar="S")] = 0,
     pattern: Pattern = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge an adapter on wells that it has not seen: flips, identity, what changed, each beside its null.
@@ -76,15 +78,17 @@ def evaluate(
 
         from phenolens.cli.inputs import open_screen
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
-        from phenolens.runtime.outputs import check_replaceable
+        from phenolens.runtime.output_kinds import EVALUATION
+        from phenolens.runtime.outputs import check_output
         from phenolens.translation.model.adapter import Adapter
 
-        check_replaceable(out, "report.json", "an evaluation")
+        out = check_output(out, EVALUATION, overwrite)
         result = console.follow(
             evaluate_adapter(
                 Adapter.load(adapter),
                 open_screen(screen, pattern),
                 out,
+                overwrite=overwrite,
                 name=f"{adapter.name} on {screen.name}",
                 cells=found,
                 source=source,

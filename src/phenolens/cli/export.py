@@ -14,6 +14,7 @@ from phenolens.cli.options import (
     Guidance,
     Hold,
     NoiseSeed,
+    Overwrite,
     Renoise,
     Solver,
     annotations_from,
@@ -50,6 +51,7 @@ def export(
     hold: Hold = None,
     cells: CellsAsTrained = None,
     annotations: AnnotationsFile = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
@@ -68,7 +70,7 @@ def export(
         if screen is None and cell:
             raise ScreenError("--cell needs an adapter and a screen: a translated folder holds whole fields.")
         if screen is None:
-            job = export_translated(adapter, out, key=field, strength=strength)
+            job = export_translated(adapter, out, key=field, strength=strength, overwrite=overwrite)
         else:
             from phenolens.cli.inputs import open_inputs
             from phenolens.translation.model.adapter import Adapter
@@ -76,14 +78,14 @@ def export(
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen]), field, cell, out,
                 strength=strength, solver=solver, renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
-                cells=found, held=held_from(hold),
+                cells=found, held=held_from(hold), overwrite=overwrite,
             )  # fmt: skip
         folder = console.follow(job)
         if said is not None:
             from phenolens.annotation.merging import add_annotations
 
             add_annotations(folder / "cells.parquet", said)
-        files = sorted(path.name for path in folder.iterdir())
+        files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         console.done(
             f"Exported {len(files)} files to {folder}",
             out=str(folder.resolve()),

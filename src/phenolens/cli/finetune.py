@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, StartOver, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Overwrite, Pattern, Resume, StartOver, cells_from
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
@@ -45,6 +45,7 @@ def finetune(
     pattern: Pattern = None,
     resume: Resume = False,
     start_over: StartOver = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Fine-tune a base model on two conditions of a screen.
@@ -57,10 +58,13 @@ def finetune(
 
         from phenolens.cli.inputs import open_screen
         from phenolens.runtime.checkpoints import Checkpoints
+        from phenolens.runtime.output_kinds import ADAPTER
+        from phenolens.runtime.outputs import check_output
         from phenolens.screens.conditions import Condition
         from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of
         from phenolens.translation.training.training_set import finetune_screen
 
+        check_output(out, ADAPTER, overwrite)
         settings = FinetuneSettings(
             steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop
         )
@@ -75,6 +79,7 @@ def finetune(
             device=device,
             resume=resume,
             start_over=start_over,
+            overwrite=overwrite,
         )
         checkpoint = checkpoint_of(out)
 

@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, CellsAsTrained, Device, Hold, Pattern, Resume, cells_from, held_from
+from phenolens.cli.options import (
+    AsJson,
+    CellsAsTrained,
+    Device,
+    Hold,
+    Overwrite,
+    Pattern,
+    Resume,
+    cells_from,
+    held_from,
+)
 
 EXAMPLE = "phenolens floor adapter screen"
 
@@ -38,6 +48,7 @@ def floor(
     cells: CellsAsTrained = None,
     pattern: Pattern = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit the noise floor of an adapter: how much cells change where nothing should.
@@ -65,6 +76,7 @@ def floor(
             out=out,
             device=device,
             resume=resume,
+            overwrite=overwrite,
         )
         folder = out or adapter / NOISE_FLOOR
 

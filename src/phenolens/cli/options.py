@@ -84,6 +84,13 @@ FineNoise = Annotated[
     typer.Option(help="Share of the cell's own fine noise that is kept, 0 to 1.", metavar="F"),
 ]
 NoiseSeed = Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace whatever phenolens wrote there before; files of others stay where they are.",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 StartOver = Annotated[
     bool, typer.Option("--start-over", help="Give up the checkpoint of an interrupted run, and begin anew.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Device
+from phenolens.cli.options import AsJson, Device, Overwrite
 
 EXAMPLE = "phenolens pretrain --images images --out my_base"
 
@@ -32,6 +32,7 @@ def pretrain(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", metavar="S")] = 0,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a base model from scratch.
@@ -53,7 +54,7 @@ def pretrain(
                 return f"checkpoints are in {checkpoints}; the same command goes on from the latest"
             return "there is no checkpoint yet"
 
-        folder = console.follow(pretraining.pretrain(out, images, settings, device), kept)
+        folder = console.follow(pretraining.pretrain(out, images, settings, device, overwrite), kept)
         console.done(f"Trained the base {folder}", base=str(folder.resolve()), seed=seed)
 
 

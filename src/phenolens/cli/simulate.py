@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from phenolens.cli.console import Console, reporting
-from phenolens.cli.options import AsJson
+from phenolens.cli.options import AsJson, Overwrite
 from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens simulate --treatment translocation --wells 8 --cells 25 --out screen"
@@ -51,6 +51,7 @@ def simulate(
     workers: Annotated[
         int | None, typer.Option(help="With --compounds: number of processes.", metavar="N", show_default="1")
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Simulate a screen whose truth is known.
@@ -60,7 +61,8 @@ def simulate(
     and compounds.csv says what each does.
     """
     with reporting("simulate", as_json) as console:
-        from phenolens.runtime.outputs import check_replaceable
+        from phenolens.runtime.output_kinds import SCREEN
+        from phenolens.runtime.outputs import check_output
 
         of_compounds = {
             "batches": batches,
@@ -76,19 +78,18 @@ def simulate(
         if treatment is not None and given:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ScreenError(f"{flags} can only be given with --compounds: leave it out, or simulate compounds.")
-        check_replaceable(out, "screen.csv", "a simulated screen")
+        check_output(out, SCREEN, overwrite)
         if treatment is not None:
-            _treatment(console, out, treatment, 8 if wells is None else wells, cells, seed)
+            _treatment(console, out, treatment, 8 if wells is None else wells, cells, seed, overwrite)
         elif compounds is not None:
-            _compounds(
-                console, out, compounds, {"cells": cells, "seed": seed, "wells": 2 if wells is None else wells, **given}
-            )
+            settings = {"cells": cells, "seed": seed, "wells": 2 if wells is None else wells, **given}
+            _compounds(console, out, compounds, settings, overwrite)
 
 
-def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: int, seed: int) -> None:
+def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: int, seed: int, overwrite: bool) -> None:
     from phenolens.simulation import simulate_screen
 
-    folder = console.follow(simulate_screen(out, treatment, wells=wells, cells=cells, seed=seed))
+    folder = console.follow(simulate_screen(out, treatment, wells=wells, cells=cells, seed=seed, overwrite=overwrite))
     console.done(
         f"Simulated {wells} wells of {treatment} in {folder}",
         out=str(folder.resolve()),
@@ -99,10 +100,10 @@ def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: i
     )
 
 
-def _compounds(console: Console, out: Path, compounds: int, settings: dict[str, Any]) -> None:
+def _compounds(console: Console, out: Path, compounds: int, settings: dict[str, Any], overwrite: bool) -> None:
     from phenolens.simulation import simulate_compound_screen
 
-    folder = console.follow(simulate_compound_screen(out, compounds=compounds, **settings))
+    folder = console.follow(simulate_compound_screen(out, compounds=compounds, overwrite=overwrite, **settings))
     console.done(
         f"Simulated {compounds} compounds in {folder}",
         out=str(folder.resolve()),

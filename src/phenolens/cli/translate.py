@@ -13,6 +13,7 @@ from phenolens.cli.options import (
     Guidance,
     Hold,
     NoiseSeed,
+    Overwrite,
     Pattern,
     Renoise,
     Solver,
@@ -57,6 +58,7 @@ def translate(
     ] = 0.05,
     pattern: Pattern = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate every cell of a screen, or of one or more images.
@@ -86,6 +88,7 @@ def translate(
             "guidance": guidance,
             "fine_noise": fine_noise,
             "seed": seed,
+            "overwrite": overwrite,
         }
         if workers > 1 and len(screen) > 1:
             job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
@@ -95,9 +98,17 @@ def translate(
             job,
             lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
         )
-        noise = (translation_facts(folder) or {}).get("inverted_noise")
+        facts = translation_facts(folder) or {}
+        noise = facts.get("inverted_noise")
+        counts = facts.get("fields", {})
+        again = sum(counts.get(why, 0) for why in ("inputs", "output"))
         if noise and noise["warning"]:
             console.say(noise["warning"])
+        if again:
+            console.say(
+                f"{again} of {len(screen)} fields were made again: their images, cells or rows of the table have "
+                "changed, or their files were not as they had been written"
+            )
         shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
         console.done(
             f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
@@ -107,6 +118,8 @@ def translate(
             conditions=list(loaded.conditions),
             significant=shares,
             inverted_noise=noise,
+            kept=counts.get("kept", 0),
+            made_again=again,
         )
 
 

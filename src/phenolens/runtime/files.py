@@ -1,19 +1,45 @@
-"""Writing that never leaves half a file: a temporary name first, the real one once it is whole."""
+"""Writing that never leaves half a file: a temporary name first, the real one once it is whole and on the disk."""
 
 import errno
 import json
 import math
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from phenolens.runtime.errors import OutputError
+from phenolens.runtime.errors import OutputError, PhenolensError
+from phenolens.runtime.processes import Process, this_process
 
-_OUTPUT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_OUTPUT_ERRNOS = _FULL | {errno.EROFS, errno.EFBIG}
+# What libraries say of a full disk that give no errno: safetensors, and numpy, through which tifffile writes.
+_SAYS_FULL = re.compile(r"No space left on device|\d+ requested and \d+ written|os error 28\b")
+_NEARLY_FULL = 1 << 16  # bytes; torch says only that a write failed
+# A temporary name says whose it is, so that what a killed process leaves can be told from what is being written.
+_PARTIAL = re.compile(r"\.partial-(\d+)-([0-9a-z]{7,8})-([0-9a-f]{8})-[0-9a-f]{8}-")
+_LONGEST_TAIL = 100  # bytes of the real name; file systems allow 255 in all
+_swept: set[Path] = set()
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path, with ``.`` and ``..`` worked out, so that it has a name.
+
+    Raises
+    ------
+    OutputError
+        The folder that the program runs in is gone.
+    """
+    try:
+        return Path(os.path.abspath(path))
+    except FileNotFoundError as error:
+        raise OutputError(
+            f"{path} is relative to a folder that was removed: go to another one, or give a full path."
+        ) from error
 
 
 def writable_folder(path: str | os.PathLike[str]) -> Path:
@@ -30,14 +56,14 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         If it cannot be made or written to, with the reason in one sentence.
     """
     folder = Path(path)
-    probe = _partial(folder / "probe")
+    probe = temporary_name(absolute(folder) / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"\0")
     except OSError as error:
         raise output_error(folder, error) from error
     finally:
-        _remove(probe)
+        remove(probe)
     return folder
 
 
@@ -46,57 +72,67 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields a temporary path in the same folder, ending in the same name, so that writers which go by the
-    suffix work. It is renamed onto `path` when the block ends, and removed when the block raises; what was
-    at `path` before stays untouched until then.
+    suffix work. When the block ends it is flushed to the disk and renamed onto `path`; when the block raises it is
+    removed. What was at `path` before stays untouched until then.
 
     Raises
     ------
     OutputError
         If the folder cannot be written to, `path` is a folder, or the disk fills up while writing.
     """
-    target = Path(path)
+    target = absolute(path)
     writable_folder(target.parent)
+    if target.parent not in _swept:  # once: there may be thousands of files to write
+        _swept.add(target.parent)
+        sweep(target.parent)
     if os.path.isdir(target):
-        raise OutputError(f"Cannot write the file {target}: a folder of that name exists. Choose another name.")
-    partial = _partial(target)
+        raise OutputError(f"Cannot write the file {path}: a folder of that name exists. Choose another name.")
+    partial = temporary_name(target)
     try:
-        yield partial
-        os.replace(partial, target)
-    except OSError as error:
-        if _is_about_output(error, partial):
-            raise output_error(target, error) from error
-        raise
+        with _in_words(partial, Path(path)):
+            yield partial
+            flush(partial)
+            os.replace(partial, target)
+            flush(target.parent)
     finally:
-        _remove(partial)
+        remove(partial)
 
 
 @contextmanager
-def writing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], None] | None = None) -> Iterator[Path]:
     """Write a folder whole or not at all.
 
-    Yields a new temporary folder beside `path`. When the block ends it takes the place of `path`, and what
-    was there is removed; when the block raises it is removed, and what was there stays.
+    Yields a new temporary folder beside `path`. When the block ends its files are flushed to the disk and it gets its
+    name; when the block raises it is removed. A folder that exists and is not empty is never replaced: that is for
+    `phenolens.runtime.outputs`.
+
+    Parameters
+    ----------
+    place
+        Puts the first path where the second is, instead of a plain renaming.
 
     Raises
     ------
     OutputError
-        If the parent cannot be written to, `path` is a file, or the disk fills up while writing.
+        If the parent cannot be written to, `path` is a file or not empty, or the disk fills up while writing.
     """
-    target = Path(path)
+    target = absolute(path)
     writable_folder(target.parent)
+    sweep(target.parent)
     if os.path.exists(target) and not os.path.isdir(target):
-        raise OutputError(f"Cannot write the folder {target}: a file of that name exists. Choose another name.")
-    partial = _partial(target)
+        raise OutputError(f"Cannot write the folder {path}: a file of that name exists. Choose another name.")
+    if place is None:
+        _check_empty(target)
+    partial = temporary_name(target)
     try:
-        partial.mkdir()
-        yield partial
-        _swap(partial, target)
-    except OSError as error:
-        if _is_about_output(error, partial):
-            raise output_error(target, error) from error
-        raise
+        with _in_words(partial, Path(path)):
+            partial.mkdir()
+            yield partial
+            _flush_all(partial)
+            (place or _rename)(partial, target)
+            flush(target.parent)
     finally:
-        _remove(partial)
+        remove(partial)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -105,16 +141,17 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     Paths become text, NumPy scalars and arrays become numbers and lists; NaN and infinities, for which
     JSON has no word, become null.
     """
-    text = json.dumps(_plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
     with writing(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _plain(obj: Any) -> Any:
+def plain(obj: Any) -> Any:
+    """What JSON makes of `obj`; see `write_json`."""
     if isinstance(obj, Mapping):
-        return {str(key): _plain(value) for key, value in obj.items()}
+        return {str(key): plain(value) for key, value in obj.items()}
     if isinstance(obj, (list, tuple, set, frozenset)):
-        return [_plain(value) for value in obj]
+        return [plain(value) for value in obj]
     if isinstance(obj, float) and not math.isfinite(obj):
         return None
     if obj is None or isinstance(obj, (str, bool, int, float)):
@@ -122,32 +159,50 @@ def _plain(obj: Any) -> Any:
     if isinstance(obj, os.PathLike):
         return os.fspath(obj)
     if hasattr(obj, "tolist"):
-        return _plain(obj.tolist())
+        return plain(obj.tolist())
     raise TypeError(f"{type(obj).__name__} has no form in JSON")
 
 
-def _partial(target: Path) -> Path:
-    # the end of the name is kept for writers that go by it, its length for file systems that limit it
-    return target.with_name(f".partial-{uuid.uuid4().hex[:12]}-{target.name[-50:]}")
+def temporary_name(target: Path) -> Path:
+    """A new name beside `target` that says which process made it."""
+    owner = this_process()
+    # The end of the name is kept for writers that go by it.
+    tail = os.fsencode(target.name)[-_LONGEST_TAIL:].decode(errors="ignore")
+    return target.with_name(f".partial-{owner.pid}-{owner.start}-{owner.host}-{uuid.uuid4().hex[:8]}-{tail}")
 
 
-def _swap(new: Path, target: Path) -> None:
-    """Put the folder `new` where `target` is; after an error in between, `target` is as it was."""
-    if not os.path.exists(target):
-        os.replace(new, target)
+def is_temporary(name: str) -> bool:
+    """Whether `temporary_name` made this name of a file."""
+    return _PARTIAL.match(name) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove from `folder` the temporary files and folders that processes left behind which were killed."""
+    with suppress(OSError), os.scandir(folder) as found:
+        for entry in found:
+            made_by = _PARTIAL.match(entry.name)
+            if made_by and not entry.is_symlink() and Process(int(made_by[1]), made_by[2], made_by[3]).has_ended:
+                remove(folder / entry.name)
+
+
+def flush(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk, so that a power cut does not undo a renaming."""
+    if os.name == "nt" and path.is_dir():
         return
-    old = _partial(target)
-    os.replace(target, old)
+    # Windows flushes only what is open for writing.
+    opened = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) if os.name == "nt" else os.O_RDONLY)
     try:
-        os.replace(new, target)
-    except OSError:
-        os.replace(old, target)
-        raise
-    _remove(old)
+        os.fsync(opened)
+    except OSError as error:
+        # Some network file systems know no flushing, of folders above all.
+        if error.errno in _OUTPUT_ERRNOS | {errno.EIO}:
+            raise
+    finally:
+        os.close(opened)
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or folder of ours; one that resists is left, for it bears no real name."""
+def remove(path: Path) -> None:
+    """Remove a temporary file or folder of ours; one that resists is left, for it bears no real name."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -155,19 +210,69 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_about_output(error: OSError, partial: Path) -> bool:
-    # an error from what the caller reads while writing keeps its own type
-    return error.errno in _OUTPUT_ERRNOS or str(error.filename).startswith(str(partial))
-
-
-def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
+def output_error(path: str | os.PathLike[str], error: BaseException) -> OutputError:
     """Say in one sentence why `path` could not be written, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # By the names that they are to have.
+    path = Path(*(_PARTIAL.sub("", part) for part in Path(path).parts))
+    code = error.errno if isinstance(error, OSError) else None
+    if code in _FULL or code is None:
         why = "no space is left on the disk. Free some, or choose another place"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "it is read-only for you. Choose a folder you may write to"
-    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+    elif code in (errno.EEXIST, errno.ENOTDIR):
         why = "a file is where a folder is needed. Choose another place"
+    elif code == errno.ENOENT:
+        why = "its folder was removed meanwhile. Start again"
     else:
-        why = f"{error.strerror or error}. Choose another place"
+        why = f"{getattr(error, 'strerror', '') or error}. Choose another place"
     return OutputError(f"Cannot write to {path}: {why}.")
+
+
+@contextmanager
+def _in_words(partial: Path, target: Path) -> Iterator[None]:
+    """Turn what keeps `target` from being written into a sentence; other errors stay what they are."""
+    try:
+        yield
+    except PhenolensError:
+        raise
+    except Exception as error:
+        if _is_about_output(error, partial):
+            raise output_error(target, error) from error
+        raise
+
+
+def _is_about_output(error: Exception, partial: Path) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        # An error from what the caller reads while writing keeps its own type.
+        names = (str(error.filename), str(error.filename2))
+        return error.errno in _OUTPUT_ERRNOS or any(name.startswith(str(partial)) for name in names)
+    if _SAYS_FULL.search(str(error)):
+        return True
+    return isinstance(error, (OSError, RuntimeError)) and _is_full(partial.parent)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _NEARLY_FULL
+    except OSError:
+        return False
+
+
+def _flush_all(folder: Path) -> None:
+    for where, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if not os.path.islink(file := Path(where, name)):
+                flush(file)
+        flush(Path(where))
+
+
+def _check_empty(target: Path) -> None:
+    if os.path.isdir(target) and any(target.iterdir()):
+        raise OutputError(f"{target} exists and is not empty: choose another folder, so that nothing is overwritten.")
+
+
+def _rename(new: Path, target: Path) -> None:
+    _check_empty(target)
+    if os.path.isdir(target):
+        target.rmdir()
+    os.replace(new, target)

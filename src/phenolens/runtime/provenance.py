@@ -1,6 +1,7 @@
 """Where a result comes from: versions, machine, time, and the hashes of what went in."""
 
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Collection
@@ -9,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.errors import OutputError, PhenolensError
 from phenolens.runtime.files import write_json
 
 _PACKAGES = {
@@ -56,6 +57,30 @@ def write_provenance(folder: str | os.PathLike[str], **facts: Any) -> Path:
     path = Path(folder) / "provenance.json"
     write_json(path, provenance(**facts))
     return path
+
+
+def read_facts(file: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that `write_provenance`, or the like, wrote.
+
+    Parameters
+    ----------
+    remedy
+        What to do where it is damaged, for the message.
+
+    Raises
+    ------
+    OutputError
+        It is not there, cannot be read, or is damaged.
+    """
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read ({error.strerror or error}): {remedy}.") from error
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{file} is damaged ({error}): {remedy}.") from error
+    if not isinstance(facts, dict):
+        raise OutputError(f"{file} is damaged (it holds no object): {remedy}.")
+    return facts
 
 
 def sha256_of(path: str | os.PathLike[str], without: Collection[str] = ()) -> str:

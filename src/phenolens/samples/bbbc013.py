@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ImageError, OutputError, ScreenError
-from phenolens.runtime.files import writable_folder, writing_folder
+from phenolens.runtime.files import writable_folder
 from phenolens.runtime.limits import TooLarge, read_bounded
+from phenolens.runtime.output_kinds import SAMPLE
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.image_bounds import check_declared_pixels
 
@@ -108,7 +110,7 @@ def read_archive(archive: Path, out: Path) -> Job[Path]:
 
     rows: dict[str, dict[str, Any]] = {}
     try:
-        with zipfile.ZipFile(archive) as source, writing_folder(out) as temporary:
+        with zipfile.ZipFile(archive) as source, writing_output(out, SAMPLE) as temporary:
             entries = [(name, match) for name in sorted(source.namelist()) if (match := _ENTRY.search(name))]
             (temporary / "images").mkdir()
             for done, (name, match) in enumerate(entries):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from phenolens.screens.tablefiles import FieldFiles
 
 _LONGEST = 120
+_LONGEST_BYTES = 180  # file systems allow 255, and endings and temporary names need some
 
 
 def file_stem(path: Path) -> str:
@@ -50,8 +51,9 @@ def unique_keys(names: Sequence[str]) -> list[str]:
 
 
 def safe_name(name: str) -> str:
-    """Replace what a file name cannot hold on some system, and cut it to 120 characters."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip("._ ")[:_LONGEST] or "field"
+    """Replace what a file name cannot hold on some system, and cut it to 120 characters and 180 bytes."""
+    kept = re.sub(r"[^\w.+-]+", "_", name).strip("._ ")[:_LONGEST]
+    return kept.encode()[:_LONGEST_BYTES].decode(errors="ignore") or "field"
 
 
 def _place(table: DataFrame, number: int) -> str:

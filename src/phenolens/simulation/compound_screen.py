@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.files import writing_folder
+from phenolens.runtime.output_kinds import SCREEN
+from phenolens.runtime.outputs import writing_output
+from phenolens.runtime.processes import end_with_parent
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.simulation.batches import Batch, plate_of, random_batch
@@ -69,6 +71,7 @@ def simulate_compound_screen(
     style: Style | None = None,
     batch_strength: float = 1.0,
     workers: int = 1,
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Simulate a screen of compounds whose mechanisms are known, on several plates that batch effects set apart.
 
@@ -80,7 +83,7 @@ def simulate_compound_screen(
     Parameters
     ----------
     out
-        Folder to write; one that exists is replaced once the new one is whole.
+        Folder to write; an earlier simulated screen in it is replaced once the new one is whole.
     compounds
         Number of compounds beside the control, the first ones of `compound_library`.
     batches, plates_per_batch
@@ -104,6 +107,8 @@ def simulate_compound_screen(
     workers
         Number of processes; the pixels do not depend on it. A script that asks for more than one keeps its own work
         under ``if __name__ == "__main__"``.
+    overwrite
+        Replace any earlier output of phenolens in the folder.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def simulate_compound_screen(
     ScreenError
         If a number is too small, the wells do not fit on a plate, or `style` does not show the mechanisms.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds something else.
     """
     style = compound_style(seed) if style is None else style
     check_shows_mechanisms(style)
@@ -137,7 +142,7 @@ def simulate_compound_screen(
             plan += _plan_plate(name, batch, plate, contents, size, where, cells, sites, shape)
     target = Path(out)
     made: list[tuple[dict[str, Any], Any]] = []
-    with writing_folder(target) as folder:
+    with writing_output(target, SCREEN, overwrite) as folder:
         for name in ("images", "labels"):
             (folder / name).mkdir()
         yield Progress(0, len(plan), f"simulating {len(plan)} fields")
@@ -237,7 +242,7 @@ def _mapping(workers: int) -> Iterator[Any]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent)
     try:
         yield partial(pool.map, chunksize=4)
     finally:

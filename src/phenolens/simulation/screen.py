@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.files import writing_folder
+from phenolens.runtime.output_kinds import SCREEN
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.simulation.field import SimulatedField, simulate_field
@@ -50,6 +51,7 @@ def simulate_screen(
     plates: int = 1,
     shape: tuple[int, int] = (512, 512),
     style: Style | None = None,
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Simulate a screen: half of the wells of each plate are controls, the others are treated.
 
@@ -61,7 +63,7 @@ def simulate_screen(
     Parameters
     ----------
     out
-        Folder to write; one that exists is replaced once the new one is whole.
+        Folder to write; an earlier simulated screen in it is replaced once the new one is whole.
     treatment
         One of `TREATMENTS`.
     wells
@@ -82,6 +84,8 @@ def simulate_screen(
         Height and width of a field (px).
     style
         Look of the cells; drawn by `seed` by default.
+    overwrite
+        Replace any earlier output of phenolens in the folder.
 
     Returns
     -------
@@ -94,7 +98,7 @@ def simulate_screen(
         If there is no such treatment, a dose is not in [0, 1], a number is too small, or `style` does not
         show what the treatment changes.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or holds something else.
     """
     given = [float(dose)] if doses is None else [float(value) for value in doses]
     style = style_for(treatment, seed) if style is None else style
@@ -104,7 +108,7 @@ def simulate_screen(
     rows: list[dict[str, Any]] = []
     known: list[Any] = []
     known_truth: list[Any] = []
-    with writing_folder(target) as folder:
+    with writing_output(target, SCREEN, overwrite) as folder:
         for name in ("images", "labels", "truth"):
             (folder / name).mkdir()
         for step, place in enumerate(plan):

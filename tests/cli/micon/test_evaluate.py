@@ -12,6 +12,7 @@ from phenolens.cli.micon import evaluate as micon_evaluate
 from phenolens.cli.several import SeveralValues
 from phenolens.profiling.tables.profile_files import write_profiles
 from phenolens.profiling.tables.profiles import Profiles
+from phenolens.runtime.outputs import MARK
 from phenolens.runtime.provenance import sha256_of
 
 APP = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -43,7 +44,7 @@ def test_report_and_provenance_are_written(wells, tmp_path) -> None:
     assert facts["command"] == "micon evaluate"
     assert facts["good"]["replicate_matching"] is True
     assert facts["good"]["consistency"] is None
-    assert sorted(path.name for path in out.iterdir()) == ["provenance.json", "report.html", "report.json"]
+    assert sorted(path.name for path in out.iterdir()) == [MARK, "provenance.json", "report.html", "report.json"]
     report = json.loads((out / "report.json").read_text())
     assert report["profiles"] == "wells.parquet"
     assert report["facts"]["seed"] == 4

@@ -120,6 +120,7 @@ def test_evaluate_writes_a_report(evaluated):
     assert list(evaluated.facts["verdicts"]) == PARTS
     folder = folder_of(evaluated)
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".phenolens.json",
         "cells.parquet",
         "provenance.json",
         "report.html",

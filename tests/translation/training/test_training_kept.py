@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_encoder_training import SMALL, noise_screen, planted, same, start
 
 from phenolens.pretraining.pretraining_sets import CropSet
 from phenolens.profiling.training import pretraining as encoder_pretraining
@@ -23,8 +22,8 @@ from phenolens.translation.training import pretraining
 from phenolens.translation.training.finetuning import FinetuneSettings
 from phenolens.translation.training.pretraining import PretrainSettings, pretrain
 from phenolens.translation.training.training_set import finetune_screen
+from planted_cells import SMALL, noise_screen, planted, same, start_network
 
-__all__ = ["start"]
 SETTINGS = FinetuneSettings(
     steps=4, batch=4, rank=2, preview_every=2, checkpoint_every=100, crop=64, max_cells=20, network_crop=32
 )
@@ -209,7 +208,8 @@ def test_pretraining_closed_anywhere_ends_with_the_same_bytes(tmp_path, monkeypa
         assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_an_encoder_closed_anywhere_ends_with_the_same_bytes(start, tmp_path):
+def test_an_encoder_closed_anywhere_ends_with_the_same_bytes(tmp_path):
+    start = start_network()
     data, settings, checkpoint = planted(), MiconSettings(**SMALL), tmp_path / "training.pt"
     network, parts, _ = finish(fit(start, data, settings))
     for step in (1, 2, 7, 8):

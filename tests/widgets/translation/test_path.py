@@ -95,7 +95,12 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     key = session.field.key
     names = {path.name for path in folder.iterdir()}
     kinds = ("source", "translated", "difference")
-    assert names == {*(f"{key}__{kind}.ome.tif" for kind in kinds), "cells.parquet", "provenance.json"}
+    assert names == {
+        *(f"{key}__{kind}.ome.tif" for kind in kinds),
+        "cells.parquet",
+        "provenance.json",
+        ".phenolens.json",
+    }
     assert np.array_equal(tifffile.imread(folder / f"{key}__source.ome.tif"), np.stack(raw))
     translated = np.stack([layer.data for layer in made.translated])
     assert np.array_equal(tifffile.imread(folder / f"{key}__translated.ome.tif"), translated)

@@ -7,7 +7,7 @@ import typer
 
 from phenolens.cli.console import reporting
 from phenolens.cli.micon.atlas import Correct, corrections_from
-from phenolens.cli.options import AsJson
+from phenolens.cli.options import AsJson, Overwrite
 
 EXAMPLE = "phenolens micon correct cells.parquet --harmony Batch --out corrected.h5ad"
 
@@ -29,6 +29,7 @@ def correct(
             show_default="not done",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Correct profiles and write them as Parquet or AnnData; with --correct none, only the format changes.
@@ -38,10 +39,16 @@ def correct(
     with reporting("micon correct", as_json) as console:
         from phenolens.profiling.corrections.harmony import harmonise
         from phenolens.profiling.corrections.plate_correction import PlateCorrection, plate_names
-        from phenolens.profiling.tables.profile_files import read_profiles, write_anndata, write_profiles
+        from phenolens.profiling.tables.profile_files import (
+            check_profiles_output,
+            read_profiles,
+            write_anndata,
+            write_profiles,
+        )
         from phenolens.screens.conditions import column_named
 
         chosen = corrections_from(corrections)
+        check_profiles_output(out, overwrite, profiles)
         made = read_profiles(profiles)
         column = None if harmony is None else column_named(made.metadata, harmony)
         reference = ""

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AnnotationsFile, AsJson, Cells, Device, Pattern, annotations_from, cells_from
+from phenolens.cli.options import (
+    AnnotationsFile,
+    AsJson,
+    Cells,
+    Device,
+    Overwrite,
+    Pattern,
+    annotations_from,
+    cells_from,
+)
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
@@ -30,6 +39,7 @@ def embed(
     annotations: AnnotationsFile = None,
     pattern: Pattern = None,
     device: Device = "auto",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Embed the cells of a screen and write them with their Metadata_ columns."""
@@ -40,13 +50,14 @@ def embed(
         from phenolens.cli.inputs import open_screen
         from phenolens.profiling.encoders.embedding import LEVELS, embed_screen
         from phenolens.profiling.encoders.encoder import load_encoder
-        from phenolens.profiling.tables.profile_files import write_profiles
+        from phenolens.profiling.tables.profile_files import check_profiles_output, write_profiles
         from phenolens.profiling.tables.profiles import Profiles, aggregate
         from phenolens.screens.cells import find_cells
 
         named = next((known for known in LEVELS if known == level), None)
         if named is None:
             raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
+        check_profiles_output(out, overwrite)
         loaded = load_encoder(encoder, device)
         opened = open_screen(screen, pattern)
         loaded.check_channels(opened.channel_names)  # before the cells are looked for

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson
+from phenolens.cli.options import AsJson, Overwrite
 
 EXAMPLE = "phenolens micon evaluate wells.parquet --out evaluation"
 
@@ -20,6 +20,7 @@ def evaluate(
     permutations: Annotated[
         int, typer.Option(min=1, help="Permutations for each p-value; 1/(N+1) is the smallest.", metavar="N")
     ] = 10_000,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure matching of replicates and mechanisms, batch effects, activity, consistency and unseen compounds.
@@ -31,14 +32,14 @@ def evaluate(
         from phenolens.evaluation.profiles.evaluation import evaluate_profiles
         from phenolens.evaluation.profiles.report import write_report
         from phenolens.profiling.tables.profile_files import read_profiles
-        from phenolens.runtime.files import writing_folder
-        from phenolens.runtime.outputs import check_replaceable
+        from phenolens.runtime.output_kinds import PROFILE_EVALUATION
+        from phenolens.runtime.outputs import check_output, writing_output
         from phenolens.runtime.provenance import sha256_of, write_provenance
 
-        check_replaceable(out, "report.json", "an evaluation")
+        check_output(out, PROFILE_EVALUATION, overwrite)
         read = read_profiles(profiles)
         result = console.follow(evaluate_profiles(read, seed=seed, permutations=permutations))
-        with writing_folder(out) as folder:
+        with writing_output(out, PROFILE_EVALUATION, overwrite) as folder:
             write_report(result, folder, name=profiles.name)
             write_provenance(
                 folder,

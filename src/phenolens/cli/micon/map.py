@@ -7,7 +7,7 @@ import typer
 
 from phenolens.cli.console import reporting
 from phenolens.cli.micon.atlas import Correct, corrections_from
-from phenolens.cli.options import AsJson
+from phenolens.cli.options import AsJson, Overwrite
 from phenolens.runtime.errors import ScreenError
 
 EXAMPLE = "phenolens micon map cells.parquet --out atlas"
@@ -28,6 +28,7 @@ def map(  # noqa: A001 - the name of the command
         typer.Option(help="Column that colours the picture.", metavar="COLUMN", show_default="mechanism or compound"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of umap and tsne.", metavar="S")] = 0,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a map of profiles and write the atlas, in which micon search and the viewer look.
@@ -36,21 +37,21 @@ def map(  # noqa: A001 - the name of the command
     """
     with reporting("micon map", as_json) as console:
         from phenolens.cli.map_picture import colour_groups, write_map_picture
-        from phenolens.profiling.atlas.atlas import CARD, Atlas
+        from phenolens.profiling.atlas.atlas import Atlas
         from phenolens.profiling.atlas.projection import PROJECTIONS
         from phenolens.profiling.tables.profile_files import read_profiles
-        from phenolens.runtime.files import writing_folder
-        from phenolens.runtime.outputs import check_replaceable
+        from phenolens.runtime.output_kinds import ATLAS
+        from phenolens.runtime.outputs import check_output, writing_output
         from phenolens.runtime.provenance import sha256_of, write_provenance
 
         if projection not in PROJECTIONS:
             raise ScreenError(f"There is no map '{projection}': choose one of {', '.join(PROJECTIONS)}.")
         corrections = corrections_from(correct)
-        check_replaceable(out, CARD, "an atlas")
+        check_output(out, ATLAS, overwrite)
         read = read_profiles(profiles)
         groups = colour_groups(read, colour)
         atlas = console.follow(Atlas.fit(read, projection=projection, correct=corrections, seed=seed))
-        with writing_folder(out) as new:
+        with writing_output(out, ATLAS, overwrite) as new:
             atlas.write_files(new)
             write_map_picture(new / PICTURE, atlas.coordinates, groups, projection)
             write_provenance(

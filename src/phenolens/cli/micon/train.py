@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Pattern, Resume, StartOver, cells_from
+from phenolens.cli.options import AsJson, Cells, Crop, Device, Overwrite, Pattern, Resume, StartOver, cells_from
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon train screen --out encoder"
@@ -35,6 +35,7 @@ def train(
     pattern: Pattern = None,
     resume: Resume = False,
     start_over: StartOver = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Train an encoder on a screen: compounds as treatments, beside controls of their plate.
@@ -57,7 +58,7 @@ def train(
         settings = MiconSettings(mode=named, steps=steps, by="treatment" if doses else "compound", seed=seed, crop=crop)
         opened = open_screen(screen, pattern)
         # Mistakes are told before the cells are looked for.
-        check_training(opened, out, settings)
+        check_training(opened, out, settings, overwrite)
         load_encoder(start, device).check_channels(opened.channel_names)
         checkpoint = checkpoint_of(out)
         if not (resume or start_over):
@@ -70,7 +71,15 @@ def train(
 
         where = console.follow(find_cells(opened, found), kept)
         job = train_encoder(
-            opened, where, out, start=start, settings=settings, device=device, resume=resume, start_over=start_over
+            opened,
+            where,
+            out,
+            start=start,
+            settings=settings,
+            device=device,
+            resume=resume,
+            start_over=start_over,
+            overwrite=overwrite,
         )
         encoder = console.follow(job, kept)
         notes = list(encoder.card["notes"])

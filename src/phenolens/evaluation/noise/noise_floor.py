@@ -9,8 +9,10 @@ import numpy as np
 
 from phenolens.runtime.array_files import read_npz
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.output_kinds import FLOOR
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 
@@ -126,9 +128,10 @@ class NoiseFloor:
                 "control where these have a guidance of their own."
             )
 
-    def save(self, folder: Path) -> Path:
-        """Write the floor as a folder, whole or not at all."""
-        with writing_folder(folder) as temporary:
+    def save(self, folder: Path, overwrite: bool = False) -> Path:
+        """Write the floor as a folder, whole or not at all; an earlier floor, or with `overwrite` another output of
+        phenolens, is replaced."""
+        with writing_output(folder, FLOOR, overwrite) as temporary:
             np.savez_compressed(
                 temporary / "maxima.npz", maxima=self.maxima, groups=self.groups, wells=self.wells.astype(str)
             )

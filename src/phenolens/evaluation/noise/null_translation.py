@@ -1,8 +1,7 @@
 """Fit a noise floor: translate control cells by adapters that were trained on controls alone."""
 
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,11 @@ from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.files import writable_folder, write_json
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
+from phenolens.runtime.outputs import check_output, remove_output
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import read_facts
 from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
@@ -33,6 +36,11 @@ STRENGTHS = (0.5, 1.0, 1.5)
 _COLUMN = "Metadata_Pretended"
 _HALVES = ("first", "second")
 _BATCH = 16
+
+
+def _floor_folder(given: Mapping[str, Any]) -> Path | None:
+    out, adapter = given.get("out"), given["adapter"]
+    return out or (None if adapter.folder is None else adapter.folder / NOISE_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class FloorSettings:
     seed: int = 0
 
 
+@one_at_a_time(_floor_folder)
 def fit_noise_floor(
     adapter: Adapter,
     screen: Screen,
@@ -69,6 +78,7 @@ def fit_noise_floor(
     out: Path | None = None,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
 ) -> Job[NoiseFloor]:
     """Fit the noise floor of `adapter` on the controls of `screen` and write it into the adapter's folder.
 
@@ -88,6 +98,8 @@ def fit_noise_floor(
         Folder of the floor; ``noise_floor`` in the adapter's where None.
     resume
         Go on from what an interrupted run has left.
+    overwrite
+        Replace any earlier output of phenolens in `out`, not a noise floor alone.
 
     Raises
     ------
@@ -98,7 +110,7 @@ def fit_noise_floor(
     settings = settings or FloorSettings()
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     screen = adapter.at_plane(screen)
-    out = _folder(adapter, out)
+    out = check_output(_folder(adapter, out), FLOOR, overwrite)
     where = resolve_device(device)
     held = adapter.held if held is None else tuple(held)
     if set(adapter.channel_names) <= set(held):
@@ -162,8 +174,8 @@ def fit_noise_floor(
         _width(adapter, base.crop),
         card,
     )
-    floor.save(out)
-    shutil.rmtree(partial, ignore_errors=True)
+    floor.save(out, overwrite)
+    remove_output(partial, UNFINISHED_FLOOR)
     return floor
 
 
@@ -189,13 +201,13 @@ def _prepare(partial: Path, run: dict[str, Any], resume: bool) -> Path:
     """The folder of an unfinished run: that of the same run where it is resumed, else a new one."""
     file = partial / "run.json"
     if resume and file.is_file():
-        if json.loads(file.read_text()) != json.loads(json.dumps(run)):
+        if read_facts(file, "start without resuming") != json.loads(json.dumps(run)):
             raise ModelError(
                 f"The unfinished noise floor in {partial} was begun with other settings or cells: "
                 "start without resuming, or set them back."
             )
         return partial
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_output(partial, UNFINISHED_FLOOR)
     writable_folder(partial)
     write_json(file, run)
     return partial

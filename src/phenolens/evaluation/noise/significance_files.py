@@ -1,6 +1,5 @@
 """Write beside translated fields which of their pixels are beyond the noise floor."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,14 @@ from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
 from phenolens.evaluation.noise.significance import masked, significant
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json
+from phenolens.runtime.locks import holding
+from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import read_facts
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Screen
+from phenolens.translation.apply.screen_translation import SIGNIFICANCE, significance_names
 from phenolens.translation.model.adapter import Adapter
 
 
@@ -35,7 +38,15 @@ def write_significance(
     ModelError
         Where the fields were translated by another solver, with other channels held or another guidance than the floor.
     """
+    with holding(folder):
+        return (yield from _write_all(folder, screen, adapter, floor, alpha))
+
+
+def _write_all(
+    folder: Path, screen: Screen, adapter: Adapter, floor: NoiseFloor, alpha: float
+) -> Job[dict[str, dict[str, float]]]:
     check_translated(folder, floor)
+    manifest = Manifest(folder)
     shares: dict[str, dict[str, float]] = {}
     for number, field in enumerate(screen, start=1):
         image = field.image()
@@ -49,25 +60,30 @@ def write_significance(
         facts = {
             "source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key, "alpha": alpha,
         }  # fmt: skip
-        for name, pixels, content in (
-            ("significant", mask.astype(np.uint8), "1 where the difference is beyond the noise floor"),
-            ("significant_difference", masked(changed, mask), "strength 1 minus source where beyond the noise floor"),
+        names = significance_names(field.key)
+        manifest.add(field.key, names)
+        for name, pixels, content in zip(
+            names,
+            (mask.astype(np.uint8), masked(changed, mask)),
+            (
+                "1 where the difference is beyond the noise floor",
+                "strength 1 minus source where beyond the noise floor",
+            ),
+            strict=True,
         ):
             write_ome_tiff(
-                folder / f"{field.key}__{name}.ome.tif", pixels, image.axes, image.channel_names, image.pixel_size,
+                folder / name, pixels, image.axes, image.channel_names, image.pixel_size,
                 synthetic=True, description={**facts, "content": content},
             )  # fmt: skip
         shares[field.key] = _shares(image, mask, changed)
         yield Progress(number, len(screen), f"Marked {field.key}")
-    write_json(
-        folder / "significance.json", {"alpha": alpha, "significant": shares, "weak": floor.card.get("weak", [])}
-    )
+    write_json(folder / SIGNIFICANCE, {"alpha": alpha, "significant": shares, "weak": floor.card.get("weak", [])})
     return shares
 
 
 def check_translated(folder: Path, floor: NoiseFloor) -> None:
     """Raise `ModelError` where the fields in `folder` cannot be compared with `floor`."""
-    facts = json.loads((folder / "provenance.json").read_text())
+    facts = read_facts(folder / "provenance.json", "translate again")
     if facts["solver"] != "difference":
         raise ModelError(f"The noise floor is of the solver 'difference', not of '{facts['solver']}': use that solver.")
     if facts.get("renoise"):

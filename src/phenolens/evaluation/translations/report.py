@@ -24,7 +24,10 @@ from phenolens.evaluation.translations.report_plots import (
     memorisation_plot,
     slider_plot,
 )
-from phenolens.runtime.files import writing, writing_folder
+from phenolens.runtime.files import writing
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import EVALUATION
+from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.table import Screen
@@ -76,24 +79,33 @@ _EXPLAINED = {
 }
 
 
+@one_at_a_time()
 def evaluate_adapter(
-    adapter: Adapter, screen: Screen, out: Path, *, name: str = "", **settings: Any
+    adapter: Adapter, screen: Screen, out: Path, *, name: str = "", overwrite: bool = False, **settings: Any
 ) -> Job[TranslationEvaluation]:
     """Judge `adapter` on `screen` and write the report to the folder `out`, whole or not at all.
 
-    What is there already is replaced. Until the end, translated cells are kept in ``<out>.partial``; the same call goes
-    on from there.
+    An earlier evaluation in it is replaced. Until the end, translated cells are kept in ``<out>.partial``; the same
+    call goes on from there.
 
     Parameters
     ----------
     name
         What is evaluated, for the heading.
+    overwrite
+        Replace any earlier output of phenolens in `out`.
     settings
         Further arguments of `evaluate_translation`, which says what goes wrong.
+
+    Raises
+    ------
+    OutputError
+        `out` cannot be written, or holds something else.
     """
+    out = check_output(out, EVALUATION, overwrite)
     result = yield from evaluate_translation(adapter, screen, kept_beside(out), **settings)
     yield Progress(0, 0, "Writing the report")
-    with writing_folder(out) as folder:
+    with writing_output(out, EVALUATION, overwrite) as folder:
         write_evaluation(result, folder, name=name)
         write_provenance(
             folder,

@@ -39,9 +39,8 @@ def translate_cells(
     for start in range(0, len(cells), _BATCH):
         crops = cells.crops[start : start + _BATCH]
         file = kept / f"cells-{mark}-{start:05d}.npy"
-        if file.is_file():
-            change = np.load(file)
-        else:
+        change = _read(file)
+        if change is None:
             job = translator.translate_crops(
                 list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,), solver=solver
             )
@@ -52,6 +51,14 @@ def translate_cells(
         done.append(_in_range(crops[:, None].astype(np.float32) + change, crops.dtype))
         yield Progress(start + len(crops), len(cells), "Translating cells")
     return np.concatenate(done)
+
+
+def _read(file: Path) -> NDArray[np.float32] | None:
+    """What was kept in a file; None where nothing was, or it is damaged."""
+    try:
+        return np.asarray(np.load(file), np.float32)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def remove_kept(kept: Path) -> None:

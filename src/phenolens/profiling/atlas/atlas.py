@@ -18,9 +18,11 @@ from phenolens.profiling.tables.profiles import Profiles
 from phenolens.profiling.vectors.exact_product import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
 from phenolens.runtime.array_files import broken_arrays, read_npz
-from phenolens.runtime.errors import ModelError, OutputError, ScreenError
-from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.errors import ModelError, ScreenError
+from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.output_kinds import ATLAS
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:
@@ -169,20 +171,18 @@ class Atlas:
         found.insert(1, "distance", np.clip(1 - similarity, 0, 2))
         return found
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the atlas as a folder, whole or not at all; only an atlas is ever replaced.
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write the atlas as a folder, whole or not at all; an earlier atlas in it is replaced, with `overwrite` any
+        output of phenolens.
 
         Raises
         ------
         OutputError
             The folder cannot be written, or holds something else.
         """
-        target = Path(folder)
-        if target.is_dir() and any(target.iterdir()) and not (target / CARD).is_file():
-            raise OutputError(f"{target} exists and is not an atlas: choose another folder, so that nothing is lost.")
-        with writing_folder(target) as new:
+        with writing_output(folder, ATLAS, overwrite) as new:
             self.write_files(new)
-        return target
+        return Path(folder)
 
     def write_files(self, folder: Path) -> None:
         """Write the files of the atlas into an empty `folder`, for those who add others before they rename it."""

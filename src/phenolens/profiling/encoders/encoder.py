@@ -17,11 +17,14 @@ from phenolens.profiling.encoders.counterfactual import Counterfactuals, Counter
 from phenolens.profiling.encoders.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.molecules.molecules import fingerprints, molecule_key
 from phenolens.profiling.molecules.structure_regression import StructureRegression
+from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
-from phenolens.runtime.provenance import sha256_of
+from phenolens.runtime.output_kinds import ENCODER
+from phenolens.runtime.outputs import writing_output
+from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.crops import resample
 from phenolens.screens.intensity import IntensityMap
 
@@ -183,13 +186,20 @@ class CellEncoder:
             made: Tensor = self.counterfactuals.generate(torch.cat([held, code.expand(len(held), -1)], dim=1))
             return np.asarray(made.float().cpu().numpy())
 
-    def save(self, folder: Path) -> Path:
-        """Write the encoder as a folder, whole or not at all.
+    def save(self, folder: Path, overwrite: bool = False, made: Mapping[str, Any] | None = None) -> Path:
+        """Write the encoder as a folder, whole or not at all; an earlier encoder in it is replaced.
+
+        Parameters
+        ----------
+        overwrite
+            Replace any earlier output of phenolens in the folder.
+        made
+            Facts for a ``provenance.json``; none is written where None.
 
         Raises
         ------
         OutputError
-            The folder cannot be written.
+            The folder cannot be written, or holds something else.
         """
         from safetensors.torch import save_file
 
@@ -197,13 +207,13 @@ class CellEncoder:
         knows = self.counterfactuals
         if isinstance(knows, Counterfactuals):
             parts["counterfactuals"] = knows
-        with writing_folder(folder) as new:
+        with writing_output(folder, ENCODER, overwrite) as new:
             weights = {name: value.float().cpu().contiguous() for name, value in parts.state_dict().items()}
             if isinstance(knows, StructureRegression):
                 weights |= {f"regression.{name}": torch.from_numpy(value) for name, value in vars(knows).items()}
             save_file(weights, str(new / _WEIGHTS))
             if self.compounds is not None:
-                self.compounds.to_csv(new / "compounds.csv", index=False)
+                write_csv(self.compounds, new / "compounds.csv")
             write_json(
                 new / _CARD,
                 {
@@ -214,6 +224,8 @@ class CellEncoder:
                     "counterfactuals": knows.settings.to_dict() if isinstance(knows, Counterfactuals) else None,
                 },
             )
+            if made is not None:
+                write_provenance(new, **made)
         return Path(folder)
 
     @classmethod
@@ -249,7 +261,7 @@ class CellEncoder:
             mapped = card.pop("intensity")
             intensity = None if mapped is None else IntensityMap.from_dict(mapped)
             listed = folder / "compounds.csv"
-            compounds = pd.read_csv(listed, dtype=str, keep_default_na=False) if listed.is_file() else None
+            compounds = read_text_csv(listed) if listed.is_file() else None
             card["folder"] = str(folder.resolve())
             card["sha256"] = sha256_of(folder / _WEIGHTS)
         except ModelError:

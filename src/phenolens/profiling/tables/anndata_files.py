@@ -120,6 +120,17 @@ def write_h5ad(profiles: Profiles, path: Path, coordinates: ArrayLike | None = N
     return path
 
 
+def is_own(path: Path) -> bool:
+    """Whether `write_h5ad` wrote a file."""
+    try:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return _CARD in file.get("uns", ())
+    except Exception:  # noqa: BLE001 - whatever a strange file leads the library to
+        return False
+
+
 def _check_dense(shape: tuple[int, int], path: Path) -> None:
     """Of a sparse matrix, which a few bytes can declare, all values are held."""
     check_table_size(shape[0], shape[1], path)

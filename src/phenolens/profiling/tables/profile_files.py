@@ -22,7 +22,7 @@ from phenolens.profiling.tables.feature_tables import (
 )
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.errors import OutputError, PhenolensError, ScreenError
-from phenolens.runtime.files import writing
+from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.json_files import parsed_json
 from phenolens.runtime.limits import ROWS, UNPACKED_MB, BoundedReader, unpacked_bytes
 from phenolens.screens.conditions import PREFIX
@@ -82,6 +82,48 @@ def read_profiles(path: str | os.PathLike[str], *, leave_out_incomplete: bool = 
         return read_deepprofiler(path, leave_out_incomplete=leave_out_incomplete)
     card = {"file": path.name, "format": "CSV"}
     return profiles_of_table(_read_csv(path), str(path), card=card, leave_out_incomplete=leave_out_incomplete)
+
+
+def check_profiles_output(path: Path, overwrite: bool = False, read: Path | None = None) -> None:
+    """Make sure that writing profiles to `path` replaces nothing but profiles that this project wrote.
+
+    Parameters
+    ----------
+    overwrite
+        Replace the file whatever it is.
+    read
+        The file that is read, which is not to be replaced either.
+
+    Raises
+    ------
+    OutputError
+        The file is another program's, or the one that is read, or nothing can be written there.
+    """
+    writable_folder(path.parent)
+    if os.path.isdir(path):
+        raise OutputError(f"Cannot write the file {path}: a folder of that name exists. Choose another name.")
+    if overwrite or not os.path.exists(path):
+        return
+    if read is not None and os.path.exists(read) and os.path.samefile(path, read):
+        raise OutputError(f"{path} is the file that is read: give another name, or --overwrite, which replaces it.")
+    if not _is_own(path):
+        raise OutputError(
+            f"{path} exists and is no file of profiles that phenolens wrote: give another name, so that nothing is "
+            "overwritten, or --overwrite, which replaces it."
+        )
+
+
+def _is_own(path: Path) -> bool:
+    if path.suffix.lower() == ".h5ad":
+        from phenolens.profiling.tables.anndata_files import is_own
+
+        return is_own(path)
+    import pyarrow.parquet as pq
+
+    try:
+        return _CARD in (pq.read_schema(path).metadata or {})
+    except Exception:  # noqa: BLE001 - whatever a strange file leads the library to
+        return False
 
 
 def write_profiles(profiles: Profiles, path: str | os.PathLike[str]) -> Path:

@@ -17,6 +17,9 @@ from phenolens.profiling.training.losses import supervised_contrastive_loss
 from phenolens.profiling.training.optimisation import optimise
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import ENCODER
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job
 
 
@@ -35,6 +38,7 @@ class EncoderPretrainSettings:
     seed: int = 0
 
 
+@one_at_a_time()
 def pretrain_encoder(
     out: Path, images: Path | None = None, settings: EncoderPretrainSettings | None = None, device: str = "auto"
 ) -> Job[Path]:
@@ -59,6 +63,7 @@ def pretrain_encoder(
     """
     settings = settings or EncoderPretrainSettings()
     device = resolve_device(device)
+    check_output(Path(out) / "encoder", ENCODER)
     checkpoints = writable_folder(Path(out) / "checkpoint")
     sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed)
     effects = yield from gather_effects(checkpoints / "effects.pt", settings.effect_styles, settings.seed)

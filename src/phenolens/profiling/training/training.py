@@ -27,10 +27,12 @@ from phenolens.profiling.training.training_cells import (
 )
 from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import OutputError, ScreenError
+from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import ENCODER
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
-from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.cells import Cells, suggest_crop
 from phenolens.screens.table import Screen
 
@@ -79,6 +81,7 @@ class MiconSettings:
     seed: int = 0
 
 
+@one_at_a_time()
 def train_encoder(
     screen: Screen,
     cells: Cells,
@@ -89,6 +92,7 @@ def train_encoder(
     device: str = "auto",
     resume: bool = False,
     start_over: bool = False,
+    overwrite: bool = False,
 ) -> Job[CellEncoder]:
     """Train an encoder on a screen and write it to the folder `out`.
 
@@ -100,6 +104,8 @@ def train_encoder(
         Go on from the checkpoint of an unfinished run, where there is one.
     start_over
         Give up the checkpoint of an unfinished run; without either, one that is there is refused.
+    overwrite
+        Replace any earlier output of phenolens in `out`, not an encoder alone.
 
     Raises
     ------
@@ -108,8 +114,7 @@ def train_encoder(
         start from, the output folder (which may hold an unfinished run) or the device is not usable.
     """
     settings = settings or MiconSettings()
-    out = Path(out)
-    check_training(screen, out, settings)
+    out = check_training(screen, out, settings, overwrite)
     checkpoint = checkpoint_of(out)
     if not (resume or start_over):
         no_other_run(checkpoint, out.name)
@@ -155,8 +160,8 @@ def train_encoder(
             compounds=None if knows is None else data.compounds.table[data.compounds.structures],
             device=device,
         )
-        trained.save(out)
-        write_provenance(out, seed=settings.seed, device=device, recipe=asdict(settings), screen=len(screen))
+        made = {"seed": settings.seed, "device": device, "recipe": asdict(settings), "screen": len(screen)}
+        trained.save(out, overwrite, made)
         Checkpoints(checkpoint).remove()
     finally:
         with suppress(OSError):  # as long as anything is in it
@@ -258,8 +263,8 @@ def structure_regression(network: EncoderNetwork, data: TrainingCells) -> Struct
     )
 
 
-def check_training(screen: Screen, out: Path, settings: MiconSettings) -> None:
-    """Tell what is wrong with the table or the output folder, before any image is read.
+def check_training(screen: Screen, out: Path, settings: MiconSettings, overwrite: bool = False) -> Path:
+    """Tell what is wrong with the table or the output folder, before any image is read; return the folder.
 
     Raises
     ------
@@ -269,10 +274,10 @@ def check_training(screen: Screen, out: Path, settings: MiconSettings) -> None:
     """
     import pandas as pd
 
-    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is not an encoder: choose another folder, so that nothing is overwritten.")
+    out = check_output(out, ENCODER, overwrite)
     compounds = number_compounds(pd.DataFrame([dict(field.metadata) for field in screen]), settings.by)
     _check_structures(settings.mode, compounds)
+    return out
 
 
 def _check_structures(mode: str, compounds: Compounds) -> None:

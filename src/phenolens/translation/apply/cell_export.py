@@ -9,6 +9,8 @@ import numpy as np
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.output_kinds import EXPORT
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.crops import window_at
@@ -44,6 +46,7 @@ def export_cells(
     renoise: float = 0.0,
     fine_noise: float = 1.0,
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
 
@@ -61,12 +64,15 @@ def export_cells(
         As `Translator.translate_cell` takes them.
     guidance, held, fine_noise
         As `Translator` takes them.
+    overwrite
+        Replace any earlier output of phenolens in `out`, not an export alone.
 
     Raises
     ------
     ScreenError, CellError, ModelError, ImageError, OutputError, DeviceError
         Where there is no such field or cell, or the adapter, the image or the folder is not usable.
     """
+    out = check_output(out, EXPORT, overwrite)
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     field = _field(screen, key)
     if cells is None:
@@ -108,9 +114,8 @@ def export_cells(
         "seed": seed,
         "device": where,
     }
-    out = Path(out)
     rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
-    return (yield from export_session(out.parent, out.name, exported, rows, facts))
+    return (yield from export_session(out.parent, out.name, exported, rows, facts, overwrite))
 
 
 def composed(key: str, image: FieldImage, cells: Sequence[CellTranslation], strength: float) -> list[ExportedField]:
@@ -140,7 +145,9 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
     )
 
 
-def export_translated(folder: Path, out: Path, *, key: str | None = None, strength: float = 1.0) -> Job[Path]:
+def export_translated(
+    folder: Path, out: Path, *, key: str | None = None, strength: float = 1.0, overwrite: bool = False
+) -> Job[Path]:
     """Write the export set of fields that `translate_screen` wrote to `folder`.
 
     Parameters
@@ -149,6 +156,8 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
         The field's key; all fields where None.
     strength
         One of the strengths that were written; strength 0 must be there too, for it is the source.
+    overwrite
+        Replace any earlier output of phenolens in `out`, not an export alone.
 
     Raises
     ------
@@ -159,6 +168,7 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
     """
     import pandas as pd
 
+    out = check_output(out, EXPORT, overwrite)
     folder = Path(folder)
     facts = translation_facts(folder)
     if facts is None:
@@ -186,12 +196,8 @@ def export_translated(folder: Path, out: Path, *, key: str | None = None, streng
         *("renoise", "fine_noise", "seed", "device"),
     )
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
-    out = Path(out)
-    return (
-        yield from export_session(
-            out.parent, out.name, fields, table, {**known, "strength": strength, "translated_in": str(folder)}
-        )
-    )
+    known |= {"strength": strength, "translated_in": str(folder)}
+    return (yield from export_session(out.parent, out.name, fields, table, known, overwrite))
 
 
 def translation_facts(folder: Path) -> dict[str, Any] | None:

@@ -1,8 +1,10 @@
 """Translate the fields of a screen in several processes on one machine."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -11,15 +13,22 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import writable_folder
-from phenolens.runtime.models import fetch_base
+from phenolens.runtime.locks import Lock, holding
+from phenolens.runtime.manifest import Manifest
+from phenolens.runtime.processes import begin_child
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
 from phenolens.screens.table import Screen
-from phenolens.translation.apply.screen_translation import cells_to_translate, translate_screen
+from phenolens.translation.apply.screen_translation import Task, finish_translating, prepare, translate_fields
+from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.base import load_base
 
 _GLANCE = 0.3  # s between looks at what the processes have finished
+_DEFAULTS: dict[str, Any] = {
+    "strengths": (0.0, 0.5, 1.0), "solver": "difference", "steps": 20, "guidance": None, "held": None,
+    "renoise": 0.0, "fine_noise": 1.0, "seed": 0,
+}  # fmt: skip
 _stop: Event | None = None
 
 
@@ -51,39 +60,47 @@ def translate_in_processes(
     """
     if adapter.folder is None:
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
-    out = writable_folder(out)
-    adapter.check_channels(tuple(screen.channel_names), "the screen")
-    found = yield from cells_to_translate(adapter, screen, cells)
-    given = "tiles" if found is None else found
-    # Once, so that the processes find it here.
-    yield from fetch_base(adapter.base)
-    # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
-    parts = [np.arange(len(screen)) % workers == number for number in range(min(workers, len(screen)))]
-    context = get_context("spawn")
-    stop = context.Event()
-    threads = max(1, (os.cpu_count() or 1) // len(parts))
-    pool = ProcessPoolExecutor(len(parts), context, _start, (stop, threads))
-    try:
-        work = [
-            pool.submit(_translate_part, adapter.folder, screen.select(part), out, given, settings) for part in parts
-        ]
-        yield from _watch(work, out, [field.key for field in screen])
-    finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-    # All fields are there; this writes the table and the provenance of the whole.
-    return (yield from translate_screen(adapter, screen, out, cells=given, **settings))
+    out = Path(out)
+    given = {name: settings.pop(name) for name in ("device", "overwrite") if name in settings}
+    how = _DEFAULTS | settings
+    with holding(out) as lock:
+        task, translator = yield from prepare(
+            adapter, screen, out, how, cells, given.get("device", "auto"), given.get("overwrite", False)
+        )
+        del translator  # its memory is for the processes
+        # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
+        parts = [np.arange(len(screen)) % workers == number for number in range(min(workers, len(screen)))]
+        context = get_context("spawn")
+        stop = context.Event()
+        threads = max(1, (os.cpu_count() or 1) // len(parts))
+        pool = ProcessPoolExecutor(len(parts), context, begin_child, (f"{__name__}:_start", stop, threads))
+        try:
+            work = [
+                pool.submit(
+                    _translate_part, adapter.folder, screen.select(part), task.cells, task.settings, task.device, out
+                )
+                for part in parts
+            ]
+            yield from _watch(work, task, lock)
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        counts = Counter[str]()
+        for future in work:
+            counts.update(future.result())
+        return finish_translating(task, counts)
 
 
-def _watch(work: Sequence[Future[None]], out: Path, keys: Sequence[str]) -> Job[None]:
+def _watch(work: Sequence[Future[dict[str, int]]], task: Task, lock: Lock) -> Job[None]:
     """Wait for the processes, counting finished fields by the file that is written last for each."""
     running = set(work)
+    last = [task.out / task.names(field.key)[-1] for field in task.screen]
     while running:
         ended, running = wait(running, timeout=_GLANCE, return_when=FIRST_EXCEPTION)
         for future in ended:
             future.result()
-        finished = sum((out / f"{key}__difference.ome.tif").is_file() for key in keys)
-        yield Progress(finished, len(keys), "Translating")
+        lock.check()
+        yield Progress(sum(file.is_file() for file in last), len(last), "Translating")
 
 
 def _start(stop: Event, threads: int) -> None:
@@ -98,11 +115,19 @@ def _start(stop: Event, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _translate_part(folder: Path, screen: Screen, out: Path, cells: Cells | str, settings: dict[str, Any]) -> None:
-    job = translate_screen(Adapter.load(folder), screen, out, cells=cells, **settings)
-    try:
-        for _ in job:
+def _translate_part(
+    folder: Path, screen: Screen, cells: Cells | None, settings: dict[str, Any], device: str, out: Path
+) -> dict[str, int]:
+    """Translate some of the fields in this process; return how many were kept and made."""
+    adapter = Adapter.load(folder)
+    base = load_base(adapter.base, device)
+    translator = Translator(base, adapter, settings["guidance"], settings["held"], settings["fine_noise"])
+    task = Task(adapter, screen, cells, settings, device, Manifest(out, settings), {})
+    with closing(translate_fields(translator, task, lambda: None)) as job:
+        while True:
+            try:
+                next(job)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
             if _stop is not None and _stop.is_set():
-                return
-    finally:
-        job.close()
+                return {}

@@ -1,6 +1,7 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import ModelError, OutputError
-from phenolens.runtime.files import writable_folder, writing
+from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import writing
+from phenolens.runtime.locks import holding
+from phenolens.runtime.manifest import Manifest, open_manifest
+from phenolens.runtime.output_kinds import TRANSLATION
 from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, Cells, find_cells
 from phenolens.screens.crops import Window, changed, window_at
 from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.fingerprints import field_fingerprint
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.composite import Composite
@@ -30,6 +35,48 @@ BATCH = 16
 # A plane (C, Y, X) translated, and its difference, by strength.
 Translated = dict[float, tuple[np.ndarray, np.ndarray]]
 _JUDGED = 8  # cells whose inverted noise is looked at
+SIGNIFICANCE = "significance.json"
+_COMMON = ("cells.parquet", "provenance.json", SIGNIFICANCE)
+_WORDS = {
+    "strengths": "set of strengths", "steps": "number of steps", "cells": "choice of cells",
+    "held": "choice of held channels", "fine_noise": "share of fine noise", "base_hash": "base model",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `translate_screen` is to do, checked.
+
+    Parameters
+    ----------
+    adapter, screen, cells
+        With which, what, and where; fields are translated as a whole where `cells` is None.
+    settings
+        All that the results depend on beside the fields.
+    device
+        Where to compute.
+    manifest
+        What the output folder holds.
+    facts
+        For the provenance.
+    """
+
+    adapter: Adapter
+    screen: Screen
+    cells: Cells | None
+    settings: dict[str, Any]
+    device: str
+    manifest: Manifest
+    facts: dict[str, Any]
+
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return self.manifest.folder
+
+    def names(self, key: str) -> list[str]:
+        """Names of the files of a field, the difference last."""
+        return result_names(key, self.settings["strengths"])
 
 
 def translate_screen(
@@ -47,12 +94,14 @@ def translate_screen(
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     seed: int = 0,
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Translate all cells of all fields and write the images to `out`.
 
     For each field and strength ``<stem>__s<strength>.ome.tif`` with the field's shape, axes, dtype and pixel size; for
     each field ``<stem>__difference.ome.tif`` (float32, intensity units, strength 1 minus source); ``cells.parquet``
-    and ``provenance.json``. A field whose files are all there is not made again, so an interrupted run goes on.
+    and ``provenance.json``. A field whose files are whole, and were made from the same image, cells and row of the
+    table, is not made again, so an interrupted run goes on. One run at a time writes to a folder.
 
     Parameters
     ----------
@@ -63,67 +112,131 @@ def translate_screen(
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; ``"tiles"`` translates fields as a whole, with the
         difference solver; as the adapter was trained where None.
+    overwrite
+        Replace results that were made with other settings, rather than refuse the folder.
 
     Raises
     ------
     ModelError, ImageError, CellError, OutputError, DeviceError
-        Where the adapter does not fit the screen, an image is broken, or the output folder is not usable.
+        Where the adapter does not fit the screen, an image is broken, or the output folder is not usable: another run
+        writes to it, or it holds results of other settings or files of others that are in the way.
     """
-    out = writable_folder(out)
+    how = {
+        "strengths": strengths, "solver": solver, "steps": steps, "guidance": guidance, "held": held,
+        "renoise": renoise, "fine_noise": fine_noise, "seed": seed,
+    }  # fmt: skip
+    with holding(out) as lock:
+        task, translator = yield from prepare(adapter, screen, out, how, cells, device, overwrite)
+        counts = yield from translate_fields(translator, task, lock.check)
+        return finish_translating(task, counts)
+
+
+def prepare(
+    adapter: Adapter,
+    screen: Screen,
+    out: Path,
+    how: Mapping[str, Any],
+    cells: str | Path | Cells | None,
+    device: str,
+    overwrite: bool,
+) -> Job[tuple[Task, Translator]]:
+    """Check what `translate_screen` is given, find the cells, and open the folder, whose lock is held."""
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, guidance, held, fine_noise)
-    check_wanted(strengths, solver, renoise)
+    translator = Translator(base, adapter, how["guidance"], how["held"], how["fine_noise"])
+    solver = how["solver"]
+    check_wanted(how["strengths"], solver, how["renoise"])
     translator.check_solver(solver)
     if cells == "tiles" and solver != "difference":
         raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{solver}'.")
     found = yield from cells_to_translate(adapter, screen, cells)
     settings: dict[str, Any] = {
-        "strengths": [float(s) for s in strengths],
-        "solver": solver,
-        "steps": steps,
+        **how,
+        "strengths": [float(s) for s in how["strengths"]],
         "cells": "tiles" if found is None else "cells",
         "guidance": translator.guidance,
         "held": list(translator.held),
-        "renoise": renoise,
-        "fine_noise": fine_noise,
-        "seed": seed,
         "adapter": adapter.sha256(),
+        "base_hash": sha256_of(base.folder) if base.folder else None,
     }
-    _check_settings(out, settings)
-    noise = yield from _first_noise(translator, screen, found, solver, steps, renoise, seed)
-    # Written first, so that a run that goes on knows what it goes on with.
-    write_provenance(
-        out,
-        synthetic=True,
-        device=where,
-        conditions=list(adapter.conditions),
-        base=adapter.base,
-        base_hash=sha256_of(translator.base.folder) if translator.base.folder else None,
-        intensity=adapter.intensity.to_dict(),
-        inputs=[field.key for field in screen],
-        inverted_noise=noise and noise.to_dict(),
+    every = [
+        name
+        for field in screen
+        for name in (*result_names(field.key, settings["strengths"]), *significance_names(field.key))
+    ]
+    manifest = open_manifest(Path(out), TRANSLATION, settings, _WORDS, every, _COMMON, overwrite)
+    noise = yield from _first_noise(translator, screen, found, solver, how["steps"], how["renoise"], how["seed"])
+    facts = {
+        "synthetic": True,
+        "device": where,
+        "conditions": list(adapter.conditions),
+        "base": adapter.base,
+        "intensity": adapter.intensity.to_dict(),
+        "inputs": [field.key for field in screen],
+        "inverted_noise": noise and noise.to_dict(),
         **settings,
-    )
+    }
+    # Written first, so that what an interrupted run leaves says where it comes from.
+    write_provenance(Path(out), **facts)
+    return Task(adapter, screen, found, settings, where, manifest, facts), translator
+
+
+def translate_fields(translator: Translator, task: Task, check: Callable[[], None]) -> Job[dict[str, int]]:
+    """Translate the fields that are not there already, or were made from something else.
+
+    Parameters
+    ----------
+    check
+        Called before each field is written; raises where it must not be.
+
+    Returns
+    -------
+    dict
+        How many fields were kept ("kept"), made ("missing"), and made again because of their "inputs" or "output".
+    """
+    settings, screen = task.settings, task.screen
     wanted = sorted({*settings["strengths"], 1.0})
+    counts: dict[str, int] = {}
     for number, field in enumerate(screen, start=1):
-        names = {s: out / f"{field.key}__s{s:.2f}.ome.tif" for s in settings["strengths"]}
-        difference_file = out / f"{field.key}__difference.ome.tif"
-        if not all(path.is_file() for path in [*names.values(), difference_file]):
+        inputs = field_fingerprint(field, task.cells)
+        why = task.manifest.changed(field.key, inputs)
+        counts[why or "kept"] = counts.get(why or "kept", 0) + 1
+        if why is not None:
             image = field.image()
-            if found is None:
+            if task.cells is None:
                 job = _translate_tiles(translator, image, wanted, settings)
             else:
-                here = found.table[found.table["field"] == field.key]
-                windows = [window_at(c.y, c.x, adapter.crop) for c in here.itertuples()]
+                here = task.cells.table[task.cells.table["field"] == field.key]
+                windows = [window_at(c.y, c.x, task.adapter.crop) for c in here.itertuples()]
                 job = _translate_cells(translator, image, windows, wanted, settings)
             planes = yield from _as_field(job, number, len(screen))
-            _write(field, image, planes, names, difference_file, adapter)
+            check()
+            names = task.names(field.key)
+            task.manifest.begin(field.key, names)
+            (task.out / SIGNIFICANCE).unlink(missing_ok=True)  # it is of all fields as they were
+            _write(task, field, image, planes)
+            task.manifest.record(field.key, inputs, names)
         yield Progress(number, len(screen), f"Translated {field.key}")
-    with writing(out / "cells.parquet") as temporary:
-        _cells_table(screen, found, adapter).to_parquet(temporary)
-    return out
+    return counts
+
+
+def finish_translating(task: Task, counts: Mapping[str, int]) -> Path:
+    """Write what is written of all fields together; return the folder."""
+    with writing(task.out / "cells.parquet") as temporary:
+        _cells_table(task.screen, task.cells, task.adapter).to_parquet(temporary)
+    write_provenance(task.out, **task.facts, fields=dict(counts))
+    return task.out
+
+
+def result_names(key: str, strengths: Sequence[float]) -> list[str]:
+    """Names of the files of a field, the difference last."""
+    return [*(f"{key}__s{strength:.2f}.ome.tif" for strength in strengths), f"{key}__difference.ome.tif"]
+
+
+def significance_names(key: str) -> list[str]:
+    """Names of the files that say where a field's difference is beyond the noise floor, and what it is there."""
+    return [f"{key}__significant.ome.tif", f"{key}__significant_difference.ome.tif"]
 
 
 def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cells | None) -> Job[Cells | None]:
@@ -135,20 +248,6 @@ def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cel
     if cells is None:
         cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     return (yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel))
-
-
-def _check_settings(out: Path, settings: dict[str, object]) -> None:
-    import json
-
-    earlier = out / "provenance.json"
-    if not earlier.is_file():
-        return
-    known = json.loads(earlier.read_text())
-    changed = [name for name, value in settings.items() if known.get(name) != value]
-    if changed:
-        raise OutputError(
-            f"{out} holds results made with another {changed[0]}: choose an empty folder, so that they are not mixed."
-        )
 
 
 def _first_noise(
@@ -222,26 +321,21 @@ def _as_field(job: Job[list[Translated]], number: int, total: int) -> Job[list[T
     return retold(job, lambda now: Progress(number - 1, total, now.message))
 
 
-def _write(
-    field: Field,
-    image: FieldImage,
-    planes: list[Translated],
-    names: dict[float, Path],
-    difference_file: Path,
-    adapter: Adapter,
-) -> None:
-    facts = {"source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key}
+def _write(task: Task, field: Field, image: FieldImage, planes: list[Translated]) -> None:
+    source, target = task.adapter.conditions
+    facts = {"source": source, "target": target, "field": field.key}
 
-    def write(path: Path, arrays: Iterable[np.ndarray], synthetic: bool, **about: object) -> None:
+    def write(name: str, arrays: Iterable[np.ndarray], synthetic: bool, **about: object) -> None:
         write_ome_tiff(
-            path, image.restacked(arrays).data, image.axes, image.channel_names, image.pixel_size,
+            task.out / name, image.restacked(arrays).data, image.axes, image.channel_names, image.pixel_size,
             synthetic=synthetic, description={**facts, **about}, z_spacing=image.z_spacing,
         )  # fmt: skip
 
-    for strength, path in names.items():
-        write(path, (made[strength][0] for made in planes), strength != 0, strength=strength)
+    *names, difference = task.names(field.key)
+    for strength, name in zip(task.settings["strengths"], names, strict=True):
+        write(name, (made[strength][0] for made in planes), strength != 0, strength=strength)
     write(
-        difference_file, (made[1.0][1] for made in planes), True,
+        difference, (made[1.0][1] for made in planes), True,
         content="strength 1 minus source, in intensity units",
     )  # fmt: skip
 

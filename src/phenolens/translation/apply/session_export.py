@@ -1,6 +1,5 @@
 """Write translated cells as a set of files: layers of each field, a table of the cells, and where they come from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenolens.runtime.errors import CellError, OutputError
-from phenolens.runtime.files import writing_folder
+from phenolens.runtime.errors import CellError
+from phenolens.runtime.output_kinds import EXPORT
+from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.export import write_ome_tiff
@@ -92,7 +92,12 @@ def exported_planes(
 
 
 def export_session(
-    folder: Path, name: str, fields: Sequence[ExportedField], cells: "pd.DataFrame", facts: dict[str, Any]
+    folder: Path,
+    name: str,
+    fields: Sequence[ExportedField],
+    cells: "pd.DataFrame",
+    facts: dict[str, Any],
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Write the layers, cells and provenance of translated cells to the new folder ``<folder>/<name>``.
 
@@ -107,6 +112,8 @@ def export_session(
         A row a translated cell.
     facts
         What the provenance tells beside the fields and the versions.
+    overwrite
+        Replace any earlier output of phenolens of that name, not an export alone.
 
     Returns
     -------
@@ -122,10 +129,8 @@ def export_session(
     """
     if not fields or cells.empty:
         raise CellError("No cell is translated yet: translate at least one, then export.")
-    out = Path(folder) / name
-    if out.is_dir() and any(out.iterdir()) and not _is_export(out):
-        raise OutputError(f"{out} exists and is not an export: choose another folder, so that nothing is overwritten.")
-    with writing_folder(out) as temporary:
+    out = check_output(Path(folder) / name, EXPORT, overwrite)
+    with writing_output(out, EXPORT, overwrite) as temporary:
         for number, field in enumerate(fields, start=1):
             _write_layers(temporary, field)
             yield Progress(number, len(fields), f"Writing the layers of {field.stem}")
@@ -139,14 +144,6 @@ def export_session(
             **facts,
         )
     return out
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(known, dict) and known.get("made_by") == _MADE_BY
 
 
 def _write_layers(folder: Path, field: ExportedField) -> None:

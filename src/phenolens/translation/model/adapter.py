@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from phenolens.runtime.errors import ImageError, ModelError
-from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.output_kinds import ADAPTER
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
@@ -106,7 +108,9 @@ class Adapter:
         """Hash of the adapter's files, whether or not a noise floor lies beside them; None where it has no folder."""
         if self.folder is None:
             return None
-        return sha256_of(self.folder, without=(NOISE_FLOOR, f"{NOISE_FLOOR}.partial"))
+        # Nor do the mark, locks and what is being written count, or what desktops leave; all of them are hidden.
+        hidden = [path.name for path in self.folder.glob(".*")]
+        return sha256_of(self.folder, without=(NOISE_FLOOR, f"{NOISE_FLOOR}.partial", *hidden))
 
     def at_plane(self, screen: Screen) -> Screen:
         """`screen` in the plane of its stacks that was fine-tuned on, unless a plane of it was chosen already."""
@@ -149,11 +153,22 @@ class Adapter:
             base.unet.half()
         base.unet.eval().requires_grad_(False)
 
-    def save(self, folder: Path) -> Path:
-        """Write the adapter as a folder, whole or not at all."""
+    def save(self, folder: Path, overwrite: bool = False) -> Path:
+        """Write the adapter as a folder, whole or not at all; an earlier adapter in it is replaced.
+
+        Parameters
+        ----------
+        overwrite
+            Replace any earlier output of phenolens in the folder, and a noise floor with the adapter.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written, or holds something else.
+        """
         from safetensors.torch import save_file
 
-        with writing_folder(folder) as temporary:
+        with writing_output(folder, ADAPTER, overwrite) as temporary:
             weights = {k: v.contiguous().cpu() for k, v in self.weights.items()}
             save_file(weights, temporary / "adapter_model.safetensors")
             if self.ends:

@@ -1,6 +1,6 @@
 """The base model: an autoencoder and a conditional UNet in diffusers layout."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from inspect import signature
@@ -10,9 +10,12 @@ from typing import Any
 import torch
 
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import write_json, writing_folder
+from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.output_kinds import BASE
+from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
+from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
 from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
 from phenolens.translation.model.widening import widen
@@ -155,17 +158,32 @@ class Base:
             return nullcontext()
         return torch.autocast(kind, torch.float16)
 
-    def save(self, folder: Path) -> Path:
-        """Write the base as float16 safetensors in diffusers layout, whole or not at all."""
+    def save(self, folder: Path, overwrite: bool = False, made: Mapping[str, Any] | None = None) -> Path:
+        """Write the base as float16 safetensors in diffusers layout, whole or not at all.
+
+        Parameters
+        ----------
+        overwrite
+            Replace any earlier output of phenolens in the folder, not a base alone.
+        made
+            Facts for a ``provenance.json``; none is written where None.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written, or holds something else.
+        """
         from diffusers import DDIMScheduler
 
-        with writing_folder(folder) as temporary:
+        with writing_output(folder, BASE, overwrite) as temporary:
             self.autoencoder.half().save_pretrained(temporary / "vae")
             self.unet.half().save_pretrained(temporary / "unet")
             self.autoencoder.float()
             self.unet.float()
             DDIMScheduler.from_config(self.scheduler_config).save_pretrained(temporary / "scheduler")
             write_json(temporary / "card.json", self.card)
+            if made is not None:
+                write_provenance(temporary, **made)
         return folder
 
 

@@ -14,8 +14,10 @@ from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import BASE
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
-from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.solvers.schedule import NoiseSchedule
 
@@ -47,8 +49,13 @@ class PretrainSettings:
     layers: int = 2
 
 
+@one_at_a_time()
 def pretrain(
-    out: Path, images: Path | None = None, settings: PretrainSettings | None = None, device: str = "auto"
+    out: Path,
+    images: Path | None = None,
+    settings: PretrainSettings | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Train a base from scratch and write it to `out`; an interrupted run goes on from its checkpoint.
 
@@ -58,6 +65,8 @@ def pretrain(
         Folder for the base; checkpoints live in its subfolder ``checkpoint`` until training ends.
     images
         Folder of real images with an ``images.csv`` (see `image_sets`); simulated screens alone without it.
+    overwrite
+        Replace any earlier output of phenolens in ``<out>/base``, not a base alone.
 
     Raises
     ------
@@ -66,6 +75,7 @@ def pretrain(
     """
     settings = settings or PretrainSettings()
     device = resolve_device(device)
+    check_output(Path(out) / "base", BASE, overwrite)
     checkpoints = writable_folder(Path(out) / "checkpoint")
     sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed)
     autoencoder = yield from _train_autoencoder(sets, settings, device, checkpoints / "autoencoder.pt")
@@ -78,9 +88,8 @@ def pretrain(
         "attribution": sorted({s.attribution for s in sets} - {""}),
     }
     base = Base(autoencoder, unet, NoiseSchedule.from_config(SCHEDULER), SCHEDULER, card, str(out), device)
-    folder = base.save(Path(out) / "base")
-    write_provenance(folder, seed=settings.seed, device=device, recipe=asdict(settings))
-    return folder
+    made = {"seed": settings.seed, "device": device, "recipe": asdict(settings)}
+    return base.save(Path(out) / "base", overwrite, made)
 
 
 def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:

@@ -8,8 +8,11 @@ import numpy as np
 
 from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import CellError, OutputError, ScreenError
+from phenolens.runtime.errors import CellError, ScreenError
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.output_kinds import ADAPTER
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
@@ -86,6 +89,7 @@ def gather_crops(
     return TrainingSet(crops[0], crops[1], wells[0], wells[1], intensity, crop)
 
 
+@one_at_a_time()
 def finetune_screen(
     screen: Screen,
     source: Condition,
@@ -99,6 +103,7 @@ def finetune_screen(
     nucleus_channel: int | None = None,
     resume: bool = False,
     start_over: bool = False,
+    overwrite: bool = False,
     intensity: IntensityMap | None = None,
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
@@ -112,6 +117,8 @@ def finetune_screen(
         interrupted.
     start_over
         Give up the checkpoint of an unfinished run; without either, one that is there is refused.
+    overwrite
+        Replace any earlier output of phenolens in `out`, not an adapter alone.
     intensity
         Map of the intensities, from an adapter that this one is to be compared with; fitted on both conditions where
         None.
@@ -125,11 +132,9 @@ def finetune_screen(
 
     settings = settings or FinetuneSettings()
     find_method(settings.method)
-    out = Path(out)
+    out = check_output(out, ADAPTER, overwrite)
     checkpoint = checkpoint_of(out)
     writable_folder(out.parent)
-    if out.exists() and not (out / "card.json").is_file() and (out.is_file() or any(out.iterdir())):
-        raise OutputError(f"{out} exists and is not an adapter: choose another folder, so that nothing is overwritten.")
     if not (resume or start_over):
         no_other_run(checkpoint, out.name)
     writable_folder(checkpoint.parent)
@@ -210,7 +215,7 @@ def finetune_screen(
         },
         reverse_guidance=reverse_guidance,
     )
-    adapter.save(out)
+    adapter.save(out, overwrite)
     Checkpoints(checkpoint).remove()
     with suppress(OSError):  # where something else lies there
         checkpoint.parent.rmdir()

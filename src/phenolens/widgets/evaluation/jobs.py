@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phenolens.runtime.outputs import check_replaceable
+from phenolens.runtime.output_kinds import EVALUATION
+from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def evaluate(adapter: Adapter, screen: Screen, out: Path, *, name: str, **settin
     OutputError
         `out` holds something else than an evaluation, which would be lost.
     """
-    from phenolens.evaluation.reports.saved_report import REPORT, read_report
+    from phenolens.evaluation.reports.saved_report import read_report
     from phenolens.evaluation.translations.report import evaluate_adapter
 
-    check_replaceable(out, REPORT, "an evaluation")
+    check_output(out, EVALUATION)
     yield Progress(0, 0, "Loading the base model")
     yield from evaluate_adapter(adapter, screen, out, name=name, **settings)
     return read_report(out)

@@ -1,0 +1,206 @@
+"""Results that are made one by one in a folder: what each was made from, and whether it still is what was written."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from phenolens.runtime.errors import OutputError
+from phenolens.runtime.files import plain, write_json
+from phenolens.runtime.output_kinds import KINDS, Kind
+from phenolens.runtime.outputs import named, read_mark, write_mark
+from phenolens.runtime.provenance import sha256_of
+
+RECORDS = ".phenolens"
+"""Folder of the records, a JSON file a result."""
+
+
+class Manifest:
+    """What a folder of results holds. Several processes may use one at once, each for results of its own.
+
+    Parameters
+    ----------
+    folder
+        Where the results are.
+    settings
+        How they are made; see `open_manifest`.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.settings = _hash_of(settings or {})
+
+    def changed(self, key: str, inputs: str) -> str | None:
+        """What keeps the result `key` from being used: None where nothing does, and it need not be made again.
+
+        Parameters
+        ----------
+        inputs
+            Fingerprint of what the result would be made from now.
+
+        Returns
+        -------
+        str or None
+            ``"missing"``: it was not made. ``"inputs"`` or ``"settings"``: it was made from others. ``"output"``: a
+            file of it is gone, or is no longer what was written.
+        """
+        record = self._record(key)
+        if record is None or "inputs" not in record:
+            return "missing"
+        if record.get("settings") != self.settings:
+            return "settings"
+        if record.get("inputs") != inputs:
+            return "inputs"
+        return None if self._is_whole(record) else "output"
+
+    def begin(self, key: str, files: Sequence[str]) -> None:
+        """Note the names of files before they are written, so that what an interrupted run leaves is known as ours."""
+        self.discard(key)
+        self._write(key, {"files": {}, "with_it": list(files)})
+
+    def record(self, key: str, inputs: str, files: Sequence[str]) -> None:
+        """Note that the result `key` was made: the names of its files, which are all there."""
+        written = {name: _state(self.folder / name) for name in files}
+        self._write(key, {"settings": self.settings, "inputs": inputs, "files": written})
+
+    def add(self, key: str, files: Sequence[str]) -> None:
+        """Note files that were made from the result `key`, and go with it."""
+        if (record := self._record(key)) is not None:
+            self._write(key, record | {"with_it": sorted({*record.get("with_it", ()), *files})})
+
+    def discard(self, key: str) -> None:
+        """Remove the files of a result, and its record."""
+        for name in self._files(key):
+            with suppress(OSError):
+                (self.folder / name).unlink()
+        with suppress(OSError):
+            self._path(key).unlink()
+
+    def files(self) -> set[str]:
+        """Names of all files that results consist of."""
+        return {name for key in self._keys() for name in self._files(key)}
+
+    def clear(self) -> None:
+        """Remove all results."""
+        for key in self._keys():
+            self.discard(key)
+
+    def _keys(self) -> list[str]:
+        records = self.folder / RECORDS
+        return [path.stem for path in records.glob("*.json")] if records.is_dir() else []
+
+    def _files(self, key: str) -> list[str]:
+        record = self._record(key) or {}
+        names = [*record.get("files", ()), *record.get("with_it", ())]
+        # Of this folder alone, whatever a record says.
+        return [name for name in map(str, names) if name and os.path.basename(name) == name]
+
+    def _path(self, key: str) -> Path:
+        return self.folder / RECORDS / f"{key}.json"
+
+    def _record(self, key: str) -> dict[str, Any] | None:
+        try:
+            record = json.loads(self._path(key).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
+        return record if whole and isinstance(record.get("with_it", []), list) else None
+
+    def _write(self, key: str, record: dict[str, Any]) -> None:
+        write_json(self._path(key), record)
+
+    def _is_whole(self, record: dict[str, Any]) -> bool:
+        try:
+            return all(
+                (self.folder / name).stat().st_size == known["size"] and _state(self.folder / name) == known
+                for name, known in record["files"].items()
+            )
+        except (OSError, TypeError, KeyError):
+            return False
+
+
+def open_manifest(
+    folder: Path,
+    kind: Kind,
+    settings: Mapping[str, Any],
+    words: Mapping[str, str],
+    results: Sequence[str],
+    common: Sequence[str],
+    overwrite: bool = False,
+) -> Manifest:
+    """Open the manifest of a folder that holds, or is to hold, results of this kind; hold the folder's lock meanwhile.
+
+    Parameters
+    ----------
+    settings
+        How the results are made; those of a folder are all made alike.
+    words
+        What the settings are called in a message.
+    results, common
+        Names of the files that are to be written: those of single results, and those of all together.
+    overwrite
+        Remove results that were made with other settings, rather than refuse the folder.
+
+    Raises
+    ------
+    OutputError
+        The folder holds results made with other settings, is an output of another kind, or holds files of others whose
+        names are wanted; these are named.
+    """
+    manifest = Manifest(folder, settings)
+    wanted = plain(settings)
+    mark = read_mark(folder)
+    if mark is not None and mark["kind"] != kind.name:
+        what = next((one.what for one in KINDS if one.name == mark["kind"]), mark["kind"])
+        raise OutputError(f"{folder} is {what}, in which nothing else is written: choose another folder.")
+    before, ours = _before(folder, kind, mark, manifest)
+    changed = [name for name, value in wanted.items() if before is not None and before.get(name) != value]
+    if changed and not overwrite:
+        what = words.get(changed[0], changed[0])
+        raise OutputError(
+            f"{folder} holds results made with another {what}: choose an empty folder, so that they are not mixed, or "
+            "give --overwrite, which makes them anew."
+        )
+    others = [name for name in (*results, *common) if os.path.lexists(folder / name) and name not in ours]
+    if others:
+        raise OutputError(
+            f"{folder} holds files that phenolens did not write, or of which the record is lost, and that the results "
+            f"would replace: {named(others)}. Choose another folder, or move them away."
+        )
+    if changed:
+        manifest.clear()
+        for name in ours - {*results, *common}:
+            with suppress(OSError):
+                (folder / name).unlink()
+    write_mark(folder, kind.name, list(common), settings=wanted)
+    return manifest
+
+
+def _before(
+    folder: Path, kind: Kind, mark: dict[str, Any] | None, manifest: Manifest
+) -> tuple[dict[str, Any] | None, set[str]]:
+    """Settings of the results that are there, None where there are none; and the names of what phenolens wrote."""
+    if mark is not None:
+        settings = mark.get("settings") if manifest.files() else None
+        return settings if isinstance(settings, dict) else None, manifest.files() | set(map(str, mark["files"]))
+    file, holds = kind.known_by
+    try:
+        facts = json.loads((folder / file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict) or not holds(facts):
+        return None, manifest.files()
+    # Written before there were marks; nothing says from what, so every result is made again.
+    return facts, {path.name for path in folder.iterdir() if kind.writes(path.name)}
+
+
+def _state(file: Path) -> dict[str, Any]:
+    return {"size": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def _hash_of(settings: Mapping[str, Any]) -> str:
+    text = json.dumps(plain(settings), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

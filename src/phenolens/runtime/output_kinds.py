@@ -1,0 +1,139 @@
+"""The kinds of folders that are replaced as a whole, and what each consists of."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of output.
+
+    Parameters
+    ----------
+    name
+        As the mark of a folder names it.
+    what
+        What such a folder is called in a message.
+    files
+        Regular expressions of the relative paths that it writes, ``/`` between folders.
+    known_by
+        File that told what a folder is before folders had a mark, and what holds of its content.
+    depends
+        Folders in it that are outputs of their own, but of no use without it.
+    """
+
+    name: str
+    what: str
+    files: tuple[str, ...]
+    known_by: tuple[str, Callable[[dict[str, Any]], bool]]
+    depends: tuple[str, ...] = ()
+
+    def writes(self, path: str) -> bool:
+        """Whether `path` is that of a file which this kind may write."""
+        return any(re.fullmatch(pattern, path) for pattern in self.files)
+
+
+def _says(name: str, *values: str) -> tuple[str, Callable[[dict[str, Any]], bool]]:
+    return "provenance.json", lambda facts: facts.get(name) in values
+
+
+def _has(file: str, *names: str) -> tuple[str, Callable[[dict[str, Any]], bool]]:
+    return file, lambda facts: set(names) <= set(facts)
+
+
+_PROVENANCE = r"provenance\.json"
+_FIELD = r"(plate\d+|batch\d+_plate\d+)_[A-P]\d\d_\d+"
+_LAYER = r"[^/]+__(source|translated|difference)\.ome\.tif"
+
+SCREEN = Kind(
+    "screen",
+    "a simulated screen",
+    (
+        r"(screen|cells|compounds|truth/cells)\.csv",
+        rf"(images|truth)/{_FIELD}\.ome\.tif",
+        rf"labels/{_FIELD}\.tif",
+        _PROVENANCE,
+    ),
+    _says("made_by", "simulate_screen", "simulate_compound_screen"),
+)
+ADAPTER = Kind(
+    "adapter",
+    "an adapter",
+    (
+        r"(adapter_model|conditions|widened_ends)\.safetensors",
+        r"(adapter_config|intensity|card)\.json",
+        _PROVENANCE,
+    ),
+    _has("provenance.json", "conditions", "base", "method", "settings"),
+    depends=("noise_floor",),
+)
+FLOOR = Kind(
+    "noise floor",
+    "a noise floor",
+    (r"maxima\.npz", r"card\.json", _PROVENANCE),
+    _has("provenance.json", "control", "splits", "held", "weak"),
+)
+BASE = Kind(
+    "base",
+    "a base model",
+    (r"(vae|unet|scheduler)/[^/]+\.(json|safetensors)", r"card\.json", r"MODEL_CARD\.md", _PROVENANCE),
+    ("card.json", lambda facts: {"recipe", "crops", "domains"} <= set(facts) and "network" not in facts),
+)
+ENCODER = Kind(
+    "encoder",
+    "an encoder",
+    (r"encoder\.safetensors", r"card\.json", r"compounds\.csv", r"MODEL_CARD\.md", _PROVENANCE),
+    _has("card.json", "format", "network", "counterfactuals"),
+)
+ATLAS = Kind(
+    "atlas",
+    "an atlas",
+    (r"profiles\.parquet", r"vectors\.npy", r"fitted\.npz", r"atlas\.json", r"map\.png", _PROVENANCE),
+    _has("atlas.json", "format", "projection", "reference"),
+)
+EVALUATION = Kind(
+    "evaluation",
+    "an evaluation",
+    (r"report\.(json|html)", r"cells\.parquet", _PROVENANCE),
+    _says("command", "evaluate"),
+)
+PROFILE_EVALUATION = Kind(
+    "evaluation of profiles",
+    "an evaluation",
+    (r"report\.(json|html)", _PROVENANCE),
+    _says("command", "micon evaluate"),
+)
+EXPORT = Kind("export", "an export", (_LAYER, r"cells\.parquet", _PROVENANCE), _says("made_by", "export_session"))
+PICTURES = Kind("pictures", "the demo's pictures", (r"cells(_[^/]+)?\.png",), ("", lambda facts: False))
+SAMPLE = Kind(
+    "sample",
+    "the sample BBBC013",
+    (r"images/[A-H]\d\d_(FKHR|DNA)\.tif", r"screen\.csv", r"ATTRIBUTION\.txt"),
+    ("", lambda facts: False),
+)
+UNFINISHED_FLOOR = Kind(
+    "unfinished noise floor",
+    "an unfinished noise floor",
+    (r"run\.json", r"split\d+(\.partial)?/[^/]+"),
+    _has("run.json", "control", "settings", "splits"),
+)
+
+TRANSLATION = Kind(
+    "translation",
+    "a folder of translated fields",
+    (
+        r"[^/]+__(s\d+\.\d\d|difference|significant|significant_difference)\.ome\.tif",
+        r"cells\.parquet",
+        r"significance\.json",
+        _PROVENANCE,
+    ),
+    _has("provenance.json", "conditions", "strengths", "solver", "inputs", "adapter"),
+)
+"""Filled result by result, and never replaced as a whole."""
+
+KINDS = (
+    SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,
+    UNFINISHED_FLOOR,
+)  # fmt: skip
