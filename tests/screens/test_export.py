@@ -9,6 +9,7 @@ import tifffile
 
 from phenolens.runtime.errors import ImageError, OutputError
 from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.image_details import AxisScale
 from phenolens.screens.images import read_image
 
 NAMES = {"C": ("DNA", "α-tubulin")}
@@ -27,6 +28,35 @@ def test_what_is_written_is_read_back(tmp_path, axes, dtype):
     assert (image.axes, image.dtype, image.channel_names) == (axes, dtype, names)
     assert image.pixel_size == pytest.approx((0.4, 0.325))
     np.testing.assert_array_equal(image.data, data)
+
+
+@pytest.mark.parametrize(
+    ("scale", "stated"),
+    [
+        (AxisScale(60.0, "second"), ("60.0", "s")),
+        (AxisScale(2.5, "minute"), ("2.5", "min")),
+        (AxisScale(250.0, "ms"), ("250.0", "ms")),
+        (AxisScale(3.0, "frame"), (None, None)),
+    ],
+)
+def test_the_time_between_images_of_a_series_is_kept(tmp_path, scale, stated):
+    data = np.zeros((4, 8, 9), np.uint8)
+    path = write_ome_tiff(tmp_path / "a.ome.tif", data, "TYX", ["DNA"], 0.5, synthetic=False, time_scale=scale)
+    pixels = ElementTree.fromstring(tifffile.TiffFile(path).ome_metadata).find(".//{*}Pixels")
+    assert (pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit")) == stated
+    once = read_image(path)
+    again = write_ome_tiff(
+        tmp_path / "b.ome.tif", data, "TYX", ["DNA"], 0.5, synthetic=False, time_scale=once.scale("T")
+    )
+    assert read_image(again).scale("T") == once.scale("T")
+    assert once.scale("T").seconds == (pytest.approx(scale.seconds) if stated[0] else None)
+
+
+def test_the_time_between_images_of_an_imagej_series_is_read(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((3, 8, 9), np.uint8), imagej=True, metadata={"axes": "TYX", "finterval": 30.0}
+    )
+    assert read_image(tmp_path / "a.tif").scale("T") == AxisScale(30.0, "s")
 
 
 def test_what_a_model_made_says_so_in_three_places(tmp_path):

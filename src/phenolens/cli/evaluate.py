@@ -9,6 +9,7 @@ from phenolens.cli.console import reporting
 from phenolens.cli.options import (
     AsJson,
     CellsAsTrained,
+    Conditions,
     Device,
     FineNoise,
     Guidance,
@@ -25,7 +26,9 @@ EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
 
 def evaluate(
     adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
-    screen: Annotated[Path, typer.Argument(help="Table, folder or image with both conditions.", metavar="SCREEN")],
+    screen: Annotated[
+        str, typer.Argument(help="Table, folder, OME-Zarr plate or image with both conditions.", metavar="SCREEN")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the report.", metavar="DIR")],
     source: Annotated[
         str | None, typer.Option(help="Control condition to judge.", metavar="COND", show_default="the adapter's")
@@ -64,6 +67,7 @@ def evaluate(
     cells: CellsAsTrained = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of cells, bootstraps and exchanges.", metavar="S")] = 0,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -76,7 +80,7 @@ def evaluate(
     with reporting("evaluate", as_json) as console:
         found = None if cells is None else cells_from(cells)
 
-        from phenolens.cli.inputs import open_screen
+        from phenolens.cli.inputs import open_screen, shown_name
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.output_kinds import EVALUATION
         from phenolens.runtime.outputs import check_output
@@ -86,10 +90,10 @@ def evaluate(
         result = console.follow(
             evaluate_adapter(
                 Adapter.load(adapter),
-                open_screen(screen, pattern),
+                open_screen(screen, pattern, conditions),
                 out,
                 overwrite=overwrite,
-                name=f"{adapter.name} on {screen.name}",
+                name=f"{adapter.name} on {shown_name(screen)}",
                 cells=found,
                 source=source,
                 target=target,

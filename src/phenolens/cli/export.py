@@ -10,6 +10,7 @@ from phenolens.cli.options import (
     AnnotationsFile,
     AsJson,
     CellsAsTrained,
+    Conditions,
     FineNoise,
     Guidance,
     Hold,
@@ -33,7 +34,8 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the export.", metavar="DIR")],
     screen: Annotated[
-        Path | None, typer.Argument(help="Table, folder or image; only with an adapter.", metavar="[SCREEN]")
+        str | None,
+        typer.Argument(help="Table, folder, OME-Zarr plate or image; only with an adapter.", metavar="[SCREEN]"),
     ] = None,
     field: Annotated[
         str | None, typer.Option(help="Key of the field, as the files of translate are named.", metavar="KEY")
@@ -52,6 +54,7 @@ def export(
     cells: CellsAsTrained = None,
     annotations: AnnotationsFile = None,
     overwrite: Overwrite = False,
+    conditions: Conditions = None,
     as_json: AsJson = False,
 ) -> None:
     """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
@@ -76,7 +79,7 @@ def export(
             from phenolens.translation.model.adapter import Adapter
 
             job = export_cells(
-                Adapter.load(adapter), open_inputs([screen]), field, cell, out,
+                Adapter.load(adapter), open_inputs([screen], conditions=conditions), field, cell, out,
                 strength=strength, solver=solver, renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
                 cells=found, held=held_from(hold), overwrite=overwrite,
             )  # fmt: skip

@@ -6,13 +6,26 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Overwrite, Pattern, Resume, StartOver, cells_from
+from phenolens.cli.options import (
+    AsJson,
+    Cells,
+    Conditions,
+    Crop,
+    Device,
+    Overwrite,
+    Pattern,
+    Resume,
+    StartOver,
+    cells_from,
+)
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
 
 def finetune(
-    screen: Annotated[Path, typer.Argument(help="Table, folder or multi-channel image.", metavar="SCREEN")],
+    screen: Annotated[
+        str, typer.Argument(help="Table, folder, OME-Zarr plate or multi-channel image.", metavar="SCREEN")
+    ],
     source: Annotated[
         str,
         typer.Option(help="Control: a compound name, or column=value terms joined by commas.", metavar="COND"),
@@ -43,6 +56,7 @@ def finetune(
         ),
     ] = None,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     resume: Resume = False,
     start_over: StartOver = False,
     overwrite: Overwrite = False,
@@ -69,7 +83,7 @@ def finetune(
             steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop
         )
         job = finetune_screen(
-            open_screen(screen, pattern),
+            open_screen(screen, pattern, conditions),
             Condition.parse(source),
             Condition.parse(target),
             found,

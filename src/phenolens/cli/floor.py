@@ -9,6 +9,7 @@ from phenolens.cli.console import reporting
 from phenolens.cli.options import (
     AsJson,
     CellsAsTrained,
+    Conditions,
     Device,
     Hold,
     Overwrite,
@@ -23,7 +24,7 @@ EXAMPLE = "phenolens floor adapter screen"
 
 def floor(
     adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
-    screen: Annotated[Path, typer.Argument(help="The screen it was trained on.", metavar="SCREEN")],
+    screen: Annotated[str, typer.Argument(help="The screen it was trained on.", metavar="SCREEN")],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the floor.", metavar="DIR", show_default="noise_floor in ADAPTER"),
@@ -47,6 +48,7 @@ def floor(
     hold: Hold = None,
     cells: CellsAsTrained = None,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -68,7 +70,7 @@ def floor(
         loaded = Adapter.load(adapter)
         job = fit_noise_floor(
             loaded,
-            open_screen(screen, pattern),
+            open_screen(screen, pattern, conditions),
             found,
             settings=FloorSettings(splits=splits, steps=steps, cells=judged, seed=seed),
             control=None if control is None else Condition.parse(control),

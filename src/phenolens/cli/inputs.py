@@ -11,23 +11,38 @@ if TYPE_CHECKING:
     from phenolens.screens.table import Screen
 
 
-def open_screen(path: Path, pattern: str | None) -> "Screen":
-    """Open one screen; `pattern` reads the file names of a folder.
+def open_screen(place: str | Path, pattern: str | None, conditions: Path | None = None) -> "Screen":
+    """Open one screen.
+
+    Parameters
+    ----------
+    place
+        Path, or URL of an OME-Zarr plate or image.
+    pattern
+        Reads the file names of a folder.
+    conditions
+        Table of what was in each well of an OME-Zarr plate.
 
     Raises
     ------
     ScreenError, ImageError
-        It is not usable, or a pattern is given for what is no folder.
+        It is not usable, or a pattern is given for what is no folder of files.
     """
     from phenolens.screens.table import read_screen
+    from phenolens.screens.zarr_folders import is_url, is_zarr
 
-    if pattern is not None and path.exists() and not path.is_dir():
-        raise ScreenError(f"--pattern reads the names of the images in a folder, and {path} is none: leave it out.")
-    return read_screen(path, pattern)
+    if pattern is not None and (is_url(place) or is_zarr(place) or Path(place).is_file()):
+        raise ScreenError(f"--pattern reads the names of the images in a folder, and {place} is none: leave it out.")
+    return read_screen(place, pattern, conditions)
 
 
-def open_inputs(paths: Sequence[Path], pattern: str | None = None) -> "Screen":
-    """Open one screen (table, folder or image), or several images as one screen.
+def shown_name(place: str | Path) -> str:
+    """The last part of a path or URL."""
+    return str(place).rstrip("/").rsplit("/", 1)[-1] if "://" in str(place) else Path(place).name
+
+
+def open_inputs(paths: Sequence[str | Path], pattern: str | None = None, conditions: Path | None = None) -> "Screen":
+    """Open one screen (table, folder, OME-Zarr plate or image), or several images as one screen.
 
     Raises
     ------
@@ -38,17 +53,23 @@ def open_inputs(paths: Sequence[Path], pattern: str | None = None) -> "Screen":
     import pandas as pd
 
     from phenolens.screens.table import TABLE_SUFFIXES, Screen
+    from phenolens.screens.zarr_folders import is_url, is_zarr
 
     if len(paths) == 1:
-        return open_screen(paths[0], pattern)
+        return open_screen(paths[0], pattern, conditions)
+    opened = []
     for path in paths:
-        if path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES:
+        zarr = is_url(path) or is_zarr(path)
+        if not zarr and (Path(path).is_dir() or Path(path).suffix.lower() in TABLE_SUFFIXES):
             raise ScreenError(f"{path} is a screen: give one screen alone, or one or more images.")
-    opened = [open_screen(path, pattern) for path in paths]
+        screen = open_screen(path, pattern, conditions)
+        if len(screen) > 1:
+            raise ScreenError(f"{path} is a screen: give one screen alone, or one or more images.")
+        opened.append(screen)
     # One agreement for all, so that an image whose channels differ from the first one's is named.
     agreement = opened[0].fields[0].agreement
     fields = tuple(replace(field, agreement=agreement) for screen in opened for field in screen)
-    first: dict[str, Path] = {}
+    first: dict[str, str | Path] = {}
     for field, path in zip(fields, paths, strict=True):
         if (other := first.setdefault(field.key, path)) is not path:
             raise ScreenError(

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 _CELLS = (
     "auto finds the cells; cellpose, stardist or instanseg do so where you have them installed; whole takes each image "
-    "as one cell; a folder holds one label image a field."
+    "as one cell; inside takes the labels in OME-Zarr images; a folder holds one label image a field."
 )
-_WAYS = "auto|whole|cellpose|stardist|instanseg|FOLDER"
+_WAYS = "auto|whole|cellpose|stardist|instanseg|inside|FOLDER"
 Cells = Annotated[str, typer.Option(help=_CELLS, metavar=_WAYS)]
 CellsAsTrained = Annotated[
     str | None, typer.Option(help=_CELLS, metavar=_WAYS, show_default="as the adapter was trained")
@@ -41,6 +41,14 @@ Pattern = Annotated[
         "(?P<Well>[A-H][0-9]+)_(?P<Channel>[A-Za-z]+).",
         metavar="REGEX",
         show_default="names of common instruments",
+    ),
+]
+Conditions = Annotated[
+    Path | None,
+    typer.Option(
+        help="For an OME-Zarr plate: table with a column Well, and what was in each, such as Compound.",
+        metavar="FILE.csv",
+        show_default="the plate's own, or the one beside it",
     ),
 ]
 Hold = Annotated[
@@ -111,7 +119,7 @@ def cells_from(text: str) -> str | Path:
     CellError
         Where it is neither a known word nor a folder, or a segmenter that is not installed.
     """
-    if text == "whole":
+    if text in ("whole", "inside"):
         return text
     from phenolens.screens.segmenters import SEGMENTERS, segmenter_named
 
@@ -122,7 +130,9 @@ def cells_from(text: str) -> str | Path:
         return text
     if not Path(text).is_dir():
         names = ", ".join(one.name for one in SEGMENTERS)
-        raise CellError(f"--cells takes {names}, whole or a folder of label images, and there is no folder {text}.")
+        raise CellError(
+            f"--cells takes {names}, whole, inside or a folder of label images, and there is no folder {text}."
+        )
     return Path(text)
 
 

@@ -1,5 +1,6 @@
 """``phenolens simulate``: a screen with known counterfactuals, or one of compounds with known mechanisms."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from phenolens.cli.console import Console, reporting
 from phenolens.cli.options import AsJson, Overwrite
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.progress import Job
 
 EXAMPLE = "phenolens simulate --treatment translocation --wells 8 --cells 25 --out screen"
 
@@ -52,13 +54,16 @@ def simulate(
         int | None, typer.Option(help="With --compounds: number of processes.", metavar="N", show_default="1")
     ] = None,
     overwrite: Overwrite = False,
+    form: Annotated[
+        str, typer.Option("--format", help="Images as TIFF files, or as OME-Zarr plates.", metavar="tiff|zarr")
+    ] = "tiff",
     as_json: AsJson = False,
 ) -> None:
     """Simulate a screen whose truth is known.
 
     With --treatment the folder gets screen.csv, the images, a label image of each field, and in truth/ each field as
     it would be under the other condition. With --compounds it gets compounds of known mechanism in several batches,
-    and compounds.csv says what each does.
+    and compounds.csv says what each does. With --format zarr each plate is an OME-Zarr with the labels inside.
     """
     with reporting("simulate", as_json) as console:
         from phenolens.runtime.output_kinds import SCREEN
@@ -78,18 +83,38 @@ def simulate(
         if treatment is not None and given:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise ScreenError(f"{flags} can only be given with --compounds: leave it out, or simulate compounds.")
+        if form not in ("tiff", "zarr"):
+            raise ScreenError(f"There is no format {form!r}: choose tiff or zarr.")
         check_output(out, SCREEN, overwrite)
         if treatment is not None:
-            _treatment(console, out, treatment, 8 if wells is None else wells, cells, seed, overwrite)
+            of_treatment = {"cells": cells, "seed": seed, "wells": 8 if wells is None else wells}
+            _treatment(console, out, form, treatment, of_treatment, overwrite)
         elif compounds is not None:
             settings = {"cells": cells, "seed": seed, "wells": 2 if wells is None else wells, **given}
-            _compounds(console, out, compounds, settings, overwrite)
+            _compounds(console, out, form, compounds, settings, overwrite)
 
 
-def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: int, seed: int, overwrite: bool) -> None:
+def _follow(console: Console, out: Path, form: str, simulated: Callable[[Path], Job[Path]], overwrite: bool) -> Path:
+    if form == "tiff":
+        return console.follow(simulated(out))
+    from phenolens.cli.simulated_plates import beside, simulated_plates
+
+    with beside(out) as made:
+        screen = Path(made) / "screen"
+        return console.follow(simulated_plates(simulated(screen), screen, out, overwrite))
+
+
+def _treatment(
+    console: Console, out: Path, form: str, treatment: str, settings: dict[str, Any], overwrite: bool
+) -> None:
     from phenolens.simulation import simulate_screen
 
-    folder = console.follow(simulate_screen(out, treatment, wells=wells, cells=cells, seed=seed, overwrite=overwrite))
+    wells, seed = settings["wells"], settings["seed"]
+
+    def simulated(where: Path) -> Job[Path]:
+        return simulate_screen(where, treatment, **settings, overwrite=overwrite)
+
+    folder = _follow(console, out, form, simulated, overwrite)
     console.done(
         f"Simulated {wells} wells of {treatment} in {folder}",
         out=str(folder.resolve()),
@@ -100,10 +125,15 @@ def _treatment(console: Console, out: Path, treatment: str, wells: int, cells: i
     )
 
 
-def _compounds(console: Console, out: Path, compounds: int, settings: dict[str, Any], overwrite: bool) -> None:
+def _compounds(
+    console: Console, out: Path, form: str, compounds: int, settings: dict[str, Any], overwrite: bool
+) -> None:
     from phenolens.simulation import simulate_compound_screen
 
-    folder = console.follow(simulate_compound_screen(out, compounds=compounds, overwrite=overwrite, **settings))
+    def simulated(where: Path) -> Job[Path]:
+        return simulate_compound_screen(where, compounds=compounds, overwrite=overwrite, **settings)
+
+    folder = _follow(console, out, form, simulated, overwrite)
     console.done(
         f"Simulated {compounds} compounds in {folder}",
         out=str(folder.resolve()),

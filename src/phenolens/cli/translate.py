@@ -9,6 +9,7 @@ from phenolens.cli.console import Console, reporting
 from phenolens.cli.options import (
     AsJson,
     CellsOrTiles,
+    Conditions,
     FineNoise,
     Guidance,
     Hold,
@@ -32,8 +33,8 @@ EXAMPLE = "phenolens translate adapter screen --strength 0 0.5 1 --out translate
 def translate(
     adapter: Annotated[Path, typer.Argument(help="Folder that finetune wrote.", metavar="ADAPTER")],
     inputs: Annotated[
-        list[Path],
-        typer.Argument(help="One table or folder, or one or more images.", metavar="SCREEN|IMAGE..."),
+        list[str],
+        typer.Argument(help="One table, folder or OME-Zarr plate, or one or more images.", metavar="SCREEN|IMAGE..."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the translated images.", metavar="DIR")],
     strength: Annotated[
@@ -57,6 +58,7 @@ def translate(
         typer.Option(help="Share of unchanged cells that may be marked as significant; 0 marks nothing.", metavar="A"),
     ] = 0.05,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -77,7 +79,7 @@ def translate(
         from phenolens.translation.model.adapter import Adapter
 
         loaded = Adapter.load(adapter)
-        screen = open_inputs(inputs, pattern)
+        screen = open_inputs(inputs, pattern, conditions)
         strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
         shared: dict[str, Any] = {
             "strengths": strengths,

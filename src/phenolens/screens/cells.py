@@ -57,7 +57,8 @@ def find_cells(
         Where to look; of stacks and time series the plane that stands for the image is taken (`FieldImage.position`).
     how
         ``"auto"`` outlines nuclei; ``"cellpose"``, ``"stardist"`` and ``"instanseg"`` do so where they are installed,
-        and so does any `Segmenter`; ``"whole"`` takes each field as one cell; a folder holds one label image a field,
+        and so does any `Segmenter`; ``"whole"`` takes each field as one cell; ``"inside"`` takes the labels that lie in
+        OME-Zarr images (those called nuclei or cells, else the first); a folder holds one label image a field,
         named after the field's key or its file; or the label images themselves, (H, W) integer by field key.
     nucleus_channel
         Index of the channel that segmenters look at; guessed where None.
@@ -76,12 +77,14 @@ def find_cells(
             raise CellError(reason)
         if nucleus_channel is None:
             nucleus_channel = guess_nucleus_channel(screen)
-    elif isinstance(how, (str, Path)) and how != "whole":
+    elif isinstance(how, (str, Path)) and how not in ("whole", "inside"):
         files = label_files(Path(how), screen)
     tables: list[DataFrame] = []
     labels: dict[str, NDArray[Any]] = {}
     for number, one in enumerate(screen, start=1):
-        if segmenter is not None and nucleus_channel is not None:
+        if how == "inside":
+            labels[one.key] = _checked(_labels_inside(one), one)
+        elif segmenter is not None and nucleus_channel is not None:
             image = one.image()
             labels[one.key] = segmenter.segment(
                 image.plane(), nucleus_channel, diameter=diameter, pixel_size=image.pixel_size
@@ -149,6 +152,22 @@ def measure_cells(key: str, labels: NDArray[Any]) -> DataFrame:
         },
         columns=list(COLUMNS),
     )
+
+
+def _labels_inside(one: Field) -> NDArray[Any]:
+    """The plane of a field's label image that goes with the plane that stands for its image."""
+    from phenolens.screens.ome_zarr import label_names, read_labels
+
+    names = label_names(one.address) if one.address else ()
+    if not names:
+        raise CellError(
+            f"The image of field {one.key} holds no labels: choose 'auto', or give a folder of label images."
+        )
+    wanted = [name for part in ("nuclei", "cells", "nucle", "cell") for name in names if part in name.lower()]
+    found = read_labels(one.address, [*wanted, *names][0])
+    t, z = one.image().position
+    at = {"T": min(t, found.length("T") - 1), "Z": min(z, found.length("Z") - 1)}
+    return np.asarray(found.pixels[tuple(at.get(axis, slice(None)) for axis in found.axes)])
 
 
 def _given(labels: Mapping[str, NDArray[Any]], one: Field) -> NDArray[Any]:

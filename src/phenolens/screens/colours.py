@@ -25,3 +25,8 @@ def coloured(mapped: NDArray[np.float32], channel: int | None = None) -> NDArray
     if channel is not None:
         return np.repeat(light[channel][..., None], 3, axis=-1)
     return np.asarray(np.tensordot(light, np.resize(_COLOURS, (len(light), 3)), axes=(0, 0)), np.float32)
+
+
+def channel_colour(channel: int) -> str:
+    """Colour that `coloured` gives a channel by its place, as six hexadecimal digits."""
+    return "".join(f"{round(255 * float(part)):02X}" for part in _COLOURS[channel % len(_COLOURS)])

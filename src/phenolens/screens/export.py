@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
+from phenolens.screens.image_details import AxisScale
 from phenolens.screens.images import FieldImage
 from phenolens.screens.pixel_numbers import check_finite
+
+# OME-XML's names of units of time, in seconds
+_TIMES = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def write_ome_tiff(
@@ -25,6 +29,7 @@ def write_ome_tiff(
     synthetic: bool,
     description: Mapping[str, Any] | None = None,
     z_spacing: float | None = None,
+    time_scale: AxisScale | None = None,
 ) -> Path:
     """Write an image with its axes, channel names and pixel size.
 
@@ -46,6 +51,8 @@ def write_ome_tiff(
         Facts for the image's description, as JSON.
     z_spacing
         Micrometres between planes, or None.
+    time_scale
+        Time from one image of a series to the next, with its unit; not written where it has none.
 
     Raises
     ------
@@ -77,6 +84,10 @@ def write_ome_tiff(
         metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
     if z_spacing is not None:
         metadata |= {"PhysicalSizeZ": float(z_spacing), "PhysicalSizeZUnit": "µm"}
+    if time_scale is not None and time_scale.seconds is not None:
+        short = next((name for name, factor in _TIMES.items() if factor == time_scale.seconds / time_scale.step), None)
+        step, unit = (time_scale.step, short) if short else (time_scale.seconds, "s")
+        metadata |= {"TimeIncrement": float(step), "TimeIncrementUnit": unit}
     with writing(path) as temporary:
         imwrite(
             temporary, np.ascontiguousarray(pixels), ome=True, photometric="minisblack", metadata=metadata,

@@ -1,10 +1,10 @@
-"""One field's image with its axes, channel names and physical size, read from TIFF, OME-TIFF or PNG."""
+"""One field's image with its axes, channel names and physical size, read from TIFF, OME-TIFF, OME-Zarr or PNG."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_bounds import check_declared_pixels, png_values
+from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.pixel_numbers import check_numbers
 from phenolens.screens.pixel_sizes import is_size
 from phenolens.screens.tiffs import read_tiff
+from phenolens.screens.zarr_folders import is_url, is_zarr
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".bmp", ".jpg", ".jpeg"}
@@ -42,6 +44,11 @@ class FieldImage:
         depth where None, since the ends of a stack are seldom in focus.
     name
         What the image is called in messages: its field or file, or empty.
+    details
+        What else the file states: scale and unit of each axis, colours and contrast of the channels, marks.
+    coarser
+        Opens smaller versions of the image, the largest first, each half as large as the one before or about that;
+        None where the file has none. See `levels`.
 
     Truth values become 0 and 255 of uint8, as in image files of black and white.
     """
@@ -53,6 +60,8 @@ class FieldImage:
     z_spacing: float | None = None
     chosen: tuple[int, int] | None = None
     name: str = ""
+    details: ImageDetails = field(default_factory=ImageDetails)
+    coarser: Callable[[], tuple[Any, ...]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if np.dtype(self.data.dtype) == bool:
@@ -87,6 +96,23 @@ class FieldImage:
         """Data type of the pixels, as in the file."""
         dtype: np.dtype[Any] = np.dtype(self.data.dtype)
         return dtype
+
+    @property
+    def levels(self) -> tuple[Any, ...]:
+        """`data`, and the smaller versions of it that the file holds, with the same axes; a viewer needs them."""
+        return (self.data, *(self.coarser() if self.coarser is not None else ()))
+
+    def scale(self, axis: str) -> AxisScale:
+        """Step, unit and start of an axis: as the file states them, unless `pixel_size` or `z_spacing` say otherwise.
+
+        A step of 1 without a unit where nothing is known.
+        """
+        stated = self.details.scales.get(axis, AxisScale())
+        known = {"Y": self.pixel_size and self.pixel_size[0], "X": self.pixel_size and self.pixel_size[1]}
+        micrometres = known.get(axis, self.z_spacing if axis == "Z" else None)
+        if micrometres is None or stated.micrometres == micrometres:
+            return stated
+        return AxisScale(micrometres, "micrometer", stated.start if stated.unit == "micrometer" else 0.0)
 
     def length(self, axis: str) -> int:
         """Return the length of an axis of ``TCZYX``, 1 where the image does not have it."""
@@ -138,6 +164,10 @@ class FieldImage:
         pixels = pixels.astype(self.dtype.newbyteorder("="), copy=False)
         return pixels.transpose([kept.index(axis) for axis in (*self.stack_axes, "Y", "X")])
 
+    def channel_levels(self, index: int) -> tuple[Any, ...]:
+        """`channel` at each of `levels`, the largest first."""
+        return tuple(replace(self, data=level, coarser=None).channel(index) for level in self.levels)
+
     def positions(self) -> Iterator[tuple[int, int]]:
         """Iterate over (t, z) of all planes, times outermost."""
         return ((t, z) for t in range(self.length("T")) for z in range(self.length("Z")))
@@ -152,20 +182,24 @@ class FieldImage:
         # from TCZYX to the order of this image, without the axes that it does not have
         whole = whole.reshape([length for axis, length in zip("TCZYX", whole.shape, strict=True) if axis in self.axes])
         present = [axis for axis in "TCZYX" if axis in self.axes]
-        return replace(self, data=whole.transpose([present.index(axis) for axis in self.axes]))
+        return replace(self, data=whole.transpose([present.index(axis) for axis in self.axes]), coarser=None)
 
 
 def read_image(path: str | os.PathLike[str]) -> FieldImage:
-    """Read a TIFF, OME-TIFF, PNG, BMP or JPEG file.
+    """Read a TIFF, OME-TIFF, PNG, BMP or JPEG file, or an OME-Zarr image (0.4, 0.5) on disk or by URL.
 
-    Axes, channel names and pixel size come from the file (OME-XML, ImageJ, MetaSeries). Of a TIFF larger than
-    64 MiB the pixels are read when asked for. Colour becomes three channels; transparency is dropped.
+    Axes, channel names and pixel size come from the file (OME-XML, ImageJ, MetaSeries, OME-Zarr). Of OME-Zarr, and of a
+    TIFF larger than 64 MiB, the pixels are read when asked for. Colour becomes three channels; transparency is dropped.
 
     Raises
     ------
     ImageError
         The file is missing, broken, or not an image of these kinds.
     """
+    if is_url(path) or is_zarr(path):
+        from phenolens.screens.ome_zarr import read_ome_zarr
+
+        return read_ome_zarr(path)
     path = Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -180,8 +214,9 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
         content = read_tiff(path)
         try:
             return FieldImage(
-                content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing, name=str(path)
-            )
+                content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing,
+                name=str(path), details=content.details,
+            )  # fmt: skip
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
     return replace(_from_pixels(_read_picture(path, suffix), path), name=str(path))
@@ -211,8 +246,8 @@ def stack_channels(paths: Sequence[str | os.PathLike[str]], names: Sequence[str]
 
         data = da.stack([image.data for image in images], axis=at)
     known = next((image for image in images if image.pixel_size is not None), first)
-    axes = first.axes[:at] + "C" + first.axes[at:]
-    return FieldImage(data, axes, tuple(names), known.pixel_size, known.z_spacing, name=str(paths[0]))
+    axes, details = first.axes[:at] + "C" + first.axes[at:], ImageDetails(scales=known.details.scales)
+    return FieldImage(data, axes, tuple(names), known.pixel_size, known.z_spacing, name=str(paths[0]), details=details)
 
 
 def _single_channel(path: Path) -> FieldImage:
@@ -227,7 +262,10 @@ def _single_channel(path: Path) -> FieldImage:
             raise ImageError(
                 f"{path} has {image.n_channels} channels, where the table expects one; use an Image column."
             )
-    return replace(image, data=first, axes=image.axes.replace("C", ""), channel_names=())
+    return FieldImage(
+        first, image.axes.replace("C", ""), (), image.pixel_size, image.z_spacing,
+        details=ImageDetails(scales=image.details.scales),
+    )  # fmt: skip
 
 
 def _read_picture(path: Path, suffix: str) -> NDArray[Any]:

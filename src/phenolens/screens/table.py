@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 
 from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.screens.conditions import Condition
-from phenolens.screens.images import FieldImage, read_image, stack_channels
+from phenolens.screens.images import IMAGE_SUFFIXES, FieldImage, read_image, stack_channels
 from phenolens.screens.keys import field_keys, unique_keys
 from phenolens.screens.pixel_sizes import read_pixel_size
 from phenolens.screens.tablefiles import FieldFiles, field_files, read_table
+from phenolens.screens.zarr_folders import is_url, is_zarr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,7 +39,9 @@ class Field:
     read
         Reads the image; use `image`, which also checks it.
     paths
-        Files the image comes from; none for arrays.
+        Files the image comes from; none for arrays and plates.
+    address
+        Path or URL of the OME-Zarr image that it is; empty where it is none.
     """
 
     key: str
@@ -46,6 +49,7 @@ class Field:
     read: Callable[[], FieldImage] = field(repr=False)
     paths: tuple[Path, ...] = ()
     agreement: _Agreement = field(default_factory=lambda: _Agreement(), repr=False, compare=False)
+    address: str = ""
 
     @property
     def well(self) -> str:
@@ -166,7 +170,11 @@ class Screen:
         return replace(self, fields=fields, position=(t, z))
 
 
-def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Screen:
+def read_screen(
+    path: str | os.PathLike[str],
+    pattern: str | None = None,
+    conditions: str | os.PathLike[str] | DataFrame | None = None,
+) -> Screen:
     """Open a screen without reading any image.
 
     Parameters
@@ -174,21 +182,30 @@ def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Scr
     path
         A CSV or Parquet table with an ``Image`` column, or ``FileName_<channel>`` (and
         ``PathName_<channel>``) columns, relative to the table; a folder with a ``screen.csv`` or
-        ``screen.parquet``; a folder of images; or one image.
+        ``screen.parquet``; a folder of images; one image; or an OME-Zarr plate, a folder of such plates, or an
+        OME-Zarr image, on disk or by URL, see `ome_zarr_plates.read_zarr_screen`.
         ``Metadata_PixelSize`` (micrometres, or with a unit such as ``650 nm``) serves where the files do not state it.
     pattern
         For a folder of images: regular expression with named groups; see `folders.folder_table`.
+    conditions
+        For an OME-Zarr plate: what was in each well, a table or the path of one.
 
     Raises
     ------
     ScreenError
-        There is no such screen, a column is missing or a row names no image.
+        There is no such screen, it takes no pattern or conditions, a column is missing or a row names no image.
     ImageError
         Files are missing; the first is named and how many they are.
     """
+    if pattern is None and _is_zarr_screen(path):
+        from phenolens.screens.ome_zarr_plates import read_zarr_screen
+
+        return read_zarr_screen(path, conditions)
     path = Path(path)
     if not path.exists():
         raise ScreenError(f"There is no screen {path}; give a table, a folder of images or an image.")
+    if conditions is not None:
+        raise ScreenError(f"A table of conditions goes with an OME-Zarr plate, and {path} is none: leave it out.")
     if path.is_dir():
         tables = [path / f"screen{suffix}" for suffix in (".csv", ".parquet")]
         found = next((table for table in tables if table.exists()), None)
@@ -202,6 +219,19 @@ def read_screen(path: str | os.PathLike[str], pattern: str | None = None) -> Scr
     import pandas as pd
 
     return _screen_of(pd.DataFrame({"Image": [path.name]}), path.parent, path.name)
+
+
+def _is_zarr_screen(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is OME-Zarr, or a folder of it that no table describes and that holds no other image."""
+    if is_url(path) or is_zarr(path):
+        return True
+    if not os.path.isdir(path) or any((Path(path) / f"screen{suffix}").exists() for suffix in (".csv", ".parquet")):
+        return False
+    try:
+        entries = list(Path(path).iterdir())
+    except OSError:
+        return False
+    return any(map(is_zarr, entries)) and not any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries)
 
 
 def screen_from_arrays(
@@ -278,20 +308,48 @@ def _screen_of(table: DataFrame, folder: Path, source: str) -> Screen:
     files = field_files(table, folder, source)
     keys = field_keys(table, files)
     table = table.set_axis(pd.Index(keys, name="field"), axis=0)
+    reads = [partial(_read, of_field, source) for of_field in files]
+    paths = [of_field.paths for of_field in files]
+    addresses = [str(of_field[0]) if is_zarr(of_field[0]) else "" for of_field in paths]
+
+    def named(number: int) -> str:
+        return f"{files[number].where.capitalize()} of {source}"
+
+    return screen_of(table, reads, paths, addresses, files[0].channels, named)
+
+
+def screen_of(
+    table: DataFrame,
+    reads: Sequence[Callable[[], FieldImage]],
+    paths: Sequence[tuple[Path, ...]] | None = None,
+    addresses: Sequence[str] | None = None,
+    declared_channels: tuple[str, ...] = (),
+    named: Callable[[int], str] = lambda number: f"Row {number + 1}",
+) -> Screen:
+    """Make a screen of a table indexed by the fields' keys, and what reads the image of each row.
+
+    ``Metadata_PixelSize`` (micrometres, or with a unit) serves where an image does not state its own. `named` names a
+    row in messages.
+    """
     agreement = _Agreement()
     fields = []
-    for key, of_field, metadata in zip(keys, files, _metadata(table), strict=True):
-        size = read_pixel_size(metadata.get("Metadata_PixelSize"), f"{of_field.where.capitalize()} of {source}")
-        read = partial(_read, of_field, size, source)
-        fields.append(Field(key, metadata, read, of_field.paths, agreement))
-    return Screen(table, tuple(fields), files[0].channels)
+    for number, metadata in enumerate(_metadata(table)):
+        size = read_pixel_size(metadata.get("Metadata_PixelSize"), named(number))
+        read = partial(_sized, reads[number], size)
+        files, address = paths[number] if paths else (), addresses[number] if addresses else ""
+        fields.append(Field(str(table.index[number]), metadata, read, files, agreement, address))
+    return Screen(table, tuple(fields), declared_channels)
 
 
-def _read(files: FieldFiles, pixel_size: float | None, source: str) -> FieldImage:
-    try:
-        image = stack_channels(files.paths, files.channels) if files.channels else read_image(files.paths[0])
-    except ImageError as error:
-        raise ImageError(f"{error} ({files.where} of {source})") from error
+def _sized(read: Callable[[], FieldImage], pixel_size: float | None) -> FieldImage:
+    image = read()
     if image.pixel_size is None and pixel_size is not None:
         image = replace(image, pixel_size=(pixel_size, pixel_size))
     return image
+
+
+def _read(files: FieldFiles, source: str) -> FieldImage:
+    try:
+        return stack_channels(files.paths, files.channels) if files.channels else read_image(files.paths[0])
+    except ImageError as error:
+        raise ImageError(f"{error} ({files.where} of {source})") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import ImageError, PhenolensError, ScreenError
 from phenolens.runtime.limits import COLUMNS, ROWS
+from phenolens.screens.zarr_folders import is_zarr
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -129,7 +130,7 @@ def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]
             within = _text(table[base].iloc[number]) if base != column and base in columns else ""
             path = _path(folder, within, name)
             if path not in known:
-                known[path] = _is_file(path)
+                known[path] = _is_file(path) or is_zarr(path)
             if not known[path]:
                 missing.append(f"{path} ({where}, column {column})")
             paths.append(path)

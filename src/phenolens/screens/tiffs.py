@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError, PhenolensError
 from phenolens.screens.image_bounds import check_declared_pixels, check_declared_planes
+from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.pixel_sizes import MICROMETRES, is_size
 from phenolens.screens.tiff_structure import check_chain_of_pages, check_other_files, declared_ome_planes
 
@@ -37,6 +38,7 @@ class TiffContent:
     channel_names: tuple[str, ...]
     pixel_size: tuple[float, float] | None
     z_spacing: float | None
+    details: ImageDetails = field(default_factory=ImageDetails)
 
 
 def read_tiff(path: Path) -> TiffContent:
@@ -73,9 +75,10 @@ def read_tiff(path: Path) -> TiffContent:
             data, axes = _named_axes(data, series.axes, path, alpha)
             channels = data.shape[axes.index("C")] if "C" in axes else 1
             names, pixel_size, z_spacing = _calibration(tif, channels)
+            details = ImageDetails(scales=_time_scale(tif))
     if not names and colour and channels == 3:
         names = ("red", "green", "blue")
-    return TiffContent(data, axes, names, pixel_size, z_spacing)
+    return TiffContent(data, axes, names, pixel_size, z_spacing, details)
 
 
 def _check_first_page(tif: TiffFile, path: Path) -> None:
@@ -222,6 +225,23 @@ def _from_ome(xml: str, channels: int) -> Calibration:
     names = tuple(channel.get("Name") or "" for channel in pixels.findall("{*}Channel"))
     y, x = size("Y"), size("X")
     return names if _usable(names, channels) else (), _sizes(y, x), size("Z")
+
+
+def _time_scale(tif: TiffFile) -> dict[str, AxisScale]:
+    """The scale of the time axis in the unit of the file, where it states one."""
+    step: Any = None
+    unit = "s"
+    if tif.is_ome and tif.ome_metadata:
+        pixels = ElementTree.fromstring(tif.ome_metadata.encode()).find(".//{*}Pixels")
+        if pixels is not None:
+            step, unit = pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit") or "s"
+    elif tif.is_imagej and tif.imagej_metadata:
+        step, unit = tif.imagej_metadata.get("finterval"), str(tif.imagej_metadata.get("tunit") or "s")
+    try:
+        scale = AxisScale(float(step or 0), unit)
+    except ValueError:
+        return {}
+    return {"T": scale} if scale.step > 0 and scale.seconds else {}
 
 
 def _from_imagej(tif: TiffFile, metadata: dict[str, Any], channels: int) -> Calibration:

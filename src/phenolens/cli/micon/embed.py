@@ -10,6 +10,7 @@ from phenolens.cli.options import (
     AnnotationsFile,
     AsJson,
     Cells,
+    Conditions,
     Device,
     Overwrite,
     Pattern,
@@ -23,7 +24,9 @@ EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
 
 def embed(
     encoder: Annotated[str, typer.Argument(help="Encoder.", metavar="default|ENCODER")],
-    screen: Annotated[Path, typer.Argument(help="Table, folder or multi-channel image.", metavar="SCREEN")],
+    screen: Annotated[
+        str, typer.Argument(help="Table, folder, OME-Zarr plate or multi-channel image.", metavar="SCREEN")
+    ],
     out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE.parquet")],
     level: Annotated[str, typer.Option(help="What a row is.", metavar="cell|field|well")] = "cell",
     cells: Cells = "auto",
@@ -38,6 +41,7 @@ def embed(
     ] = None,
     annotations: AnnotationsFile = None,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -59,7 +63,7 @@ def embed(
             raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
         check_profiles_output(out, overwrite)
         loaded = load_encoder(encoder, device)
-        opened = open_screen(screen, pattern)
+        opened = open_screen(screen, pattern, conditions)
         loaded.check_channels(opened.channel_names)  # before the cells are looked for
         where = console.follow(find_cells(opened, found))
         profiles = console.follow(embed_screen(loaded, opened, where, crop=crop))

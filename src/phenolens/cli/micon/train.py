@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from phenolens.cli.console import reporting
-from phenolens.cli.options import AsJson, Cells, Crop, Device, Overwrite, Pattern, Resume, StartOver, cells_from
+from phenolens.cli.options import (
+    AsJson,
+    Cells,
+    Conditions,
+    Crop,
+    Device,
+    Overwrite,
+    Pattern,
+    Resume,
+    StartOver,
+    cells_from,
+)
 from phenolens.runtime.errors import ModelError
 
 EXAMPLE = "phenolens micon train screen --out encoder"
@@ -14,8 +25,10 @@ EXAMPLE = "phenolens micon train screen --out encoder"
 
 def train(
     screen: Annotated[
-        Path,
-        typer.Argument(help="Table or folder with Metadata_Compound and Metadata_SMILES.", metavar="SCREEN"),
+        str,
+        typer.Argument(
+            help="Table, folder or OME-Zarr plate with Metadata_Compound and Metadata_SMILES.", metavar="SCREEN"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the encoder.", metavar="ENCODER")],
     mode: Annotated[
@@ -33,6 +46,7 @@ def train(
     cells: Cells = "auto",
     crop: Crop = None,
     pattern: Pattern = None,
+    conditions: Conditions = None,
     resume: Resume = False,
     start_over: StartOver = False,
     overwrite: Overwrite = False,
@@ -56,7 +70,7 @@ def train(
         if named is None:
             raise ModelError(f"There is no mode {mode!r}: choose one of {', '.join(OBJECTIVES)}.")
         settings = MiconSettings(mode=named, steps=steps, by="treatment" if doses else "compound", seed=seed, crop=crop)
-        opened = open_screen(screen, pattern)
+        opened = open_screen(screen, pattern, conditions)
         # Mistakes are told before the cells are looked for.
         check_training(opened, out, settings, overwrite)
         load_encoder(start, device).check_channels(opened.channel_names)

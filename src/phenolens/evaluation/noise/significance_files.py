@@ -73,7 +73,8 @@ def _write_all(
         ):
             write_ome_tiff(
                 folder / name, pixels, image.axes, image.channel_names, image.pixel_size,
-                synthetic=True, description={**facts, "content": content},
+                synthetic=True, description={**facts, "content": content}, z_spacing=image.z_spacing,
+                time_scale=image.scale("T"),
             )  # fmt: skip
         shares[field.key] = _shares(image, mask, changed)
         yield Progress(number, len(screen), f"Marked {field.key}")

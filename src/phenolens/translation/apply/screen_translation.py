@@ -329,6 +329,7 @@ def _write(task: Task, field: Field, image: FieldImage, planes: list[Translated]
         write_ome_tiff(
             task.out / name, image.restacked(arrays).data, image.axes, image.channel_names, image.pixel_size,
             synthetic=synthetic, description={**facts, **about}, z_spacing=image.z_spacing,
+            time_scale=image.scale("T"),
         )  # fmt: skip
 
     *names, difference = task.names(field.key)

@@ -165,4 +165,5 @@ def _write_layers(folder: Path, field: ExportedField) -> None:
         write_ome_tiff(
             folder / f"{field.stem}__{name}.ome.tif", pixels, image.axes, image.channel_names, image.pixel_size,
             synthetic=synthetic, description=description, z_spacing=image.z_spacing,
+            time_scale=image.scale("T"),
         )  # fmt: skip
