@@ -218,12 +218,16 @@ def test_what_others_wrote_is_not_replaced(tmp_path):
     (tmp_path / "a.zarr" / "notes.txt").write_text("mine")
     write_ome_zarr(tmp_path / "b.zarr", field())
     document = json.loads((tmp_path / "b.zarr" / "zarr.json").read_text())
-    del document["attributes"]["phenolens"]
     (tmp_path / "b.zarr" / "zarr.json").write_text(json.dumps(document))
-    for name in ("a.zarr", "b.zarr"):
-        with pytest.raises(OutputError, match="was not written by Phenolens: choose another name"):
+    (tmp_path / "b.zarr" / "mine.txt").write_text("mine")
+    for name, why in (
+        ("a.zarr", "is not an OME-Zarr that phenolens wrote"),
+        ("b.zarr", "holds more than that: mine.txt"),
+    ):
+        with pytest.raises(OutputError, match=why):
             write_ome_zarr(tmp_path / name, field())
     assert (tmp_path / "a.zarr" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "b.zarr" / "mine.txt").read_text() == "mine"
     shutil.rmtree(tmp_path / "b.zarr")
     write_ome_zarr(tmp_path / "b.zarr", field(seed=1))
     write_ome_zarr(tmp_path / "b.zarr", field(seed=2))  # its own, it does replace

@@ -133,7 +133,14 @@ TRANSLATION = Kind(
 )
 """Filled result by result, and never replaced as a whole."""
 
+OME_ZARR = Kind(
+    "ome-zarr",
+    "an OME-Zarr that phenolens wrote",
+    (),  # all of them have a mark
+    ("zarr.json", lambda facts: False),
+)
 KINDS = (
+    OME_ZARR,
     SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,
     UNFINISHED_FLOOR,
 )  # fmt: skip

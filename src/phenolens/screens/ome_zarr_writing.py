@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError, OutputError
-from phenolens.runtime.files import writing_folder
+from phenolens.runtime.output_kinds import OME_ZARR
+from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.screens.colours import channel_colour
 from phenolens.screens.image_details import AxisScale, ChannelDisplay
 from phenolens.screens.images import FieldImage
@@ -79,8 +80,7 @@ def write_ome_zarr(
     ImageError
         The pixels are no numbers, the version is unknown, or labels or tables do not fit the image.
     """
-    target = Path(path)
-    check_ours(target)
+    target = check_output(path, OME_ZARR)
     zarr_format = format_of(version)
     _check(image, labels or {}, tables or {})
     pixels, axes = _in_order(image.data, image.axes)
@@ -88,7 +88,7 @@ def write_ome_zarr(
     facts = {"format": 1, **image.details.facts, "synthetic": synthetic or image.details.synthetic}
     if provenance:
         facts["provenance"] = dict(provenance)
-    with writing_folder(target) as folder:
+    with writing_output(target, OME_ZARR) as folder:
         name = image.details.name or target.name.split(".")[0]
         if facts["synthetic"] and not name.startswith("synthetic "):
             name = f"synthetic {name}"
