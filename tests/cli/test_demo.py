@@ -33,7 +33,7 @@ def adapter(tiny_base, tmp_path_factory):
 
 @pytest.fixture
 def as_shipped(adapter, monkeypatch):
-    monkeypatch.setattr("phenolens.cli.demo_run.demo_adapter", lambda: adapter)
+    monkeypatch.setattr("phenolens.translation.model.shipped.demo_adapter", lambda: adapter)
     return adapter
 
 

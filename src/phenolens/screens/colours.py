@@ -1,5 +1,7 @@
 """Channels as one picture in colour."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ _COLOURS = np.array(
     ],
     np.float32,
 )  # fmt: skip
+_LESS, _MORE = np.array([0.12, 0.55, 1.0], np.float32), np.array([1.0, 0.4, 0.1], np.float32)
 
 
 def coloured(mapped: NDArray[np.float32], channel: int | None = None) -> NDArray[np.float32]:
@@ -25,3 +28,9 @@ def coloured(mapped: NDArray[np.float32], channel: int | None = None) -> NDArray
     if channel is not None:
         return np.repeat(light[channel][..., None], 3, axis=-1)
     return np.asarray(np.tensordot(light, np.resize(_COLOURS, (len(light), 3)), axes=(0, 0)), np.float32)
+
+
+def signed(change: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Show a mapped change (h, w) of one channel, -1 to 1, as RGB (h, w, 3): blue less, black none, orange more."""
+    size = np.clip(np.abs(change), 0, 1)[..., None]
+    return np.asarray(size * np.where(change[..., None] < 0, _LESS, _MORE), np.float32)

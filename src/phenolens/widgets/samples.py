@@ -1,17 +1,16 @@
 """Sample data under File > Open Sample. While it is prepared the viewer stays alive, and the dock takes it over."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari import Viewer, current_viewer
-from platformdirs import user_cache_path
 from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QApplication, QMessageBox, QProgressDialog
 
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.samples.collection import cache_folder, simulated
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import field_layer_data
 from phenolens.widgets.translation import jobs
@@ -20,16 +19,8 @@ if TYPE_CHECKING:
     from phenolens.widgets.translation.dock import PhenolensDock
 
 WIDGET = "Phenolens"
-TREATMENT = "translocation"
-# the look that the shipped demo adapter was trained on; pre-training never draws it
-STYLE_SEED = 9001
 
 LayerData = tuple[Any, dict[str, Any], str]
-
-
-def cache_folder() -> Path:
-    """Where samples are kept: ``PHENOLENS_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("PHENOLENS_CACHE") or user_cache_path("napari-phenolens"))
 
 
 def open_dock(viewer: Viewer) -> "PhenolensDock":
@@ -41,16 +32,6 @@ def open_dock(viewer: Viewer) -> "PhenolensDock":
 def open_simulated() -> list[LayerData]:
     """Simulate a small screen in which a reporter moves into the nucleus (or take the one made before)."""
     return _open(simulated(cache_folder() / "simulated"), "Simulating a screen", "cpu", "simulated translocation")
-
-
-def simulated(folder: Path) -> Job[Path]:
-    """The simulated sample in `folder`, made unless it is there already."""
-    from phenolens.simulation import simulate_screen, style_for
-
-    if (folder / "screen.csv").is_file():
-        return folder
-    yield Progress(0, 0, "simulating a screen")
-    return (yield from simulate_screen(folder, TREATMENT, wells=8, seed=1, style=style_for(TREATMENT, STYLE_SEED)))
 
 
 def open_bbbc013() -> list[LayerData]:
