@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +74,18 @@ def picture(pixels: NDArray[np.floating[Any]], caption: str, side: int = 150, fr
         f'style="width:{side}px;border:2px solid {frame};image-rendering:pixelated">'
         f'<figcaption style="font-size:85%;max-width:{side + 4}px">{text}</figcaption></figure>'
     )
+
+
+def generated(paths: Sequence[Path]) -> bool:
+    """Whether image files were made by a simulator or a model, by the provenance in their folder or the one above."""
+    for folder in list(paths[0].parents)[:2] if paths else ():
+        try:
+            known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(known, dict) and known.get("synthetic") is True:
+            return True
+    return False
 
 
 def _short(value: object) -> str:

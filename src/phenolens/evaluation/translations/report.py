@@ -1,5 +1,6 @@
 """An evaluation of translations as files: report.json for machines, report.html to read, cells.parquet."""
 
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from phenolens.evaluation.reports.report_page import (
     html_table,
     write_report_files,
 )
+from phenolens.evaluation.reports.saved_report import PAGE, REPORT
 from phenolens.evaluation.translations.evaluation import TranslationEvaluation, evaluate_translation
 from phenolens.evaluation.translations.pictures import cells_picture
 from phenolens.evaluation.translations.report_plots import (
@@ -25,6 +27,7 @@ from phenolens.evaluation.translations.report_plots import (
     slider_plot,
 )
 from phenolens.runtime.files import writing, writing_folder
+from phenolens.runtime.outputs import check_replaceable
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.table import Screen
@@ -76,9 +79,73 @@ _EXPLAINED = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class TranslationReport(TranslationEvaluation):
+    """An evaluation of an adapter that can be written as files.
+
+    Parameters
+    ----------
+    name
+        What was evaluated, for the heading.
+    provenance
+        What else is written into ``provenance.json``: the adapter's hash and the fields.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> report = ph.evaluate("adapter", "screen", unseen=True, most=8, steps=2)
+    >>> [part.key for part in report.parts][:3]
+    ['flips', 'slider', 'identity']
+    >>> report.save("evaluation").name
+    'report.html'
+    """
+
+    name: str = field(default="", kw_only=True)
+    provenance: dict[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``report.html``, ``report.json``, ``cells.parquet`` and ``provenance.json`` into `folder`, or nothing.
+
+        An evaluation that is there already is replaced. Returns the page, ``report.html``.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to, or holds something else than an evaluation.
+        """
+        out = Path(folder)
+        check_replaceable(out, REPORT, "an evaluation")
+        with writing_folder(out) as new:
+            write_evaluation(self, new, name=self.name)
+            write_provenance(new, command="evaluate", synthetic=True, **self.provenance, **self.facts)
+        return out / PAGE
+
+    def _repr_html_(self) -> str:
+        source, target = (escape(one) for one in self.facts["conditions"])
+        seen = "" if self.facts["held_out"] else " Judged on wells that the adapter was fine-tuned on."
+        about = (
+            f"{self.facts['control_cells']} translated control cells (synthetic) beside "
+            f"{self.facts['treated_cells']} real treated cells, strength 1.{seen}"
+        )
+        return f"<div><b>Is the translation from {source} to {target} right?</b><div>{about}</div></div>" + (
+            super()._repr_html_()
+        )
+
+
+def report_on_adapter(
+    adapter: Adapter, screen: Screen, kept: Path, *, name: str = "", **settings: Any
+) -> Job[TranslationReport]:
+    """Judge `adapter` on `screen`; arguments as `evaluate_translation` takes them."""
+    found = yield from evaluate_translation(adapter, screen, kept, **settings)
+    provenance = {"adapter": adapter.sha256(), "inputs": [one.key for one in screen]}
+    return TranslationReport(
+        found.facts, found.parts, found.notes, shown=found.shown, adapter=adapter, name=name, provenance=provenance
+    )
+
+
 def evaluate_adapter(
     adapter: Adapter, screen: Screen, out: Path, *, name: str = "", **settings: Any
-) -> Job[TranslationEvaluation]:
+) -> Job[TranslationReport]:
     """Judge `adapter` on `screen` and write the report to the folder `out`, whole or not at all.
 
     What is there already is replaced. Until the end, translated cells are kept in ``<out>.partial``; the same call goes
@@ -91,18 +158,9 @@ def evaluate_adapter(
     settings
         Further arguments of `evaluate_translation`, which says what goes wrong.
     """
-    result = yield from evaluate_translation(adapter, screen, kept_beside(out), **settings)
+    result = yield from report_on_adapter(adapter, screen, kept_beside(out), name=name, **settings)
     yield Progress(0, 0, "Writing the report")
-    with writing_folder(out) as folder:
-        write_evaluation(result, folder, name=name)
-        write_provenance(
-            folder,
-            command="evaluate",
-            synthetic=True,
-            adapter=adapter.sha256(),
-            inputs=[field.key for field in screen],
-            **result.facts,
-        )
+    result.save(out)
     return result
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from phenolens.profiling.atlas.atlas import Atlas
-from phenolens.profiling.tables.profiles import is_control
+from phenolens.profiling.tables.profiles import Profiles, is_control
 from phenolens.runtime.errors import ModelError, ScreenError
 
 if TYPE_CHECKING:
@@ -36,6 +36,34 @@ class CompoundEncoder(Protocol):
 
     def counterfactual(self, controls: NDArray[np.float32], smiles: str, dose: float | None = None) -> NDArray[Any]:
         """Predict the embeddings (m, d) of the `controls` (m, d) after a compound."""
+        ...
+
+
+class SearchedAtlas(Protocol):
+    """What is needed of an atlas; see `phenolens.profiling.atlas.atlas.Atlas`."""
+
+    @property
+    def profiles(self) -> Profiles:
+        """The profiles as the encoder gave them."""
+        ...
+
+    @property
+    def plates(self) -> list[str]:
+        """The plate of each row."""
+        ...
+
+    def correct(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
+        """Correct raw embeddings (m, d)."""
+        ...
+
+    def place(self, corrected: ArrayLike) -> NDArray[np.float32]:
+        """Place corrected embeddings (m, d) on the map."""
+        ...
+
+    def neighbours(
+        self, query: Profiles | ArrayLike, top: int = 12, exclude: NDArray[np.bool_] | None = None
+    ) -> DataFrame:
+        """Find the rows most like a corrected embedding (d,)."""
         ...
 
 
@@ -95,7 +123,7 @@ class StructureMatch:
 
 
 def search_structure(
-    atlas: Atlas,
+    atlas: SearchedAtlas,
     encoder: CompoundEncoder,
     smiles: str,
     *,
