@@ -427,7 +427,7 @@ def evaluate(
     >>> import phenolens as ph
     >>> report = ph.evaluate("adapter", "screen", unseen=True, most=8, steps=2)
     >>> report.part("flips").title
-    'Do translated cells look treated?'
+    'Flip rate'
     """
     from tempfile import TemporaryDirectory
 

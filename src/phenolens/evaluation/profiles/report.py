@@ -72,7 +72,7 @@ class ProfileReport(Evaluation):
     >>> import phenolens as ph
     >>> report = ph.evaluate_profiles(ph.embed("screen", cells="whole"), permutations=19, name="six wells")
     >>> report.part("replicate_matching").title
-    '?'
+    'Replicates: is the nearest well elsewhere of the same compound?'
     >>> report.save("evaluation_of_profiles").name
     'report.html'
     """
