@@ -293,7 +293,7 @@ def test_the_readme_shows_the_surface_in_twelve_lines_that_run(there: Path, quic
     (code,) = readme_code()
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= 12
-    small = code.replace('out="adapter")', 'out="new", steps=1)').replace("y=250, x=250", "y=60, x=60")
+    small = code.replace('out="adapter")', 'out="new", cells="whole", steps=1)').replace("y=250, x=250", "y=60, x=60")
     assert small.count("steps=1") == 1
     small = small.replace('"adapter"', '"new"').replace(
         "ph.evaluate(model, screen)", "ph.evaluate(model, screen, most=8)"

@@ -17,7 +17,7 @@ def make_example_files(folder: Path, base: Path) -> None:
     made = simulate_screen(folder / "screen", "translocation", wells=6, cells=6, shape=(128, 128), style=style)
     screen = ph.read_screen(finish(made))
     conditions = ("Metadata_Role=negative control", "translocation")
-    ph.finetune(screen, *conditions, out=folder / "adapter", base=str(base), steps=2, crop=40)
+    ph.finetune(screen, *conditions, out=folder / "adapter", base=str(base), cells="whole", steps=2, crop=40)
 
 
 def make_small_samples(cache: Path) -> None:
