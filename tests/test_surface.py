@@ -296,7 +296,7 @@ def test_the_readme_shows_the_surface_in_twelve_lines_that_run(there: Path, quic
     small = code.replace('out="adapter")', 'out="new", cells="whole", steps=1)').replace("y=250, x=250", "y=60, x=60")
     assert small.count("steps=1") == 1
     small = small.replace('"adapter"', '"new"').replace(
-        "ph.evaluate(model, screen)", "ph.evaluate(model, screen, most=8)"
+        "ph.evaluate(model, screen)", "ph.evaluate(model, screen, steps=2)"
     )
     names: dict[str, Any] = {}
     exec(compile(small, "README.md", "exec"), names)
