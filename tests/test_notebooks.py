@@ -48,7 +48,7 @@ def test_a_notebook_runs(
     for cell in cells_of(notebook):
         if cell["cell_type"] == "code":
             shown = run("".join(cell["source"]), names)
-            if hasattr(shown, "_repr_html_"):
+            if type(shown).__module__.startswith("phenolens"):
                 assert shown._repr_html_().startswith("<div")
                 pictures += 1
     assert pictures
