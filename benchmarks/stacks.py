@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import shift as moved
 
-from phenolens.cli.demo_run import TREATMENT, demo_adapter, demo_style
+from phenolens.cli.demo_run import TREATMENT, demo_style
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import cut, feather, window_at
@@ -30,6 +30,7 @@ from phenolens.translation.apply.tiles import Tiles, translate_field
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.model.shipped import demo_adapter
 
 KINDS = ("still", "drift", "focus")
 SIDE = 192

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "diffusers", "peft", "pandas", "skimage", "napari", "qtpy")
+HEAVY = ("torch", "diffusers", "peft", "pandas", "skimage", "rdkit", "napari", "qtpy")
 SCRIPT = f"""
 import sys, time
 start = time.process_time()
@@ -32,3 +32,13 @@ def test_import_is_quick_and_light() -> None:
 @pytest.mark.parametrize("module", ["phenolens.runtime.queue", "phenolens.runtime.devices", "phenolens.runtime.models"])
 def test_the_runtime_is_light(module: str) -> None:
     assert fresh(f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])") == "[]"
+
+
+def test_the_surface_is_there_before_anything_heavy_is() -> None:
+    script = f"""
+import sys
+import phenolens as ph
+ph.finetune, ph.evaluate, ph.jobs.embed, ph.errors.PhenolensError, ph.Condition, ph.read_screen, dir(ph)
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    assert fresh(script) == "[]"

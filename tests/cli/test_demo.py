@@ -33,7 +33,7 @@ def adapter(tiny_base, tmp_path_factory):
 
 @pytest.fixture
 def as_shipped(adapter, monkeypatch):
-    monkeypatch.setattr("phenolens.cli.demo_run.demo_adapter", lambda: adapter)
+    monkeypatch.setattr("phenolens.translation.model.shipped.demo_adapter", lambda: adapter)
     return adapter
 
 
@@ -104,7 +104,7 @@ def test_display_that_is_there():
 
 
 def test_missing_adapter_is_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("phenolens.cli.demo_run.files", lambda package: tmp_path)
+    monkeypatch.setattr("phenolens.translation.model.shipped.files", lambda package: tmp_path)
     ran = run("demo", "--headless", "--out", tmp_path / "demo")
     assert ran.status == 2
     assert "install napari-phenolens again" in ran.error

@@ -13,6 +13,7 @@ from phenolens.runtime.checkpoints import CheckpointWarning
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress_bar import bar_on_terminal
 from phenolens.runtime.threads import fitting_threads
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ class Console:
     def _shown(self) -> AbstractContextManager[Callable[[Progress], None]]:
         if self.as_json or not sys.stderr.isatty():
             return nullcontext(lambda progress: None)
-        return _bar()
+        return bar_on_terminal()
 
 
 @contextmanager
@@ -139,32 +140,3 @@ def _warnings_said(console: Console) -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = usual
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr that shows each `Progress`; gone when the job ends."""
-    from rich.console import Console as Terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[values]}"),
-    )
-    with Bar(*columns, console=Terminal(stderr=True), transient=True) as bar:
-        task = bar.add_task("Starting", total=None, values="")
-        last = Progress(0, 0)
-
-        def show(now: Progress) -> None:
-            nonlocal last
-            if now.total != last.total or now.step < last.step:
-                bar.reset(task, total=now.total or None)
-            last = now
-            values = "  ".join(f"{name} {value:.4g}" for name, value in now.values.items())
-            bar.update(task, description=now.message or "Working", completed=now.step, values=values)
-
-        yield show

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.runtime.files import writing
-from phenolens.screens.colours import coloured
+from phenolens.screens.colours import coloured, signed
 
 if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
@@ -18,7 +18,6 @@ _GAP = 4
 _HEADER = 20
 _MARGIN = 58
 _TEXT = (205, 205, 205)
-_LESS, _MORE = np.array([0.12, 0.55, 1.0], np.float32), np.array([1.0, 0.4, 0.1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def write_sheet(
         draw.text((4, top + _TILE // 2 - 8), row.name, _TEXT, font)
         for column, version in enumerate((row.source, row.half, row.whole, None, row.truth)):
             if version is None:
-                pixels = _signed(intensity.forward(row.whole) - intensity.forward(row.source), compared)
+                pixels = signed((intensity.forward(row.whole) - intensity.forward(row.source))[compared])
             else:
                 pixels = coloured(intensity.forward(version), channel)
             tile = Image.fromarray((255 * np.clip(pixels, 0, 1)).astype(np.uint8))
@@ -79,8 +78,3 @@ def write_sheet(
             )
     with writing(path) as temporary:
         sheet.save(temporary, format="PNG")
-
-
-def _signed(change: np.ndarray, channel: int) -> np.ndarray:
-    size = np.clip(np.abs(change[channel]), 0, 1)[..., None]
-    return np.asarray(size * np.where(change[channel][..., None] < 0, _LESS, _MORE))

@@ -29,8 +29,8 @@ def demo(
     compares them with the truth.
     """
     with reporting("demo", as_json) as console:
-        from phenolens.cli.demo_run import demo_adapter
         from phenolens.cli.display import why_no_window
+        from phenolens.translation.model.shipped import demo_adapter
 
         adapter = demo_adapter()
         folder = _default_folder() if out is None else out

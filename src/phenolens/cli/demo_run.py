@@ -1,28 +1,25 @@
 """The demo's work: a simulated screen, and a few of its cells translated and held against the truth."""
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phenolens.runtime.errors import CellError, ModelError
+from phenolens.runtime.errors import CellError
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.output_kinds import PICTURES
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
+from phenolens.samples.collection import STYLE_SEED, TREATMENT
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from phenolens.screens.intensity import IntensityMap
     from phenolens.simulation import Style
-    from phenolens.translation.apply.translator import CellTranslation
+    from phenolens.translation.apply.cell_translation import CellTranslation
 
-TREATMENT = "translocation"
-# One of the styles that pre-training never draws; the demo's adapter is trained on other wells of it.
-STYLE_SEED = 9001
 SHOWN_SEED = 1
 TRAINING_SEED = 2
 _CELLS = 6
@@ -51,20 +48,6 @@ def demo_style() -> "Style":
     from phenolens.simulation import style_for
 
     return style_for(TREATMENT, STYLE_SEED)
-
-
-def demo_adapter() -> Path:
-    """Folder of the adapter that is shipped for the demo.
-
-    Raises
-    ------
-    ModelError
-        Where the installation lacks it.
-    """
-    folder = Path(str(files("phenolens") / "adapters" / "demo"))
-    if not folder.is_dir():
-        raise ModelError("The demo's adapter is missing from this installation; install napari-phenolens again.")
-    return folder
 
 
 def simulate_demo(out: Path, wells: int = 4, overwrite: bool = False) -> Job[Path]:

@@ -1,5 +1,7 @@
 """Channels as one picture in colour."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ _COLOURS = np.array(
     ],
     np.float32,
 )  # fmt: skip
+_LESS, _MORE = np.array([0.12, 0.55, 1.0], np.float32), np.array([1.0, 0.4, 0.1], np.float32)
 
 
 def coloured(mapped: NDArray[np.float32], channel: int | None = None) -> NDArray[np.float32]:
@@ -30,3 +33,9 @@ def coloured(mapped: NDArray[np.float32], channel: int | None = None) -> NDArray
 def channel_colour(channel: int) -> str:
     """Colour that `coloured` gives a channel by its place, as six hexadecimal digits."""
     return "".join(f"{round(255 * float(part)):02X}" for part in _COLOURS[channel % len(_COLOURS)])
+
+
+def signed(change: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Show a mapped change (h, w) of one channel, -1 to 1, as RGB (h, w, 3): blue less, black none, orange more."""
+    size = np.clip(np.abs(change), 0, 1)[..., None]
+    return np.asarray(size * np.where(change[..., None] < 0, _LESS, _MORE), np.float32)

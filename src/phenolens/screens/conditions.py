@@ -37,7 +37,27 @@ class Term:
 
 @dataclass(frozen=True)
 class Condition:
-    """A set of fields that share what all its `terms` say."""
+    """A set of fields that share what all its `terms` say; wherever one is taken, its text is taken too.
+
+    Parameters
+    ----------
+    terms
+        Each a column, an operator (``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``) and a value.
+
+    Raises
+    ------
+    ScreenError
+        By `parse`, where the text is empty or a term has no value.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> condition = ph.Condition.parse("Compound=translocation,Concentration>=0.5")
+    >>> condition.text
+    'Compound=translocation,Concentration>=0.5'
+    >>> [field.metadata["Metadata_Well"] for field in ph.read_screen("screen").select(condition)]
+    ['A02', 'A04', 'A06']
+    """
 
     terms: tuple[Term, ...]
 

@@ -1,39 +1,16 @@
 """Sample data under File > Open Sample."""
 
-import os
-from pathlib import Path
-
-from platformdirs import user_cache_path
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.progress import Job, Progress
+from phenolens.samples.collection import cache_folder, simulated
 from phenolens.widgets.layers.layer_files import LayerData
 from phenolens.widgets.opening import open_screen
-
-TREATMENT = "translocation"
-# the look that the shipped demo adapter was trained on; pre-training never draws it
-STYLE_SEED = 9001
-
-
-def cache_folder() -> Path:
-    """Where samples are kept: ``PHENOLENS_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get("PHENOLENS_CACHE") or user_cache_path("napari-phenolens"))
 
 
 def open_simulated() -> list[LayerData]:
     """Simulate a small screen in which a reporter moves into the nucleus (or take the one made before)."""
     return open_screen(simulated(cache_folder() / "simulated"), "Simulating a screen", "cpu", "simulated translocation")
-
-
-def simulated(folder: Path) -> Job[Path]:
-    """The simulated sample in `folder`, made unless it is there already."""
-    from phenolens.simulation import simulate_screen, style_for
-
-    if (folder / "screen.csv").is_file():
-        return folder
-    yield Progress(0, 0, "simulating a screen")
-    return (yield from simulate_screen(folder, TREATMENT, wells=8, seed=1, style=style_for(TREATMENT, STYLE_SEED)))
 
 
 def open_bbbc013() -> list[LayerData]:

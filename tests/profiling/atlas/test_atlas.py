@@ -311,3 +311,30 @@ def test_fitting_tells_how_far_it_is(profiles):
     messages = [progress.message for progress in Atlas.fit(profiles)]
     assert messages[0] == "Measuring the plates"
     assert messages[-1] == "Placing all points"
+
+
+def test_a_profile_as_the_encoder_gave_it_is_corrected_by_its_plate_before_its_neighbours_are_found(atlas, profiles):
+    for row in (0, 40, -1):
+        found = atlas.neighbours(profiles[row], top=4)
+        assert found.equals(atlas.neighbours(atlas.vectors[row], top=4))
+        assert found["row"][0] == row % len(profiles)
+    with pytest.raises(ValueError, match="one embedding"):
+        atlas.neighbours(profiles[:2])
+
+
+def test_a_search_by_structure_goes_from_the_atlas(atlas, profiles, tmp_path):
+    from phenolens.profiling.atlas.structure_search import search_structure
+
+    class Encoder:
+        dimension = DIMENSION
+        compounds = pd.DataFrame({"Metadata_Compound": ["ethanol"], "SMILES": ["CCO"]})
+
+        def counterfactual(self, controls, smiles, dose=None):
+            return np.asarray(controls + 4 * np.eye(3, DIMENSION)[0], np.float32)
+
+    found = atlas.search("CCCO", encoder=Encoder(), top=3)
+    alone = search_structure(atlas, Encoder(), "CCCO", top=3)
+    assert found.neighbours.equals(alone.neighbours)
+    assert found.applicability.compound == "ethanol"
+    with pytest.raises(ModelError, match="neither 'default' nor an existing folder"):
+        atlas.search("CCO", encoder=tmp_path / "nowhere")

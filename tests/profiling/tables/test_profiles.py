@@ -157,3 +157,14 @@ def test_treatments_are_named_with_their_dose() -> None:
     ranked = table.drop(columns="Metadata_Concentration").assign(Metadata_DoseRank=[0, 1, 2, 3, None])
     assert treatment_names(ranked).tolist() == ["DMSO", "A at dose 1", "A at dose 2", "treated at dose 3", "B"]
     assert treatment_names(pd.DataFrame({"Metadata_Genotype": ["wt"]}, index=[7])).to_dict() == {7: "wt"}
+
+
+def test_rows_are_taken_by_number() -> None:
+    cells = some_cells()
+    assert cells[1].vectors.tolist() == [[10, 20]]
+    assert cells[-1].metadata["Metadata_Label"].tolist() == [8]
+    assert cells[2:4].vectors.tolist() == [[2, 0], [4, 3]]
+    assert cells[0].card == cells.card
+    assert len(list(cells)) == 8
+    with pytest.raises(IndexError):
+        cells[8]

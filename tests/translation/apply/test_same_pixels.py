@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from phenolens.cli.demo_run import demo_adapter, simulate_demo
+from phenolens.cli.demo_run import simulate_demo
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
 from phenolens.screens.table import read_screen
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.model.shipped import demo_adapter
 from project import ROOT
 
 CENTRES = ((120, 140), (256, 300))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from phenolens.cli.demo_run import demo_adapter, demo_style
+from phenolens.cli.demo_run import demo_style
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
@@ -14,6 +14,7 @@ from phenolens.translation.apply.series import plane_weights, share_noise, share
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.model.shipped import demo_adapter
 from phenolens.translation.solvers import invert
 from tiny_base import make_tiny_adapter
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenolens.cli.demo_run import demo_adapter, demo_style
+from phenolens.cli.demo_run import demo_style
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import FieldImage
@@ -15,6 +15,7 @@ from phenolens.translation.apply.tiles import Tiles, tiled, translate_field
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.model.shipped import demo_adapter
 from tiny_base import make_tiny_adapter
 
 

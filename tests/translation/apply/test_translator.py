@@ -8,7 +8,8 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.translation.apply.translator import CellTranslation, Translator
+from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights

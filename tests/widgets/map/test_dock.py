@@ -16,7 +16,7 @@ from phenolens.screens.cells import find_cells
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation.compound_screen import simulate_compound_screen
-from phenolens.translation.apply.translator import CellTranslation
+from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.widgets.map.dock import MapDock
 from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
 from phenolens.widgets.state.session import TranslatedCell

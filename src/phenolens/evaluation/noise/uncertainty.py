@@ -8,7 +8,8 @@ import torch
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import Job
 from phenolens.screens.crops import Window, resample
-from phenolens.translation.apply.translator import CellTranslation, Translator
+from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.translator import Translator
 
 SEEDS = 4
 RENOISE = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from phenolens.evaluation.reports.report_page import (
     html_table,
     write_report_files,
 )
+from phenolens.runtime.output_kinds import PROFILE_EVALUATION
+from phenolens.runtime.outputs import writing_output
+from phenolens.runtime.provenance import write_provenance
 
 _SHARES = {"top 1", "top 10", "low", "high", "chance", "chance of top 10", "share", "most frequent", "right mechanism"}
 _FACTS = (
@@ -52,6 +56,54 @@ _EXPLAINED = {
     "effect among those is of the same mechanism. An effect is the mean change from the controls of the plates, over "
     "all doses. Intervals (95 %) are by bootstrap over what was left out together.",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileReport(Evaluation):
+    """An evaluation of profiles that can be written as files.
+
+    Parameters
+    ----------
+    name
+        What was evaluated, for the heading.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> report = ph.evaluate_profiles(ph.embed("screen", cells="whole"), permutations=19, name="six wells")
+    >>> report.part("replicate_matching").title
+    'Replicates: is the nearest well elsewhere of the same compound?'
+    >>> report.save("evaluation_of_profiles").name
+    'report.html'
+    """
+
+    name: str = field(default="", kw_only=True)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write ``report.html``, ``report.json`` and ``provenance.json`` into `folder`, whole or not at all.
+
+        An evaluation that is there already is replaced. Returns the page, ``report.html``.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to, or holds something else than an evaluation.
+        """
+        out = Path(folder)
+        with writing_output(out, PROFILE_EVALUATION) as new:
+            write_report(self, new, name=self.name)
+            write_provenance(
+                new,
+                command="micon evaluate",
+                seed=self.facts["seed"],
+                permutations=self.facts["permutations"],
+                card=self.facts["card"],
+            )
+        return out / "report.html"
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(f"{self.facts[key]:,} {label}" for key, label in _FACTS if self.facts.get(key))
+        return f"<div><b>What the profiles are good for</b><div>{counts}</div></div>{super()._repr_html_()}"
 
 
 def write_report(evaluation: Evaluation, folder: str | os.PathLike[str], *, name: str = "") -> Path:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_MARKS = {True: "(holds up)", False: "(does not hold up)", None: ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,3 +95,10 @@ class Evaluation:
                 for part in self.parts
             },
         }
+
+    def _repr_html_(self) -> str:
+        answers = "".join(
+            f"<li><b>{escape(part.title)}</b> {_MARKS[part.good]}<br>{escape(part.verdict)}</li>" for part in self.parts
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<div><ul>{answers}</ul>{f'<div>Notes</div><ul>{notes}</ul>' if notes else ''}</div>"

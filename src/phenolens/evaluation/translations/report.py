@@ -1,5 +1,6 @@
 """An evaluation of translations as files: report.json for machines, report.html to read, cells.parquet."""
 
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from phenolens.evaluation.reports.report_page import (
     html_table,
     write_report_files,
 )
+from phenolens.evaluation.reports.saved_report import PAGE
 from phenolens.evaluation.translations.evaluation import TranslationEvaluation, evaluate_translation
 from phenolens.evaluation.translations.pictures import cells_picture
 from phenolens.evaluation.translations.report_plots import (
@@ -79,10 +81,74 @@ _EXPLAINED = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class TranslationReport(TranslationEvaluation):
+    """An evaluation of an adapter that can be written as files.
+
+    Parameters
+    ----------
+    name
+        What was evaluated, for the heading.
+    provenance
+        What else is written into ``provenance.json``: the adapter's hash and the fields.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> report = ph.evaluate("adapter", "screen", unseen=True, most=8, steps=2)
+    >>> [part.key for part in report.parts][:3]
+    ['flips', 'slider', 'identity']
+    >>> report.save("evaluation").name
+    'report.html'
+    """
+
+    name: str = field(default="", kw_only=True)
+    provenance: dict[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Write ``report.html``, ``report.json``, ``cells.parquet`` and ``provenance.json`` into `folder`, or nothing.
+
+        An evaluation that is there already is replaced, with `overwrite` any output of phenolens. Returns the page,
+        ``report.html``.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to, or holds something else than an evaluation.
+        """
+        out = Path(folder)
+        with writing_output(out, EVALUATION, overwrite) as new:
+            write_evaluation(self, new, name=self.name)
+            write_provenance(new, command="evaluate", synthetic=True, **self.provenance, **self.facts)
+        return out / PAGE
+
+    def _repr_html_(self) -> str:
+        source, target = (escape(one) for one in self.facts["conditions"])
+        seen = "" if self.facts["held_out"] else " Judged on wells that the adapter was fine-tuned on."
+        about = (
+            f"{self.facts['control_cells']} translated control cells (synthetic) beside "
+            f"{self.facts['treated_cells']} real treated cells, strength 1.{seen}"
+        )
+        return f"<div><b>Is the translation from {source} to {target} right?</b><div>{about}</div></div>" + (
+            super()._repr_html_()
+        )
+
+
+def report_on_adapter(
+    adapter: Adapter, screen: Screen, kept: Path, *, name: str = "", **settings: Any
+) -> Job[TranslationReport]:
+    """Judge `adapter` on `screen`; arguments as `evaluate_translation` takes them."""
+    found = yield from evaluate_translation(adapter, screen, kept, **settings)
+    provenance = {"adapter": adapter.sha256(), "inputs": [one.key for one in screen]}
+    return TranslationReport(
+        found.facts, found.parts, found.notes, shown=found.shown, adapter=adapter, name=name, provenance=provenance
+    )
+
+
 @one_at_a_time()
 def evaluate_adapter(
     adapter: Adapter, screen: Screen, out: Path, *, name: str = "", overwrite: bool = False, **settings: Any
-) -> Job[TranslationEvaluation]:
+) -> Job[TranslationReport]:
     """Judge `adapter` on `screen` and write the report to the folder `out`, whole or not at all.
 
     An earlier evaluation in it is replaced. Until the end, translated cells are kept in ``<out>.partial``; the same
@@ -103,18 +169,9 @@ def evaluate_adapter(
         `out` cannot be written, or holds something else.
     """
     out = check_output(out, EVALUATION, overwrite)
-    result = yield from evaluate_translation(adapter, screen, kept_beside(out), **settings)
+    result = yield from report_on_adapter(adapter, screen, kept_beside(out), name=name, **settings)
     yield Progress(0, 0, "Writing the report")
-    with writing_output(out, EVALUATION, overwrite) as folder:
-        write_evaluation(result, folder, name=name)
-        write_provenance(
-            folder,
-            command="evaluate",
-            synthetic=True,
-            adapter=adapter.sha256(),
-            inputs=[field.key for field in screen],
-            **result.facts,
-        )
+    result.save(out, overwrite)
     return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from phenolens.profiling.atlas.projection import LinearProjection, Projection, fit_projection, restore_projection
+from phenolens.profiling.atlas.structure_search import CompoundEncoder, StructureMatch, search_structure
 from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateCorrection, plate_names
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.profiling.vectors.exact_product import row_blocks
@@ -23,7 +24,7 @@ from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import ATLAS
 from phenolens.runtime.outputs import writing_output
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, finish
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,6 +52,17 @@ class Atlas:
         words), ``seed``, and the profiles' card as ``profiles``.
     correction, projection
         The fitted parts.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> profiles = ph.embed("screen", cells="whole")
+    >>> atlas = ph.fit_atlas(profiles, correct=["scale"])
+    >>> atlas.coordinates.shape, atlas.coordinates.dtype
+    ((6, 2), dtype('float32'))
+    >>> found = atlas.neighbours(profiles[0], top=3)
+    >>> int(found["row"][0]), list(found.columns[:2])  # the nearest is the row itself
+    (0, ['row', 'distance'])
     """
 
     profiles: Profiles
@@ -142,11 +154,16 @@ class Atlas:
         """
         return self.projection.place(corrected)
 
-    def neighbours(self, corrected: ArrayLike, top: int = 12, exclude: NDArray[np.bool_] | None = None) -> DataFrame:
-        """Find the rows most like a corrected embedding (d,), by exact cosine.
+    def neighbours(
+        self, query: Profiles | ArrayLike, top: int = 12, exclude: NDArray[np.bool_] | None = None
+    ) -> DataFrame:
+        """Find the rows most like one profile, by exact cosine.
 
         Parameters
         ----------
+        query
+            Profiles of one row, such as ``profiles[0]``, which are corrected by their plate; or (d,) an embedding that
+            is corrected already.
         top
             How many; fewer come back where fewer are left.
         exclude
@@ -155,21 +172,62 @@ class Atlas:
         Returns
         -------
         DataFrame
-            ``row``, ``distance`` (1 - cosine, 0 to 2) and the metadata, nearest first.
+            ``row``, ``distance`` (1 - cosine, 0 to 2) and the metadata, nearest first. A row of the atlas finds itself.
 
         Raises
         ------
         ScreenError
             The dimension is another, the embedding has no direction, or every row is excluded.
+        ValueError
+            It is not one embedding.
         """
-        query = np.asarray(corrected)
-        if query.ndim != 1:
-            raise ValueError(f"one embedding (d,) was expected, not {query.shape}")
-        rows, similarity = self._index.search(query, top, excluded=exclude)
+        if isinstance(query, Profiles):
+            corrected = self.correct(query.vectors, plate_names(query.metadata))
+            query = corrected[0] if len(corrected) == 1 else corrected
+        vector = np.asarray(query)
+        if vector.ndim != 1:
+            raise ValueError(f"one embedding (d,) was expected, not {vector.shape}")
+        rows, similarity = self._index.search(vector, top, excluded=exclude)
         found = self.profiles.metadata.iloc[rows].reset_index(drop=True)
         found.insert(0, "row", rows)
         found.insert(1, "distance", np.clip(1 - similarity, 0, 2))
         return found
+
+    def search(
+        self, smiles: str, *, encoder: str | Path | CompoundEncoder, dose: float | None = None, top: int = 12
+    ) -> StructureMatch:
+        """Find the rows that look like what a compound is predicted to do to the atlas's controls.
+
+        Parameters
+        ----------
+        smiles
+            The compound, which need not have been imaged.
+        encoder
+            The one that made the profiles, or its folder; it must have been trained on compounds.
+        dose
+            In the unit of the encoder's training; None where it is not known.
+        top
+            How many rows.
+
+        Returns
+        -------
+        StructureMatch
+            With ``neighbours`` as `neighbours` gives them, and ``applicability``: how far to trust the prediction.
+
+        Raises
+        ------
+        ScreenError
+            The structure cannot be used, or no control is marked.
+        ModelError
+            The encoder knows no compounds, or is not the one that made the profiles.
+        """
+        from phenolens.profiling.encoders.encoder import check_encoder, load_encoder
+
+        if isinstance(encoder, (str, Path)):
+            loaded = load_encoder(encoder)
+            check_encoder(loaded, self.profiles.card)
+            return finish(search_structure(self, loaded, smiles, dose=dose, top=top))
+        return finish(search_structure(self, encoder, smiles, dose=dose, top=top))
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
         """Write the atlas as a folder, whole or not at all; an earlier atlas in it is replaced, with `overwrite` any

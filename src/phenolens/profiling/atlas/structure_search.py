@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from phenolens.profiling.atlas.atlas import Atlas
-from phenolens.profiling.tables.profiles import is_control
+from phenolens.profiling.tables.profiles import Profiles, is_control
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 
@@ -38,6 +38,34 @@ class CompoundEncoder(Protocol):
 
     def counterfactual(self, controls: NDArray[np.float32], smiles: str, dose: float | None = None) -> NDArray[Any]:
         """Predict the embeddings (m, d) of the `controls` (m, d) after a compound."""
+        ...
+
+
+class SearchedAtlas(Protocol):
+    """What is needed of an atlas; see `phenolens.profiling.atlas.atlas.Atlas`."""
+
+    @property
+    def profiles(self) -> Profiles:
+        """The profiles as the encoder gave them."""
+        ...
+
+    @property
+    def plates(self) -> list[str]:
+        """The plate of each row."""
+        ...
+
+    def correct(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
+        """Correct raw embeddings (m, d)."""
+        ...
+
+    def place(self, corrected: ArrayLike) -> NDArray[np.float32]:
+        """Place corrected embeddings (m, d) on the map."""
+        ...
+
+    def neighbours(
+        self, query: Profiles | ArrayLike, top: int = 12, exclude: NDArray[np.bool_] | None = None
+    ) -> DataFrame:
+        """Find the rows most like a corrected embedding (d,)."""
         ...
 
 
@@ -111,9 +139,14 @@ class StructureMatch:
     coordinates: NDArray[np.float32]
     neighbours: DataFrame
 
+    @property
+    def applicability(self) -> Applicability:
+        """How far the prediction can be trusted."""
+        return self.prediction.applicability
+
 
 def predict_compound(
-    atlas: Atlas,
+    atlas: SearchedAtlas,
     encoder: CompoundEncoder,
     smiles: str,
     *,
@@ -168,7 +201,7 @@ def predict_compound(
 
 
 def search_structure(
-    atlas: Atlas,
+    atlas: SearchedAtlas,
     encoder: CompoundEncoder,
     smiles: str,
     *,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phenolens.runtime.errors import ScreenError
 from phenolens.screens.conditions import PREFIX, column_named
+from phenolens.screens.notebook import first_rows, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -44,6 +45,16 @@ class Profiles:
     ------
     ScreenError
         Rows do not match, a column is no ``Metadata_`` column or is there twice, or the level is none of the three.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> import phenolens as ph
+    >>> wells = pd.DataFrame({"Metadata_Well": ["A01", "A02"], "Metadata_Role": ["negative control", "treated"]})
+    >>> profiles = ph.Profiles(wells, np.eye(2, 64, dtype=np.float32), {"level": "well"})
+    >>> len(profiles), profiles.level, profiles[0].vectors.shape
+    (2, 'well', (1, 64))
     """
 
     metadata: DataFrame
@@ -70,6 +81,20 @@ class Profiles:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __getitem__(self, which: int | slice) -> Profiles:
+        """Return the profiles of one row, counted from 0 (or from the end, from -1), or of a slice of rows."""
+        chosen = np.atleast_1d(np.arange(len(self))[which])
+        return Profiles(self.metadata.iloc[chosen], self.vectors[chosen], dict(self.card))
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "a row is": f"a {self.level}",
+            "dimensions": self.vectors.shape[1],
+            "encoder": self.card.get("encoder") or "unknown",
+            "channels": ", ".join(self.card.get("channel_names", ())) or "unknown",
+        }
+        return shown(f"Profiles of {len(self):,} {self.level}s", facts, first_rows(self.metadata))
 
     @property
     def level(self) -> str:

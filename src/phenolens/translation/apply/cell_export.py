@@ -16,9 +16,10 @@ from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.crops import window_at
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
+from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.session_export import ExportedField, export_session, exported_planes
-from phenolens.translation.apply.translator import CellTranslation, Translator
+from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
 

@@ -19,7 +19,8 @@ import torch
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import Window
 from phenolens.screens.images import FieldImage
-from phenolens.translation.apply.translator import CellTranslation, Translator, check_wanted
+from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.translator import Translator, check_wanted
 from phenolens.translation.solvers import NoiseModel, Trajectory
 
 # Reach of the shared noise, as a standard deviation: in planes; and along Z, where the spacing of the planes is known,

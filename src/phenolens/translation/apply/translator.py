@@ -1,18 +1,25 @@
 """Translate single cells of a field: coarse at once, finer behind, any slider position from a cached trajectory."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 
+from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.progress import Job, Progress, retold
-from phenolens.screens.crops import Window, cut, feather, paste, resample, window_at
-from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.runtime.progress import Job, Progress, finish
+from phenolens.runtime.progress_bar import Follow, wait_for
+from phenolens.screens.conditions import Condition
+from phenolens.screens.crops import Window, cut, resample, window_at
+from phenolens.translation.apply.cell_translation import CellTranslation, intensity_difference
+from phenolens.translation.apply.counting import CountedNetwork, counted
+from phenolens.translation.apply.translated_crop import TranslatedCrop
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import Base
+from phenolens.translation.model.base import Base, open_base
+from phenolens.translation.model.shipped import find_adapter
 from phenolens.translation.solvers import (
     SOLVERS,
     WITH_TRAJECTORY,
@@ -23,66 +30,14 @@ from phenolens.translation.solvers import (
     stock_ddim,
 )
 
-T = TypeVar("T")
 # Past strength 1 the cell leaves what the target condition has shown: extrapolation.
 STRONGEST = 1.5
 
 
-@dataclass(frozen=True)
-class CellTranslation:
-    """A cell under another condition, at one or more strengths.
-
-    Parameters
-    ----------
-    window
-        Place of the crop in its field.
-    strengths
-        S slider positions: 0 is the cell itself, 1 the target condition.
-    difference
-        (S, C, size, size) float32, translated minus source in the field's intensity units, fading to
-        zero at the crop's edge. Zero exactly at strength 0.
-    steps
-        Solver steps behind it.
-    conditions
-        Names of the source and the target condition.
-    trajectory
-        The inverted latents, from which `Translator.move` makes further strengths; None for solvers without one.
-    crop
-        (C, size, size) the raw crop, in the field's dtype.
-    seed
-        Which noise was drawn, where any was.
-    held
-        Names of the channels that were left as they are.
-    solver
-        Name of the solver.
-    evaluations
-        How often the network saw the cell: for its inversion, and for all strengths.
-    """
-
-    window: Window
-    strengths: tuple[float, ...]
-    difference: np.ndarray
-    steps: int
-    conditions: tuple[str, str]
-    crop: np.ndarray
-    trajectory: Trajectory | None = None
-    seed: int = 0
-    held: tuple[str, ...] = ()
-    solver: str = "difference"
-    evaluations: int = 0
-
-    @property
-    def inverted_noise(self) -> InvertedNoise | None:
-        """What the noise looks like that the cell was inverted into; None for solvers without a trajectory."""
-        return None if self.trajectory is None else inverted_noise(self.trajectory.noise)
-
-    def at(self, plane: np.ndarray, index: int = -1) -> np.ndarray:
-        """A copy of `plane` (C, H, W) with the cell translated at the strength of `index`; dtype kept."""
-        return paste(plane, self.window, self.difference[index])
-
-
 class Translator:
     """Translates the cells of fields between the two conditions of an adapter.
+
+    `from_pretrained` opens one with a base of its own.
 
     Parameters
     ----------
@@ -102,6 +57,18 @@ class Translator:
     ------
     ModelError
         Where the adapter does not fit the base, has no such channel to hold, or there is no such share.
+
+    Notes
+    -----
+    After Phen-LDiff (Bourou et al., 2025, arXiv 2502.09665), with the difference of the two conditions integrated
+    along the path of the cell into noise.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> model = ph.Translator.from_pretrained("demo")
+    >>> model.adapter.channel_names, model.held
+    (('DNA', 'Reporter', 'Organelle'), ('DNA', 'Organelle'))
     """
 
     def __init__(
@@ -124,6 +91,40 @@ class Translator:
         self.fine_noise = fine_noise
         self.hold(adapter.held if held is None else held)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        adapter: str | Path | Adapter,
+        *,
+        device: str = "auto",
+        guidance: float | None = None,
+        held: Sequence[str] | None = None,
+        fine_noise: float = 1.0,
+        progress: Follow = "bar",
+    ) -> Self:
+        """Open an adapter for use, on a base of its own, which is downloaded first where it is a hub's.
+
+        Parameters
+        ----------
+        adapter
+            Folder that `phenolens.finetune` wrote, an adapter that is loaded, or ``"demo"``: the one that is shipped,
+            for simulated cells (`phenolens.sample` makes some).
+        device
+            ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        guidance, held, fine_noise
+            As for the class.
+        progress
+            As `phenolens.finetune` takes it.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            Where there is no such adapter, base or device, or one is broken.
+        """
+        found = find_adapter(adapter)
+        base = wait_for(open_base(found.base, resolve_device(device)), progress)
+        return cls(base, found, guidance, held, fine_noise)
+
     def hold(self, channels: Sequence[str]) -> None:
         """Keep `channels`, by name, as they are from now on.
 
@@ -138,6 +139,11 @@ class Translator:
                 f"The adapter has no channel '{unknown[0]}' to hold: it has {', '.join(self.adapter.channel_names)}."
             )
         self.held = tuple(name for name in self.adapter.channel_names if name in channels)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was chosen for this translator, as its constructor takes it: guidance, held, fine_noise."""
+        return {"guidance": self._chosen, "held": self.held, "fine_noise": self.fine_noise}
 
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
@@ -161,6 +167,49 @@ class Translator:
 
     def _moving(self, held: Sequence[str]) -> list[bool]:
         return [name not in held for name in self.adapter.channel_names]
+
+    def translate(
+        self,
+        plane: np.ndarray,
+        y: float,
+        x: float,
+        *,
+        strength: float | Sequence[float] = 1.0,
+        steps: int = 20,
+        source: Condition | str | None = None,
+        target: Condition | str | None = None,
+        solver: str = "difference",
+        renoise: float = 0.0,
+        seed: int = 0,
+    ) -> TranslatedCrop:
+        """Translate one cell, and come back when it is done: in a second or so on a CPU.
+
+        Parameters
+        ----------
+        plane
+            (C, H, W) one plane of a field, in the file's dtype and intensity units.
+        y, x
+            Centre of the cell, in pixels of the plane from its upper left pixel.
+        strength
+            0 is the cell itself and 1 the target condition; up to 1.5. Where there are several, the last is shown, and
+            `TranslatedCrop.at_strength` interpolates between all of them.
+        steps
+            Solver steps: more are more exact and slower.
+        source, target, solver, renoise, seed
+            As `translate_cell` takes them.
+
+        Raises
+        ------
+        ModelError
+            Where the plane has other channels than the adapter, or there is no such condition, strength or solver.
+        """
+        strengths = [float(one) for one in np.atleast_1d(np.asarray(strength, float))]
+        source, target = (None if one is None else str(one) for one in (source, target))
+        job = self.translate_cell(
+            plane, y, x, strengths=strengths, steps=(steps,), source=source, target=target, solver=solver,
+            renoise=renoise, seed=seed,
+        )  # fmt: skip
+        return TranslatedCrop(finish(job), strengths[-1], self.adapter.intensity)
 
     def translate_cell(
         self,
@@ -224,13 +273,14 @@ class Translator:
         check_wanted(strengths, solver, renoise)
         self.check_solver(solver)
         raw, latents = self.encode_crops(planes, windows)
+        intensity = self.adapter.intensity
         total = sum(2 * n + 1 for n in steps)
         held = () if solver == "ddim" else self.held
         done = 0
         cells: list[CellTranslation] = []
         for number, count in enumerate(steps):
             trajectory = None
-            network = _Counting(self.base.predict if solver == "ddim" else self.base.noise_at)
+            network = CountedNetwork(self.base.predict if solver == "ddim" else self.base.noise_at)
             if solver == "ddim":
                 source_tokens, target_tokens = tokens
                 between = [source_tokens + s * (target_tokens - source_tokens) for s in strengths]
@@ -243,15 +293,15 @@ class Translator:
                     inverting = self.invert_latents(
                         latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
                     )
-                    trajectory = yield from _counted(inverting, done, total)
+                    trajectory = yield from counted(inverting, done, total)
                 done += count + 1
                 job = self._translate(network, solver, trajectory, tokens, strengths, target)
-            delta = yield from _counted(job, done, total)
+            delta = yield from counted(job, done, total)
             done += count
             changes = self._decode(latents, delta, held)
             cells = [
                 CellTranslation(
-                    window, tuple(strengths), self._intensity_difference(raw[i], changes[:, i], strengths), count,
+                    window, tuple(strengths), intensity_difference(intensity, raw[i], changes[:, i], strengths), count,
                     (source, target), raw[i], trajectory and trajectory.one(i), seed, held, solver,
                     network.rows // len(latents),
                 )
@@ -308,10 +358,10 @@ class Translator:
             )
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
         held = self.held
-        network = _Counting(self.base.noise_at)
+        network = CountedNetwork(self.base.noise_at)
         delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths, cell.conditions[1])
         changes = self._decode(cell.trajectory.latents.float(), delta, held)
-        shown = self._intensity_difference(cell.crop, changes[:, 0], strengths)
+        shown = intensity_difference(self.adapter.intensity, cell.crop, changes[:, 0], strengths)
         return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
 
     def _translate(
@@ -331,19 +381,6 @@ class Translator:
         """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
         return np.asarray(self.base.decode_change(latents, delta, self._moving(held)).cpu())
 
-    def _intensity_difference(self, raw: np.ndarray, changes: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
-        """(S, C, size, size) float32 in intensity units, of mapped changes (S, C, crop, crop)."""
-        size = raw.shape[-1]
-        fade = feather(size, max(2, size // 8))
-        mapped = self.adapter.intensity.forward(raw)
-        unchanged = self.adapter.intensity.inverse(mapped)
-        out = np.zeros((len(strengths), *raw.shape), np.float32)
-        for i, strength in enumerate(strengths):
-            if strength != 0:
-                change = resample(changes[i][None], size)[0] * fade
-                out[i] = self.adapter.intensity.inverse(mapped + change) - unchanged
-        return out
-
 
 def check_wanted(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
     """Raise `ModelError` where there is no such solver, or a strength or a share of noise is out of reach."""
@@ -356,19 +393,3 @@ def check_wanted(strengths: Sequence[float], solver: str, renoise: float = 0.0) 
         raise ModelError(
             f"Renoise goes from 0 to 1, not {renoise}: it is the share of the noise levels that are drawn."
         )
-
-
-class _Counting:
-    """A network that counts how many images it has seen."""
-
-    def __init__(self, network: Callable[..., torch.Tensor]) -> None:
-        self.network, self.rows = network, 0
-
-    def __call__(self, images: torch.Tensor, *about: Any) -> torch.Tensor:
-        self.rows += len(images)
-        return self.network(images, *about)
-
-
-def _counted(job: Job[T], done: int, total: int) -> Job[T]:
-    """Pass a job on with its steps counted within a longer one."""
-    return retold(job, lambda now: Progress(done + now.step, total, now.message))

@@ -14,6 +14,7 @@ from phenolens.runtime.output_kinds import ADAPTER
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.notebook import shown
 from phenolens.screens.table import Screen
 from phenolens.translation.model.base import Base
 from phenolens.translation.model.methods import METHODS, find_method
@@ -63,6 +64,20 @@ class Adapter:
         the weights; else nothing.
     card
         What it was trained on and how.
+
+    Notes
+    -----
+    Low-rank weights (LoRA, Hu et al., 2021, arXiv 2106.09685) beside one learned token for each condition, as in
+    Phen-LDiff (Bourou et al., 2025, arXiv 2502.09665).
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> adapter = ph.Adapter.load("adapter")
+    >>> adapter.conditions
+    ('Metadata_Role=negative control', 'translocation')
+    >>> adapter.crop, adapter.channel_names  # pixels of the field, and their channels
+    (40, ('DNA', 'Reporter', 'Organelle'))
     """
 
     conditions: tuple[str, str]
@@ -131,6 +146,21 @@ class Adapter:
                     f"The channels of {where} are in the order {', '.join(names)}, the adapter's in the order "
                     f"{', '.join(self.channel_names)}: put them in the same order."
                 )
+
+    def _repr_html_(self) -> str:
+        cells = self.card.get("cells", {})
+        source, target = self.conditions
+        facts = {
+            "source": f"{source} ({cells.get(source, '?')} cells)",
+            "target": f"{target} ({cells.get(target, '?')} cells)",
+            "channels": ", ".join(self.channel_names),
+            "held as they are": ", ".join(self.held) or "none",
+            "crop": f"{self.crop} x {self.crop} pixels",
+            "base": self.base,
+            "method": self.method,
+            "folder": self.folder or "not saved",
+        }
+        return shown("Adapter", facts)
 
     def apply(self, base: Base) -> None:
         """Merge the weights into the UNet of `base`, which must be of this adapter alone.

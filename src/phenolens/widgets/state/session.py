@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from phenolens.screens.conditions import Condition
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
-    from phenolens.translation.apply.translator import CellTranslation, Translator
+    from phenolens.translation.apply.cell_translation import CellTranslation
+    from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
 CellId = tuple[float, float]
@@ -63,24 +64,14 @@ class TranslatedCell:
         return (self.field, *self.position)
 
     def difference(self, strength: float) -> np.ndarray | None:
-        """Difference (C, size, size) at `strength`, between the two nearest computed strengths; zero at 0."""
+        """Difference (C, size, size) at `strength`, or at the highest strength that was computed so far."""
         if self.translation is None:
             return None
-        known = {0.0: np.zeros_like(self.translation.difference[0])}
-        known |= dict(zip(self.translation.strengths, self.translation.difference, strict=True))
-        if strength in known:
-            return known[strength]
-        places = sorted(known)
-        above = next((place for place in places if place > strength), places[-1])
-        below = max((place for place in places if place < above), default=above)
-        if above == below:
-            return known[above]
-        share = (strength - below) / (above - below)
-        return (1 - share) * known[below] + share * known[above]
+        return self.translation.difference_at(min(strength, max(self.translation.known)))
 
     def has(self, strength: float) -> bool:
         """Whether the difference at `strength` was computed rather than interpolated."""
-        return strength == 0 or (self.translation is not None and strength in self.translation.strengths)
+        return strength == 0 or (self.translation is not None and self.translation.computed(strength))
 
 
 class Session:
@@ -298,7 +289,7 @@ class Session:
             and old.trajectory is translation.trajectory
             and old.steps == translation.steps
         ):
-            translation = joined(old, translation)
+            translation = old.joined(translation)
         cell.translation = translation
         self.cell_changed.emit(cell)
 
@@ -325,13 +316,3 @@ class Session:
             return self.field.key in {field.key for field in self.screen.select(Condition.parse(condition))}
         except ScreenError:
             return False
-
-
-def joined(old: Any, new: Any) -> Any:
-    """One translation with the strengths of two that share their trajectory."""
-    from dataclasses import replace
-
-    known = dict(zip(old.strengths, old.difference, strict=True))
-    known |= dict(zip(new.strengths, new.difference, strict=True))
-    places = tuple(sorted(known))
-    return replace(new, strengths=places, difference=np.stack([known[place] for place in places]))

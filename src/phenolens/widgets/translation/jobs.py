@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
-    from phenolens.translation.apply.translator import CellTranslation, Translator
+    from phenolens.translation.apply.cell_translation import CellTranslation
+    from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
     from phenolens.widgets.state.session import TranslatedCell
 
