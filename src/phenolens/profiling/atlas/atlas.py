@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from phenolens.profiling.atlas.projection import LinearProjection, Projection, fit_projection, restore_projection
 from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateCorrection, plate_names
 from phenolens.profiling.tables.profiles import Profiles
-from phenolens.profiling.vectors.exact_product import row_blocks
+from phenolens.profiling.vectors.row_blocks import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
 from phenolens.runtime.errors import ModelError, OutputError, ScreenError
 from phenolens.runtime.files import write_json, writing_folder
@@ -123,7 +123,7 @@ class Atlas:
     def correct(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
         """Correct raw embeddings (m, d) of rows on the m `plates`; see `PlateCorrection.apply`.
 
-        Those of the atlas come out as its `vectors`, bit for bit; a plate never seen is scaled by all plates.
+        Those of the atlas come out as its `vectors`, up to rounding; a plate never seen is scaled by all plates.
         """
         return self.correction.apply(vectors, plates)
 
@@ -131,7 +131,7 @@ class Atlas:
         """Return the coordinates (m, 2) of corrected embeddings (m, d), by a rule that goes by each alone.
 
         For PCA it is the linear map, for UMAP and t-SNE that of `NeighbourProjection`. A point is placed alike alone
-        and in a batch, bit for bit, and one of the atlas where it is on the map.
+        and in a batch, to the rounding of float32, and one of the atlas where it is on the map.
 
         Raises
         ------
