@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,8 +15,9 @@ from phenolens.cli.display import PACKAGES
 from project import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-GROUPS = {name: one.commands for name, one in typer.main.get_command(app).commands.items() if hasattr(one, "commands")}
-COMMANDS = {name: one for name, one in typer.main.get_command(app).commands.items() if name not in GROUPS} | {
+ALL: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+GROUPS = {name: one.commands for name, one in ALL.items() if hasattr(one, "commands")}
+COMMANDS = {name: one for name, one in ALL.items() if name not in GROUPS} | {
     f"{group} {name}": one for group, commands in GROUPS.items() for name, one in commands.items()
 }
 INSTALL_AND_RUN = 'python -m pip install -c constraints.txt ".[all]" && phenolens demo'

@@ -14,7 +14,7 @@ _MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter"
 
 
 def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
-    """Save Image and Labels layers beside each other under one name.
+    """Save Image and Labels layers beside each other under one name, in the format of its ending.
 
     Real channels go to ``<stem>.ome.tif``, translated ones to ``<stem>__synthetic.ome.tif``, differences to
     ``<stem>__difference.ome.tif``, labels to ``<stem>__<layer>.ome.tif``, and provenance to
@@ -31,9 +31,11 @@ def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
         Channels that belong to one file differ in shape, or the folder cannot be written.
     """
     from phenolens.runtime.provenance import provenance
-    from phenolens.screens.export import write_ome_tiff
+    from phenolens.screens.export import WRITERS
 
-    folder, stem = Path(path).parent, Path(path).name.removesuffix(".tiff").removesuffix(".tif").removesuffix(".ome")
+    folder, name = Path(path).parent, Path(path).name
+    ending = next((one for one in WRITERS if name.endswith(one)), ".ome.tif")
+    stem = name.removesuffix(ending).removesuffix(".tiff").removesuffix(".tif").removesuffix(".ome")
     groups: dict[str, list[FullLayerData]] = {}
     for layer in layers:
         if (suffix := _suffix(layer)) is not None:
@@ -46,7 +48,7 @@ def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
     written = []
     described: dict[str, Any] = {}
     for suffix, members in groups.items():
-        file = folder / f"{stem}{suffix}.ome.tif"
+        file = folder / f"{stem}{suffix}{ending}"
         facts = [meta.get("metadata", {}).get("phenolens", {}) for _, meta, _ in members]
         synthetic = any(fact.get("synthetic", False) for fact in facts)
         pixels = np.stack([np.asarray(data) for data, _, _ in members])
@@ -54,7 +56,7 @@ def write_layers(path: str, layers: list[FullLayerData]) -> list[str]:
         spare = "ZYX" if pixels.ndim == 4 else "YX"
         described[file.name] = dict(zip(channels, facts, strict=True))
         size = _pixel_size(members[0][1])
-        write_ome_tiff(file, pixels, "C" + spare, channels, size, synthetic=synthetic, description=facts[0])
+        WRITERS[ending](file, pixels, "C" + spare, channels, size, synthetic=synthetic, description=facts[0])
         written.append(str(file))
     if written:
         file = folder / f"{stem}__provenance.json"

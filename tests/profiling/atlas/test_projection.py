@@ -98,6 +98,7 @@ def test_pca_finds_the_directions_that_a_decomposition_finds():
     left, values, right = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(right[np.arange(2), np.abs(right[:2]).argmax(axis=1)])
     np.testing.assert_allclose(projection.place(vectors), (left * values)[:, :2] * signs, atol=1e-4)
+    assert isinstance(projection, LinearProjection)
     np.testing.assert_allclose(projection.explained, (values**2 / (values**2).sum())[:2], rtol=1e-6)
 
 
@@ -155,6 +156,7 @@ def test_equal_rows_share_a_place_and_beyond_the_landmarks_the_rule_holds(monkey
     vectors[51, 0], vectors[52] = 1.0, vectors[51]
     vectors[51, 5] = -0.0
     projection = finish(fit_projection(vectors, "umap", seed=1))
+    assert isinstance(projection, NeighbourProjection)
     assert len(projection.rows) == 60
     assert not {50, 52} & set(projection.rows.tolist())
     places = projection.place(vectors)
@@ -162,8 +164,11 @@ def test_equal_rows_share_a_place_and_beyond_the_landmarks_the_rule_holds(monkey
     np.testing.assert_array_equal(places[[50, 52]], places[[3, 51]])
     assert np.isfinite(places).all()
     again = finish(fit_projection(vectors, "umap", seed=1))
+    assert isinstance(again, NeighbourProjection)
     np.testing.assert_array_equal(again.rows, projection.rows)
-    assert finish(fit_projection(vectors, "umap", seed=2)).rows.tolist() != projection.rows.tolist()
+    other = finish(fit_projection(vectors, "umap", seed=2))
+    assert isinstance(other, NeighbourProjection)
+    assert other.rows.tolist() != projection.rows.tolist()
 
 
 def _given(coordinates):

@@ -128,10 +128,10 @@ def test_another_cell_takes_the_translated_one_away(session):
     assert set(session.marks) == {CELL, COMPOUND}
 
 
-def test_a_prediction_names_the_most_similar_training_compound(session):
+def test_a_prediction_names_the_most_similar_training_compound(session, monkeypatch):
     atlas, encoder = session.data.atlas, PlainEncoder(known_compounds())
     rows = np.flatnonzero(session.data.controls)
-    encoder.counterfactual = lambda controls, smiles, dose: controls + (dose or 0)
+    monkeypatch.setattr(encoder, "counterfactual", lambda controls, smiles, dose: controls + (dose or 0))
     made = finish(predict(encoder, atlas, CAFFEINE, None, rows))
     assert (made.similarity, made.nearest) == (1.0, "caffeine")
     used = rows[np.unique(np.linspace(0, len(rows) - 1, 256).astype(int))]
