@@ -1,4 +1,4 @@
-"""The built package, as a user of napari's plugin manager gets it: what is in it, what PyPI shows, and that it works."""
+"""The built package, as napari's plugin manager installs it: what is in it, what PyPI shows, and that it works."""
 
 import re
 import shutil
@@ -7,6 +7,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -28,6 +29,7 @@ NEEDED = {
     "phenolens/bases/compact/scheduler/scheduler_config.json",
     "phenolens/encoders/default/encoder.safetensors",
 }
+PROGRAMS = "Scripts" if sys.platform == "win32" else "bin"
 STRANGE = ("tests/", "docs/", "shared/", "benchmarks/", "scripts/", ".github/")
 
 
@@ -69,8 +71,11 @@ def test_both_hold_the_package_and_its_weights_and_nothing_else(built: Path, whe
     assert {name.partition("/")[0].partition("-")[0] for name in in_wheel} == {"phenolens", "napari_phenolens"}
 
 
-def test_pypi_takes_both(built: Path) -> None:
-    out = run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
+def test_pypi_takes_both(built: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "twine", with_pip=True)
+    python = tmp_path / "twine" / PROGRAMS / "python"
+    run(python, "-m", "pip", "install", "twine")
+    out = run(python, "-m", "twine", "check", "--strict", *built.iterdir())
     assert out.count("PASSED") == 2
 
 
@@ -100,11 +105,11 @@ def test_the_hub_finds_what_it_shows(metadata: Message) -> None:
 
 
 @pytest.fixture(scope="module")
-def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Folder of the programs of a new environment with napari and the wheel, each as new as the registry has it."""
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=True)
-    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    programs = folder / PROGRAMS
     run(programs / "python", "-m", "pip", "install", "--no-cache-dir", "napari[pyqt6]", wheel)
     yield programs
     shutil.rmtree(folder, ignore_errors=True)

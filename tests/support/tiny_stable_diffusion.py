@@ -45,5 +45,6 @@ def make_tiny_stable_diffusion(folder: Path, layout: str = "1", variant: str | N
     parts: dict[str, Any] = {"unet": unet, "vae": vae}
     for name, part in parts.items():
         (part.half() if variant else part).save_pretrained(folder / name, variant=variant)
-    SCHEDULERS[layout]().save_pretrained(folder / "scheduler")
+    scheduler: Any = SCHEDULERS[layout]()
+    scheduler.save_pretrained(folder / "scheduler")
     return folder
