@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -14,8 +15,10 @@ from phenolens.cli.display import PACKAGES
 from project import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-GROUPS = {name: one.commands for name, one in typer.main.get_command(app).commands.items() if hasattr(one, "commands")}
-COMMANDS = {name: one for name, one in typer.main.get_command(app).commands.items() if name not in GROUPS} | {
+FOR_CONTRIBUTORS = [ROOT / name for name in ("CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")]
+ALL: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+GROUPS = {name: one.commands for name, one in ALL.items() if hasattr(one, "commands")}
+COMMANDS = {name: one for name, one in ALL.items() if name not in GROUPS} | {
     f"{group} {name}": one for group, commands in GROUPS.items() for name, one in commands.items()
 }
 INSTALL_AND_RUN = 'python -m pip install -c constraints.txt ".[all]" && phenolens demo'
@@ -117,7 +120,7 @@ def test_the_reference_states_the_defaults_of_a_command(command):
             assert row == str(parameter.default)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", [*PAGES, *FOR_CONTRIBUTORS], ids=named)
 def test_links_lead_somewhere(page):
     declared = ROOT / "docs" / "screenshots.py"
     for target in _LINK.findall(_FENCE.sub("", page.read_text(encoding="utf-8"))):
@@ -144,6 +147,17 @@ def test_every_page_is_in_the_table_of_contents():
 def test_readme_has_exactly_two_install_commands():
     installing = [line for line in shell_lines(ROOT / "README.md") if "install" in line]
     assert installing == [INSTALL_AND_RUN, INSTALL_AND_TEST]
+
+
+def test_contributors_are_sent_to_files_and_environments_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:src|tests|docs|scripts)/[^`\s]*)`", text)
+    assert len(paths) > 10
+    assert not [path for path in paths if "<" not in path and not (ROOT / path).exists()]
+    folders = [path.rpartition("/")[0] for path in paths if "<" in path]
+    assert not [folder for folder in folders if not (ROOT / folder).is_dir()]
+    environments = set(re.findall(r"^\[testenv:(\w+)\]", (ROOT / "tox.ini").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`tox -e (\w+)`", text)) <= environments
 
 
 def test_ci_runs_the_second_of_them():

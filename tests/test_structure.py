@@ -60,7 +60,7 @@ def test_no_function_of_the_engine_is_long() -> None:
 
 
 def test_every_room_of_tests_is_a_room_of_the_package() -> None:
-    own = {"faults", "figures", "support"}
+    own = {"faults", "figures", "packaging", "support"}
     rooms = {folder.relative_to(ROOT / "tests") for folder in (ROOT / "tests").rglob("*") if any(folder.glob("*.py"))}
     strange = {room for room in rooms if room.parts[0] not in own and not (PACKAGE / Path(room)).is_dir()}
     assert not strange

@@ -180,9 +180,9 @@ def test_mistakes_are_told_before_any_work(there: Path) -> None:
     with pytest.raises(ph.errors.ScreenError, match=r"no channel 'GFP'.*DNA"):
         ph.find_cells("screen", nucleus_channel="GFP")
     with pytest.raises(ph.errors.ScreenError, match="no sample 'mnist'"):
-        ph.sample("mnist")  # type: ignore[arg-type]
+        ph.sample("mnist")  # type: ignore[call-overload]
     with pytest.raises(ph.errors.ModelError, match="no level 'plate'"):
-        ph.embed("screen", level="plate")  # type: ignore[arg-type]
+        ph.embed("screen", level="plate")  # type: ignore[call-overload]
     with pytest.raises(ph.errors.ModelError, match="no adapter folder"):
         ph.translate_screen("nowhere", "screen", out="translated")
     (there / "mine").mkdir()
@@ -194,7 +194,7 @@ def test_mistakes_are_told_before_any_work(there: Path) -> None:
 def test_text_and_condition_are_taken_alike(there: Path, quick: None) -> None:
     texts = ("Role=negative control", "translocation")
     made = [
-        ph.finetune("screen", *pair, out=f"adapter{n}", cells="whole", steps=1, nucleus_channel="DNA")
+        ph.finetune("screen", *pair, out=f"adapter{n}", cells="whole", steps=1, nucleus_channel="DNA")  # type: ignore[call-overload]
         for n, pair in enumerate([texts, tuple(map(ph.Condition.parse, texts))])
     ]
     assert made[0].conditions == made[1].conditions

@@ -46,7 +46,7 @@ def test_a_cell_is_its_field_and_label():
     assert made.of(C).note == "blurred"
     assert not made.of(B)
     assert made.counts() == {"mitotic": 1, "dead": 0}
-    assert made.cells[("A01", 1)] is made.cells[("A01", np.int64(1))]
+    assert made.cells[("A01", 1)] is made.cells[("A01", np.int64(1))]  # type: ignore[index]
 
 
 def test_classes_get_keys_and_colours_in_order_and_keep_them():

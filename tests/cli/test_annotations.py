@@ -76,12 +76,12 @@ def test_cells_can_be_found_by_another_program(screen, tmp_path, monkeypatch):
         return made, [], []
 
     module = ModuleType("cellpose")
-    module.models = SimpleNamespace(CellposeModel=lambda **_: SimpleNamespace(eval=outlined))
-    module.__spec__ = SimpleNamespace(name="cellpose")
+    module.models = SimpleNamespace(CellposeModel=lambda **_: SimpleNamespace(eval=outlined))  # type: ignore[attr-defined]
+    module.__spec__ = SimpleNamespace(name="cellpose")  # type: ignore[assignment]
     monkeypatch.setitem(sys.modules, "cellpose", module)
-    segmenter_named("cellpose")._loaded.clear()
+    segmenter_named("cellpose")._loaded.clear()  # type: ignore[attr-defined]
     ran = embed(screen, tmp_path / "cells.parquet", "--cells", "cellpose")
-    segmenter_named("cellpose")._loaded.clear()
+    segmenter_named("cellpose")._loaded.clear()  # type: ignore[attr-defined]
     assert ran.status == 0
     assert ran.facts["rows"] == 4
     assert read_profiles(tmp_path / "cells.parquet").column("Y").tolist() == [49.5, 99.5] * 2

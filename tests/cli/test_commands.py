@@ -394,7 +394,7 @@ def test_pretrain_writes_a_base(tmp_path):
 
 @pytest.mark.parametrize(("command", "settings"), [("finetune", FinetuneSettings()), ("pretrain", PretrainSettings())])
 def test_help_shows_the_engines_defaults(command, settings):
-    options = {option.name: option for option in get_command(app).commands[command].params}
+    options = {option.name: option for option in vars(get_command(app))["commands"][command].params}
     # What is None is found out later, and the help says from what.
     shared = {name for name, value in vars(settings).items() if name in options and value is not None}
     assert len(shared) >= 3

@@ -67,7 +67,7 @@ def test_demo_again_in_the_same_folder(as_shipped, tmp_path):
 
 
 def test_demo_goes_on_where_there_is_no_display(as_shipped, tmp_path, monkeypatch):
-    monkeypatch.setattr(display.sys, "platform", "linux")
+    monkeypatch.setattr("phenolens.cli.display.sys.platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     ran = run("demo", "--out", tmp_path / "demo", "--json")

@@ -58,8 +58,8 @@ def test_the_floor_and_the_pixels_beyond_it(adapter, screen, tmp_path):
     written = json.loads((out / "significance.json").read_text())
     assert written["alpha"] == 0.4
     assert written["significant"] == done.facts["significant"]
-    moved = np.count_nonzero(difference.plane()[0])
-    assert written["significant"][field.key][field.image().channel_names[0]] == pytest.approx(expected[0].sum() / moved)
+    count = np.count_nonzero(difference.plane()[0])
+    assert written["significant"][field.key][field.image().channel_names[0]] == pytest.approx(expected[0].sum() / count)
 
     other = tmp_path / "other"
     held = run("translate", adapter, screen,

@@ -96,7 +96,7 @@ def _tiff_pages(path: Path):
 
     complaints = []
     handler = logging.Handler(logging.ERROR)
-    handler.emit = complaints.append
+    handler.emit = complaints.append  # type: ignore[assignment]
     logging.getLogger("tifffile").addHandler(handler)
     try:
         with tifffile.TiffFile(path) as tif:

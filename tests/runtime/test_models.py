@@ -3,6 +3,8 @@
 import hashlib
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +18,7 @@ from phenolens.runtime.progress import finish
 
 NAME = "cells/base"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-WEIGHTS = bytes(range(256)) * 12_000  # 3 MB, so three chunks
+WEIGHTS = bytes(range(256)) * 12_000  # 3 MB
 FILES = {
     "model_index.json": b"{}",
     "scheduler/scheduler_config.json": b'{"steps": 1000}',
@@ -51,14 +53,24 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.blobs: dict[str, str] = {}
         self.cut_after: int | None = None
+        self.pause = 0.0  # seconds after each 64 KB
 
 
 class Answer(BaseHTTPRequestHandler):
     server: Hub
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         hub = self.server
-        if self.path.startswith(f"/api/models/{NAME}"):
+        if self.path.startswith(f"/api/models/{NAME}/tree/{REVISION}"):
+            entries = [
+                {"type": "file", "path": path, "size": len(data), "oid": hub.blobs.get(path, git_checksum(data))}
+                for path, data in hub.files.items()
+            ]
+            self.reply(200, json.dumps(entries).encode(), "application/json")
+        elif self.path.startswith(f"/api/models/{NAME}"):
             siblings = [
                 {"rfilename": path, "size": len(data), "blobId": hub.blobs.get(path, git_checksum(data))}
                 | ({"lfs": {"sha256": hub.sha256, "size": len(data), "pointerSize": 1}} if data == WEIGHTS else {})
@@ -69,24 +81,34 @@ class Answer(BaseHTTPRequestHandler):
         elif self.path.startswith(f"/{NAME}/resolve/{REVISION}/"):
             path = self.path.split(REVISION + "/")[1]
             span = self.headers.get("Range", "")
-            hub.asked.append((path, span))
+            if self.command == "GET":
+                hub.asked.append((path, span))
             start = int(span.removeprefix("bytes=").removesuffix("-")) if span else 0
-            self.reply(206 if span else 200, hub.files[path][start:], "application/octet-stream")
+            self.reply(
+                206 if span else 200, hub.files[path][start:], "application/octet-stream", git_checksum(path.encode())
+            )
         else:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-    def reply(self, status: int, body: bytes, kind: str) -> None:
+    def reply(self, status: int, body: bytes, kind: str, etag: str = "") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if etag:
+            self.send_header("ETag", f'"{etag}"')
+            self.send_header("X-Repo-Commit", REVISION)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         cut = self.server.cut_after
         if cut is not None and len(body) > cut:
             body, self.close_connection = body[:cut], True
-        self.wfile.write(body)
+        for start in range(0, len(body), 1 << 16):
+            self.wfile.write(body[start : start + (1 << 16)])
+            time.sleep(self.server.pause)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -99,6 +121,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.server_port}")
     monkeypatch.setenv("PHENOLENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)
     monkeypatch.delenv("PHENOLENS_OFFLINE", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     yield hub
@@ -136,27 +159,32 @@ def test_only_what_is_needed_is_downloaded_once(hub: Hub) -> None:
     assert len(hub.asked) == asked
 
 
-def test_a_cancelled_download_goes_on_where_it_stopped(hub: Hub) -> None:
+def test_a_cancelled_download_stops_at_once_and_goes_on_with_the_file_it_was_at(hub: Hub) -> None:
+    hub.pause = 0.02
     job = fetch_base(NAME)
     for progress in job:
         if progress.step > 1_000_000:
             break
     job.close()
     assert local_base(NAME) is None
+    asked = len(hub.asked)
+    time.sleep(0.3)
+    assert len(hub.asked) == asked  # nothing goes on behind one's back
+    hub.pause = 0
     finish(fetch_base(NAME))
-    weights = [span for path, span in hub.asked if path.endswith("model.safetensors")]
-    assert weights == ["", "bytes=1048576-"]
+    times = Counter(path for path, _ in hub.asked)
+    assert (times["unet/config.json"], times["unet/diffusion_pytorch_model.safetensors"]) == (1, 2)
     assert (local_base(NAME) / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_broken_connection_is_a_sentence_and_can_be_taken_up(hub: Hub) -> None:
-    hub.cut_after = 2_000_000
-    with pytest.raises(ModelError, match="goes on where it stopped"):
+def test_a_broken_connection_is_a_sentence_and_can_be_taken_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.cut_after = 0
+    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda seconds: None))
+    with pytest.raises(ModelError, match="goes on with the file at which it stopped"):
         finish(fetch_base(NAME))
     assert local_base(NAME) is None
     hub.cut_after = None
     finish(fetch_base(NAME))
-    assert [span for path, span in hub.asked if path.endswith("model.safetensors")][1].startswith("bytes=")
     assert (local_base(NAME) / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -207,12 +235,17 @@ def test_name_and_what_is_left_to_download_are_said_first(hub: Hub) -> None:
     assert first.message.startswith(f"{NAME} is not here yet: downloading 3 MB to ")
     assert (first.step, first.total) == (0, sum(len(FILES[path]) for path in NEEDED))
     assert hub.asked == []
-    while next(job).step < 2_000_000:
-        pass
     job.close()
+
+
+def test_what_is_there_of_a_download_is_not_counted_again(hub: Hub) -> None:
+    hub.sha256 = "0" * 64  # so that the first one fails at its end
+    hub.files["vae/diffusion_pytorch_model.bin"] = bytes(1_000_000)
+    with pytest.raises(ModelError, match="arrived damaged"):
+        finish(fetch_base(NAME))
     again = fetch_base(NAME)
     next(again)
-    assert "downloading 1 MB" in next(again).message
+    assert "downloading 3 MB" in next(again).message
     again.close()
 
 

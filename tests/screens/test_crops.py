@@ -84,7 +84,7 @@ def test_difference_is_added_rounded_and_held_to_the_dtype(dtype):
     result = paste(plane, Window(1, 1, 4), difference)
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
-        expected = [120, min(100 + 10**9, limits.max), max(100 - 10**9, limits.min)]
+        expected: list[float] = [120, min(100 + 10**9, limits.max), max(100 - 10**9, limits.min)]
     else:
         expected = [120.4, 1e9 + 100, -1e9 + 100]
     assert result[0, 2, 2:5].astype(float) == pytest.approx(expected, rel=1e-6)

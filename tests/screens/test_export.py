@@ -6,11 +6,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import tifffile
+from npe2 import PluginManifest
 
 from phenolens.runtime.errors import ImageError, OutputError
-from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.export import WRITERS, write_ome_tiff
 from phenolens.screens.image_details import AxisScale
 from phenolens.screens.images import read_image
+from project import ROOT
 
 NAMES = {"C": ("DNA", "α-tubulin")}
 
@@ -103,3 +105,18 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError):
         write_ome_tiff(tmp_path / "taken" / "a.ome.tif", np.zeros((4, 4)), "YX", ["a"], None, synthetic=False)
+
+
+@pytest.mark.parametrize("ending", sorted(WRITERS))
+def test_every_format_keeps_pixels_channels_and_the_mark(ending, tmp_path):
+    pixels = np.arange(2 * 12 * 10, dtype=np.uint16).reshape(2, 12, 10)
+    path = WRITERS[ending](tmp_path / f"cell{ending}", pixels, "CYX", ("DNA", "actin"), 0.5, synthetic=True)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.plane(), pixels)
+    assert image.channel_names == ("synthetic DNA", "synthetic actin")
+
+
+def test_the_viewer_offers_every_format():
+    manifest = PluginManifest.from_file(ROOT / "src" / "phenolens" / "napari.yaml")
+    offered = {one for writer in manifest.contributions.writers for one in writer.filename_extensions}
+    assert set(WRITERS) <= offered

@@ -40,7 +40,7 @@ def images(draw):
     scales = {
         axis: AxisScale(
             draw(st.floats(1e-6, 1e6)) if axis != "C" else 1.0,
-            draw(st.sampled_from(UNITS.get(axis, SPACE))),
+            draw(st.sampled_from(UNITS.get(axis, SPACE))),  # type: ignore[call-overload]
             draw(finite) if axis != "C" else 0.0,
         )
         for axis in axes

@@ -1,6 +1,7 @@
 """Segmenters: the built-in one, and other programs where they are installed."""
 
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -30,14 +31,14 @@ def put(monkeypatch):
     def put_module(name: str, **contents: object) -> None:
         module = ModuleType(name)
         module.__dict__.update(contents)
-        module.__spec__ = SimpleNamespace(name=name)  # find_spec asks for it
+        module.__spec__ = ModuleSpec(name, None)  # find_spec asks for it
         monkeypatch.setitem(sys.modules, name, module)
 
     for one in (CELLPOSE, STARDIST, INSTANSEG):
-        one._loaded.clear()
+        one._loaded.clear()  # type: ignore[attr-defined]
     yield put_module
     for one in (CELLPOSE, STARDIST, INSTANSEG):
-        one._loaded.clear()
+        one._loaded.clear()  # type: ignore[attr-defined]
 
 
 def test_all_of_them_are_segmenters_with_names():

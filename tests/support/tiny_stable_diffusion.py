@@ -1,6 +1,7 @@
 """Stable Diffusion's layouts with random weights, small enough to train in a test, saved by diffusers itself."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, UNet2DConditionModel
@@ -27,7 +28,7 @@ def make_tiny_stable_diffusion(folder: Path, layout: str = "1", variant: str | N
         ``"fp16"`` saves float16 weights under the names that diffusers gives them.
     """
     torch.manual_seed(3)
-    kind = {"cross_attention_dim": 768, "attention_head_dim": 2}
+    kind: dict[str, object] = {"cross_attention_dim": 768, "attention_head_dim": 2}
     if layout != "1":
         kind = {"cross_attention_dim": 1024, "attention_head_dim": (1, 2, 2, 2), "use_linear_projection": True}
     unet = UNet2DConditionModel(
@@ -41,7 +42,9 @@ def make_tiny_stable_diffusion(folder: Path, layout: str = "1", variant: str | N
         block_out_channels=(8, 8, 16, 16), norm_num_groups=8,
         down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
     )  # fmt: skip
-    for part, name in ((unet, "unet"), (vae, "vae")):
+    parts: dict[str, Any] = {"unet": unet, "vae": vae}
+    for name, part in parts.items():
         (part.half() if variant else part).save_pretrained(folder / name, variant=variant)
-    SCHEDULERS[layout]().save_pretrained(folder / "scheduler")
+    scheduler: Any = SCHEDULERS[layout]()
+    scheduler.save_pretrained(folder / "scheduler")
     return folder

@@ -52,7 +52,7 @@ def image_metadata(axes, scale=None, translation=None, levels=1, units=UNITS, na
     ome = {"multiscales": [{"axes": stated, "datasets": datasets, "name": "made"}]}
     if names:
         window = {"start": 5.0, "end": 90.0, "min": 0.0, "max": 255.0}
-        ome["omero"] = {"channels": [{"label": name, "color": "00FF00", "window": window} for name in names]}
+        ome["omero"] = {"channels": [{"label": name, "color": "00FF00", "window": window} for name in names]}  # type: ignore[assignment]
     return ome
 
 

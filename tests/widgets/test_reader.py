@@ -68,7 +68,7 @@ def test_what_is_saved_from_the_window_is_dropped_back(window, ours, small_scree
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     shape = window.session.plane.shape[-2:]
     viewer = window.viewer
-    viewer.add_labels(np.eye(*shape, dtype=int), name="mine", features={"index": [0, 1], "class": ["", "odd"]})
+    viewer.add_labels(np.eye(*shape, dtype=int), name="mine", features={"index": [0, 1], "class": ["", "odd"]})  # type: ignore[type-var]
     viewer.add_points([[3, 4], [5, 6]], name="seen", features={"note": ["a", "b"]})
     before = {layer.name: layer for layer in viewer.layers}
     folder = tmp_path / "saved"

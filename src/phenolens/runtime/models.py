@@ -8,14 +8,17 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import output_error, writable_folder, write_json
+from phenolens.runtime.in_thread import in_thread
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import sha256_of
 
@@ -28,7 +31,7 @@ _WEIGHTS = {
     "diffusion_pytorch_model.fp16.bin": "fp16",
 }
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_CHUNK = 1 << 20
+_NOTES = ".cache"  # what huggingface_hub keeps beside the files while it downloads
 _TIMEOUT = 30.0
 
 
@@ -74,8 +77,8 @@ def fetch_base(name: str) -> Job[Path]:
 
     Only what translation needs is downloaded: UNet, autoencoder and schedule, not the text encoder.
     The first progress says how much there is to download, the next ones count bytes. Cancelled or broken off, the
-    next call goes on where this one stopped; the folder has its real name only once everything is there and its
-    checksums are right.
+    next call goes on with the file at which this one stopped; the folder has its real name only once everything is
+    there and its checksums are right.
 
     Returns
     -------
@@ -108,15 +111,21 @@ def fetch_base(name: str) -> Job[Path]:
         revision, licence, hub_files = _list_files(name)
     partial = writable_folder(_cached(name).with_name(f".partial-{_cached(name).name}-{revision[:12]}"))
     total = sum(file.size for file in hub_files)
-    before = 0
-    missing = total - sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    missing = total - _bytes_in(partial, hub_files)
     _check_room(partial, missing, name)
     yield Progress(0, total, f"{name} is not here yet: downloading {missing / 1e6:.0f} MB to {partial.parent}")
+
+    def so_far() -> Progress:
+        done = min(_bytes_in(partial, hub_files), total)
+        return Progress(done, total, f"Downloading {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+
+    with _hub_errors(name):
+        yield from in_thread(lambda cancelled: _download(name, revision, hub_files, partial, cancelled), so_far)
     for file in hub_files:
-        for done in _download(name, revision, file, partial / file.path):
-            message = f"Downloading {name}: {(before + done) / 1e6:.0f} of {total / 1e6:.0f} MB"
-            yield Progress(before + done, total, message)
-        before += file.size
+        if not file.is_whole(partial / file.path):
+            (partial / file.path).unlink()
+            raise ModelError(f"{file.path} of {name} arrived damaged; download it again.")
+    shutil.rmtree(partial / _NOTES, ignore_errors=True)
     write_json(partial / "source.json", {"name": name, "revision": revision, "licence": licence})
     os.replace(partial, _cached(name))
     return _cached(name)
@@ -191,44 +200,49 @@ def _list_files(name: str) -> tuple[str, str, list[_HubFile]]:
     return str(info.sha), str(getattr(info.card_data, "license", None) or ""), chosen
 
 
-def _download(name: str, revision: str, file: _HubFile, target: Path) -> Iterator[int]:
-    """Download one file, going on after what is there of it; yield the bytes there are."""
-    from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+def _download(name: str, revision: str, files: list[_HubFile], folder: Path, cancelled: threading.Event) -> None:
+    """Download what is missing of `files` into `folder`, until `cancelled`."""
+    from huggingface_hub import snapshot_download
+    from tqdm.auto import tqdm
 
-    if target.exists():
-        yield file.size
-        return
-    part = target.with_name(target.name + ".incomplete")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    done = part.stat().st_size if part.exists() else 0
-    if done > file.size:
-        done = 0
-    if done < file.size or not file.size:
-        url = hf_hub_url(name, file.path, revision=revision, endpoint=_endpoint())
-        headers = build_hf_headers() | ({"Range": f"bytes={done}-"} if done else {})
-        with _hub_errors(name), get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as answer:
-            answer.raise_for_status()
-            if answer.status_code != 206:
-                done = 0  # a hub that cannot go on sends the file from its start
-            with part.open("ab" if done else "wb") as out:
-                for chunk in answer.iter_bytes(_CHUNK):
-                    out.write(chunk)
-                    done += len(chunk)
-                    yield done
-    if not file.is_whole(part):
-        part.unlink()
-        raise ModelError(f"{file.path} of {name} arrived damaged; download it again.")
-    os.replace(part, target)
+    class Silent(tqdm):  # type: ignore[misc]
+        """The library's only door during a download: it draws nothing, and breaks off where asked to."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **options | {"disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            if cancelled.is_set():
+                raise _CancelledError
+
+    with suppress(_CancelledError):
+        snapshot_download(
+            name, revision=revision, local_dir=folder, allow_patterns=[file.path for file in files],
+            endpoint=_endpoint(), etag_timeout=_TIMEOUT, max_workers=1, tqdm_class=Silent,
+        )  # fmt: skip
+
+
+class _CancelledError(Exception):
+    """Nobody waits for the download any more."""
+
+
+def _bytes_in(folder: Path, files: list[_HubFile]) -> int:
+    """How much of `files` is in `folder`, with what the library has of the file that it is at."""
+    there = [*(folder / file.path for file in files), *(folder / _NOTES).rglob("*.incomplete")]
+    total = 0
+    for path in there:
+        with suppress(OSError):  # not there yet, or moved in this moment
+            total += path.stat().st_size
+    return total
 
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
     """Turn what can go wrong between here, the hub and the disk into a sentence."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    # HTTPError: that of the client which the installed huggingface_hub uses, httpx or its successor
+    from huggingface_hub.errors import GatedRepoError, HTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    # the base class of the client that the installed huggingface_hub uses, httpx or its successor
-    network_error: type[Exception] = HfHubHTTPError.__mro__[1]
     try:
         yield
     except GatedRepoError as error:
@@ -239,11 +253,11 @@ def _hub_errors(name: str) -> Iterator[None]:
         raise ModelError(
             f"There is no model {name} at {_endpoint()}, or it is private; check the name, or set HF_TOKEN."
         ) from error
-    except network_error as error:
+    except (HTTPError, LocalEntryNotFoundError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ModelError(
             f"{name} could not be downloaded from {_endpoint()} ({reason}); "
-            "check the connection and try again, it goes on where it stopped."
+            "check the connection and try again, it goes on with the file at which it stopped."
         ) from error
     except OSError as error:
         raise output_error(cache_folder(), error) from error

@@ -1,7 +1,7 @@
 """Write images as OME-TIFF, whole or not at all, with what they are said in the file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,10 @@ def write_ome_tiff(
             compression="zlib", bigtiff=pixels.nbytes > 2**31,
         )  # fmt: skip
     return path
+
+
+WRITERS: dict[str, Callable[..., Path]] = {".ome.tif": write_ome_tiff}
+"""How an image is written, by the end of its file's name; each takes what `write_ome_tiff` does."""
 
 
 def read_description(path: str | PathLike[str]) -> dict[str, Any]:

@@ -332,6 +332,8 @@ def _given(image: FieldImage) -> FieldImage:
 
 def _metadata(table: DataFrame) -> list[dict[str, Any]]:
     columns = [column for column in table.columns if str(column).startswith("Metadata_")]
+    if not columns:  # of which pandas 2 makes no records at all
+        return [{} for _ in table.index]
     # to_dict gives plain Python values, which JSON knows
     return [{str(name): value for name, value in row.items()} for row in table[columns].to_dict("records")]
 

@@ -15,7 +15,7 @@ from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word,
 
 
 def write_layers(path: str, layers: list[LayerData]) -> list[str]:
-    """Save layers beside each other under one name.
+    """Save layers beside each other under one name, in the format of its ending.
 
     Real channels go to ``<stem>.ome.tif``, translated ones to ``<stem>__synthetic.ome.tif``, differences to
     ``<stem>__difference.ome.tif``, each labels layer to ``<stem>__<layer>.ome.tif``, with its features as CSV, points
@@ -33,8 +33,11 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
         A layer is of a kind that cannot be saved so, two would have one name, or the folder cannot be written.
     """
     from phenolens.runtime.provenance import provenance
+    from phenolens.screens.export import WRITERS
 
-    folder, stem = Path(path).parent, _stem(Path(path).name)
+    folder, name = Path(path).parent, Path(path).name
+    ending = next((one for one in WRITERS if name.endswith(one)), ".ome.tif")
+    stem = _stem(name.removesuffix(ending))
     files: dict[str, list[LayerData]] = {}
     alike: dict[tuple[Any, ...], str] = {}
     for layer in layers:
@@ -52,7 +55,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     described: dict[str, Any] = {}
     for suffix, members in files.items():
         if members[0][2] in ("image", "labels"):
-            made = write_pixels(folder / f"{stem}{suffix}.ome.tif", members)
+            made = write_pixels(folder / f"{stem}{suffix}{ending}", members)
         else:
             made = [write_geometry(folder / f"{stem}{suffix}.geojson", members[0])]
         described[made[0].name] = {str(meta.get("name", "")): facts_of(meta) for _, meta, _ in members}

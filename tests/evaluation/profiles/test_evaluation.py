@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from phenolens.evaluation.profiles.identities import Identities
 from phenolens.evaluation.profiles.neighbours import mechanisms
 from phenolens.evaluation.profiles.report import html_report, write_report
 from phenolens.evaluation.profiles.unseen import unseen_compounds
+from phenolens.evaluation.reports.parts import Part
 from phenolens.evaluation.statistics.average_precision import PairRule, average_precision, mean_average_precision
 from phenolens.evaluation.statistics.label_permutation import MOST_BEARERS, permuted_precision
 from phenolens.profiling.tables.profiles import Profiles
@@ -240,6 +242,12 @@ def test_what_is_missing_is_said(columns, missing) -> None:
     for part in found.parts:
         assert part.verdict.startswith("Not measured: ") == (part.key in missing)
     assert "Not measured" in html_report(found)
+
+
+def test_a_part_that_the_report_has_never_heard_of_is_shown_with_its_own_explanation(planted) -> None:
+    new = Part("novel", "Novelty", "Nothing is new.", True, {"share": 0.0}, explained="By looking twice.")
+    page = html_report(replace(planted, parts=(*planted.parts, new)))
+    assert all(words in page for words in ("Novelty", "Nothing is new.", "By looking twice."))
 
 
 def test_without_batches_plates_take_their_place() -> None:

@@ -209,12 +209,12 @@ def test_p_value_is_never_zero() -> None:
 
 def test_false_alarms_stay_below_their_rate() -> None:
     random = np.random.default_rng(0)
-    p_values = []
+    drawn = []
     for _ in range(10):
         table = pd.DataFrame({"Compound": random.integers(0, 40, 160), "Plate": np.arange(160) % 4})
         found = average_precision(random.normal(size=(160, 16)), table, REPLICATES, OTHERS)
-        p_values.append(mean_average_precision(found, table, ["Compound"], null_size=999)["p_value"].dropna())
-    p_values = np.concatenate(p_values)
+        drawn.append(mean_average_precision(found, table, ["Compound"], null_size=999)["p_value"].dropna())
+    p_values = np.concatenate(drawn)
     assert len(p_values) > 300
     for level in (0.05, 0.1, 0.2):
         assert (p_values <= level).mean() <= level + 2 * np.sqrt(level * (1 - level) / len(p_values))

@@ -157,7 +157,7 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     import phenolens.evaluation.translations.report as engine
     from phenolens.translation.apply.translator import Translator
 
-    whole, translated = engine.evaluate_translation, []
+    whole, translated = engine.evaluate_translation, []  # type: ignore[attr-defined]
 
     def stopped(*given, **named):
         job = whole(*given, **named)

@@ -62,7 +62,7 @@ def folder(atlas, tmp_path):
 def test_the_plate_is_gone_and_the_compound_stays(atlas):
     metadata = atlas.profiles.metadata
     raw, kept = atlas.profiles.vectors, atlas.vectors
-    same = {"raw": [], "corrected": []}
+    same = {}
     for name, vectors in (("raw", raw), ("corrected", kept)):
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         similarity = unit @ unit.T
@@ -333,7 +333,7 @@ def test_a_search_by_structure_goes_from_the_atlas(atlas, profiles, tmp_path):
             return np.asarray(controls + 4 * np.eye(3, DIMENSION)[0], np.float32)
 
     found = atlas.search("CCCO", encoder=Encoder(), top=3)
-    alone = search_structure(atlas, Encoder(), "CCCO", top=3)
+    alone = finish(search_structure(atlas, Encoder(), "CCCO", top=3))
     assert found.neighbours.equals(alone.neighbours)
     assert found.applicability.compound == "ethanol"
     with pytest.raises(ModelError, match="neither 'default' nor an existing folder"):

@@ -17,7 +17,7 @@ def atlas():
 
 def test_a_prediction_starts_from_at_most_a_thousand_controls_and_names_the_nearest_compound(atlas) -> None:
     encoder = PlainEncoder(known_compounds())
-    encoder.counterfactual = lambda controls, smiles, dose: controls + (dose or 0)
+    encoder.counterfactual = lambda controls, smiles, dose: controls + (dose or 0)  # type: ignore[assignment, misc]
     controls = np.flatnonzero(is_control(atlas.profiles.metadata))
     assert len(controls) > 1000
     made = finish(predict_compound(atlas, encoder, CAFFEINE))
@@ -40,7 +40,7 @@ def test_one_compound_has_one_vector_however_it_is_written(atlas) -> None:
 
 def test_rows_of_the_users_choice_can_be_taken_as_untreated(atlas) -> None:
     encoder = PlainEncoder(known_compounds())
-    encoder.counterfactual = lambda controls, smiles, dose: controls
+    encoder.counterfactual = lambda controls, smiles, dose: controls  # type: ignore[assignment, misc]
     made = finish(predict_compound(atlas, encoder, ASPIRIN, rows=np.array([7])))
     assert np.array_equal(made.vector, atlas.vectors[7])
 

@@ -162,3 +162,19 @@ def test_identical_and_zero_rows_are_no_trouble() -> None:
     mixed = corrected(vectors, np.arange(40) % 2, clusters=5)
     assert np.isfinite(mixed).all()
     np.testing.assert_allclose(mixed, vectors, atol=1e-5)
+
+
+def test_it_corrects_as_the_reference_implementation_does() -> None:
+    from harmony import harmonize
+
+    vectors, batch, kind = mixture(2, 150)
+    vectors -= vectors.mean(axis=0)  # ours looks from the mean by itself
+    names = pd.DataFrame({"batch": batch.astype(str)})
+    reference = harmonize(vectors, names, batch_key="batch", n_jobs=1, random_state=0, verbose=False)
+    mixed = corrected(vectors, batch)
+    ours, theirs = (mixed - vectors).ravel(), (reference - vectors).ravel()
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.99
+    # starts of the reference differ from one another by 0.01 to 0.02 of their moves
+    assert np.sqrt(np.square(ours - theirs).mean()) < 0.08 * np.sqrt(np.square(theirs).mean())
+    assert abs(predicted(mixed, batch) - predicted(reference, batch)) < 0.06
+    assert predicted(mixed, kind) == pytest.approx(predicted(reference, kind), abs=0.01)

@@ -165,6 +165,6 @@ def test_rows_are_taken_by_number() -> None:
     assert cells[-1].metadata["Metadata_Label"].tolist() == [8]
     assert cells[2:4].vectors.tolist() == [[2, 0], [4, 3]]
     assert cells[0].card == cells.card
-    assert len(list(cells)) == 8
+    assert len(list(cells)) == 8  # type: ignore[call-overload]
     with pytest.raises(IndexError):
         cells[8]

@@ -98,13 +98,13 @@ def test_the_head_starts_at_the_principal_components(data, start):
     # Six effects have five directions beside that of their mean, which the first six axes hold.
     assert variance[:6].sum() > 3 * variance[6:].sum()
     wide = EncoderNetwork(NetworkSettings(token=16, dimension=128))
-    assert (head_for(wide, data)[0].head.join.weight[CHANNELS * LENGTH :] == 0).all()
+    assert (head_for(wide, data)[0].head.join.weight[CHANNELS * LENGTH :] == 0).all()  # type: ignore[index]
 
 
 def test_training_goes_on_from_a_head_of_as_many_channels(data, start):
     network, _ = head_for(start, data)
     with torch.no_grad():
-        network.head.join.weight.mul_(2)
+        network.head.join.weight.mul_(2)  # type: ignore[operator]
     again, _ = head_for(network, data)
     assert same(network, again)
 

@@ -117,8 +117,8 @@ def test_the_way_back_has_a_guidance_of_its_own(tiny, tmp_path):
     assert (both.guidance_to("treated"), both.guidance_to("control")) == (1.2, 0.8)
     np.testing.assert_allclose(back(both), back(Translator(load_base(tiny), known, 0.8)), atol=1e-3)
     assert not np.allclose(back(both), back(before), atol=1e-3)
-    forth = [finish(one.translate_cell(image, 40, 40, steps=(2,))).difference for one in (both, before)]
-    np.testing.assert_allclose(*forth, atol=1e-3)
+    forth, earlier = (finish(one.translate_cell(image, 40, 40, steps=(2,))).difference for one in (both, before))
+    np.testing.assert_allclose(forth, earlier, atol=1e-3)
     chosen = Translator(load_base(tiny), known, 0.7)
     assert chosen.guidance_to("control") == chosen.guidance_to("treated") == 0.7
 

@@ -232,7 +232,8 @@ def test_an_adapter_is_evaluated_in_the_background_cancelled_and_resumed(
     assert panel.out.text() == str(tmp_path / "data" / "evaluations" / "half on eight")
     window.session.set_held([])
     steps = []
-    panel.job.state.say, say = lambda text, kind="quiet": (steps.append(text), say(text, kind)), panel.job.state.say
+    say = panel.job.state.say
+    panel.job.state.say = lambda text, kind="quiet": (steps.append(text), say(text, kind))
     d.press(panel.start)
     assert not d.choice.adapters.isEnabled()
     d.wait(lambda: any("Translating cells" in step for step in steps))

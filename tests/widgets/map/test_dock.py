@@ -73,7 +73,8 @@ def test_a_point_leads_to_its_cell_and_a_cell_to_its_point(with_screen):
     assert [tile.content.row for tile in tiles] == w.session.marks[CELL].neighbours["row"].tolist()
     w.wait(lambda: all(tile.picture is not None for tile in (w.dock.neighbours.left.own, *tiles)))
     field = w.window.session.screen[w.session.data.places.field(tiles[0].content.row)]
-    crop = cut(field.image().plane(), window_at(*w.session.data.places.centre(tiles[0].content.row), 48))
+    y, x = w.session.data.places.centre(tiles[0].content.row)
+    crop = cut(field.image().plane(), window_at(y, x, 48))
     assert np.array_equal(tiles[0].picture, w.dock.pictures.of_crop(crop)), "the screen's one contrast"
     assert all("distance" in tile.content.lines[1] and tile.content.smiles for tile in tiles)
 

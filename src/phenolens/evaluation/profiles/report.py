@@ -136,7 +136,8 @@ def html_report(evaluation: Evaluation, name: str = "") -> str:
     facts = evaluation.facts
     counts = [(facts[key], label) for key, label in _FACTS if facts.get(key) not in (None, 0)]
     sections = "\n".join(
-        html_section(part, _plot(part, facts), _table(part), _EXPLAINED[part.key]) for part in evaluation.parts
+        html_section(part, _plot(part, facts), _table(part), _EXPLAINED.get(part.key, part.explained))
+        for part in evaluation.parts
     )
     body = f"""{html_facts(counts)}
 {html_answers(evaluation.parts)}

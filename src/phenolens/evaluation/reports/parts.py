@@ -33,6 +33,8 @@ class Part:
         What its plot is drawn from; for machines and tables it is in `figures`.
     notes
         What bears on this answer alone.
+    explained
+        How it was measured, in a sentence or two for the report; empty for the parts that the report itself explains.
     """
 
     key: str
@@ -43,6 +45,7 @@ class Part:
     table: DataFrame | None = None
     curves: tuple[Any, ...] = ()
     notes: tuple[str, ...] = ()
+    explained: str = ""
 
     @property
     def measured(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma
+from scipy.stats import false_discovery_control
 
 from phenolens.profiling.vectors.search import unit_rows
 from phenolens.runtime.errors import ScreenError
@@ -236,12 +237,9 @@ def expected_precision(positives: NDArray[np.int64], totals: NDArray[np.int64]) 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values (n,) for the false discovery rate (Benjamini and Hochberg 1995); NaN stays and does not count."""
-    given = np.asarray(p_values, float)
-    adjusted = np.full(given.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(given))
-    order = known[np.argsort(given[known], kind="stable")]
-    scaled = given[order] * len(order) / np.arange(1, len(order) + 1)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
+    adjusted = np.array(p_values, float)
+    known = np.isfinite(adjusted)
+    adjusted[known] = false_discovery_control(adjusted[known])
     return adjusted
 
 

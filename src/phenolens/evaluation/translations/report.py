@@ -213,7 +213,8 @@ def html_report(evaluation: TranslationEvaluation, name: str = "") -> str:
         (len(facts["treated_wells"]), "treated wells"),
     )
     sections = "\n".join(
-        html_section(part, _plot(part, evaluation), _table(part), _EXPLAINED[part.key]) for part in evaluation.parts
+        html_section(part, _plot(part, evaluation), _table(part), _EXPLAINED.get(part.key, part.explained))
+        for part in evaluation.parts
     )
     source, target = (escape(condition) for condition in facts["conditions"])
     body = f"""<p>From <b>{source}</b> to <b>{target}</b>{

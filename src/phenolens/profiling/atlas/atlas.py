@@ -16,7 +16,7 @@ from phenolens.profiling.atlas.projection import LinearProjection, Projection, f
 from phenolens.profiling.atlas.structure_search import CompoundEncoder, StructureMatch, search_structure
 from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateCorrection, plate_names
 from phenolens.profiling.tables.profiles import Profiles
-from phenolens.profiling.vectors.exact_product import row_blocks
+from phenolens.profiling.vectors.row_blocks import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
 from phenolens.runtime.array_files import broken_arrays, read_npz
 from phenolens.runtime.errors import ModelError, ScreenError
@@ -137,7 +137,7 @@ class Atlas:
     def correct(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
         """Correct raw embeddings (m, d) of rows on the m `plates`; see `PlateCorrection.apply`.
 
-        Those of the atlas come out as its `vectors`, bit for bit; a plate never seen is scaled by all plates.
+        Those of the atlas come out as its `vectors`, up to rounding; a plate never seen is scaled by all plates.
         """
         return self.correction.apply(vectors, plates)
 
@@ -145,7 +145,7 @@ class Atlas:
         """Return the coordinates (m, 2) of corrected embeddings (m, d), by a rule that goes by each alone.
 
         For PCA it is the linear map, for UMAP and t-SNE that of `NeighbourProjection`. A point is placed alike alone
-        and in a batch, bit for bit, and one of the atlas where it is on the map.
+        and in a batch, to the rounding of float32, and one of the atlas where it is on the map.
 
         Raises
         ------

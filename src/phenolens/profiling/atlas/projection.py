@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from phenolens.profiling.vectors.exact_product import exact_product, row_blocks, slice_bits, whole_numbers
-from phenolens.profiling.vectors.search import checked_table
+from phenolens.profiling.vectors.row_blocks import row_blocks
+from phenolens.profiling.vectors.search import checked_table, unit_rows
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 
@@ -28,6 +28,7 @@ LANDMARKS = 50_000
 """Points that UMAP and t-SNE are fitted to at most; the others are placed by the rule for new points."""
 
 _NO_DISTANCE = 1e-6  # closer than this, points count as equally close: what the similarities are exact to
+_DIGITS = 12  # of a cosine
 _FEWEST = 10
 _TSNE_STEPS = 50
 
@@ -91,7 +92,7 @@ class LinearProjection:
         table = _usable(vectors, len(self.mean))
         placed = np.empty((len(table), 2), np.float32)
         for start, block in row_blocks(table, table.shape[1]):
-            placed[start : start + len(block)] = exact_product(block - self.mean, self.axes)
+            placed[start : start + len(block)] = (block - self.mean) @ self.axes
         return placed
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -126,10 +127,9 @@ class NeighbourProjection:
         return {vector.tobytes(): number for number, vector in enumerate(self.vectors)}
 
     @cached_property
-    def _directions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The vectors as whole numbers (L, d), and the square of their lengths (L,), exact as sums of whole numbers."""
-        whole, _ = whole_numbers(self.vectors, slice_bits(self.vectors.shape[1]))
-        return whole, np.square(whole).sum(axis=1)
+    def _directions(self) -> NDArray[np.float64]:
+        """The vectors (L, d) at length 1, in double precision: in single, neighbours would go by the batch."""
+        return unit_rows(self.vectors)
 
     def place(self, vectors: ArrayLike) -> NDArray[np.float32]:
         """Return the coordinates (m, 2) of `vectors` (m, d); see `Projection`."""
@@ -142,28 +142,20 @@ class NeighbourProjection:
         return placed
 
     def _among_neighbours(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
-        fitted, fitted_squares = self._directions
-        asked, _ = whole_numbers(block, slice_bits(block.shape[1]))
-        squares = np.square(asked).sum(axis=1)
-        if not squares.all():
+        if not block.any(axis=1).all():
             raise ScreenError("An embedding is all zeros and has no direction, so it has no place on this map.")
-        # Whole numbers all: this product is exact, in whatever order its terms are added.
-        cosine = asked @ fitted.T
-        cosine /= np.sqrt(squares[:, None] * fitted_squares)
-        count = min(NEIGHBOURS, len(fitted))
+        cosine = unit_rows(block) @ self._directions.T
+        # a product's last bits go by the number of rows; rounded, equal neighbours stay equal
+        np.round(cosine, _DIGITS, out=cosine)
+        count = min(NEIGHBOURS, cosine.shape[1])
         least = np.partition(cosine, cosine.shape[1] - count, axis=1)[:, -count]
         nearest = np.empty((len(block), count), np.intp)
         for row, near in enumerate(cosine):
             found = np.flatnonzero(near >= least[row])
             nearest[row] = found[np.argsort(-near[found], kind="stable")[:count]]
         weights = 1 / np.maximum(1 - np.take_along_axis(cosine, nearest, axis=1), _NO_DISTANCE)
-        # Added up one by one, for sums over an axis may go by the shape.
-        place, whole = np.zeros((len(block), 2)), np.zeros((len(block), 1))
-        for number in range(count):
-            weight = weights[:, number, None]
-            place += weight * self.coordinates[nearest[:, number]]
-            whole += weight
-        return place / whole
+        place = np.einsum("mk,mkc->mc", weights, self.coordinates[nearest].astype(np.float64))
+        return np.asarray(place / weights.sum(axis=1, keepdims=True))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what `restore_projection` makes it from."""

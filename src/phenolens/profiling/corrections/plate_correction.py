@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from phenolens.profiling.corrections.standardise import PlateScaling, Sphering
 from phenolens.profiling.tables.profiles import Profiles, is_control, texts_of
-from phenolens.profiling.vectors.exact_product import exact_product, row_blocks
+from phenolens.profiling.vectors.row_blocks import row_blocks
 from phenolens.profiling.vectors.search import checked_table
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
@@ -98,7 +98,7 @@ class PlateCorrection:
         return cls(scaling, sphering, table.shape[1], _in_words(controls, scaling, sphering is not None, correct))
 
     def apply(self, vectors: ArrayLike, plates: Sequence[Any]) -> NDArray[np.float32]:
-        """Correct `vectors` (m, d) of rows on the m `plates`; each row as it would be alone, bit for bit.
+        """Correct `vectors` (m, d) of rows on the m `plates`; each row as it would be alone.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class PlateCorrection:
                 on = [known.get(str(plate), _POOLED) for plate in plates[start : start + len(block)]]
                 rows = scaling.apply(block, on)
             if self.sphering is not None:
-                rows = exact_product(rows - self.sphering.mean, self.sphering.matrix)
+                rows = (rows - self.sphering.mean) @ self.sphering.matrix
             corrected[start : start + len(block)] = rows
         if not np.isfinite(corrected).all():
             wrong = int(np.flatnonzero(~np.isfinite(corrected).all(axis=1))[0])

@@ -143,7 +143,7 @@ class JobBox(QWidget):
         self.state.say(text)
 
     def show_stage(self, now: Progress) -> None:
-        """Say what is being done beside the steps that the bar counts, which goes to and fro meanwhile."""
+        """Say what is being done beside the steps that the bar counts, which goes back and forth meanwhile."""
         self.bar.setRange(0, 0)
         self.state.say(f"{now.message} {now.step}/{now.total}" if now.total else f"{now.message}…")
 

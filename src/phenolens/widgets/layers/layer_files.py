@@ -32,7 +32,7 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
-    """Write image or labels layers of one shape as the channels of one OME-TIFF, and features beside it.
+    """Write image or labels layers of one shape as the channels of one file, and features beside it.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
     OutputError
         A layer holds colours or more axes than T, Z, Y and X, or the folder cannot be written.
     """
-    from phenolens.screens.export import write_ome_tiff
+    from phenolens.screens.export import WRITERS
 
     pixels = [_single_level(data, meta) for data, meta, _ in members]
     stacked = np.stack(pixels)
@@ -54,7 +54,8 @@ def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
     stored = {"dtype": str(stacked.dtype), "shape": list(stacked.shape[1:])}
     looks = [{"kind": kind, **stored, **appearance(meta, kind)} for _, meta, kind in members]
     written = [file]
-    stem = file.name.removesuffix(".ome.tif")
+    ending = next(one for one in WRITERS if file.name.endswith(one))
+    stem = file.name.removesuffix(ending)
     for look, meta in zip(looks, metas, strict=True):
         table = meta.get("features")
         if table is not None and len(getattr(table, "columns", ())):
@@ -63,7 +64,7 @@ def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
             write_features(beside, table)
             written.append(beside)
     synthetic = any(facts_of(meta).get("synthetic", False) for meta in metas)
-    write_ome_tiff(
+    WRITERS[ending](
         file, stacked, axes, names, _pixel_size(metas[0]), synthetic=synthetic,
         description={**facts_of(metas[0]), "layers": looks}, z_spacing=_spacing(metas[0], axes),
     )  # fmt: skip
