@@ -274,7 +274,7 @@ def test_reports_show_and_save_themselves(there: Path) -> None:
     assert all(part.title in html for part in report.parts)
     page = report.save("evaluation")
     assert {path.name for path in page.parent.iterdir()} == {
-        "cells.parquet", "provenance.json", "report.html", "report.json",
+        ".phenolens.json", "cells.parquet", "provenance.json", "report.html", "report.json",
     }  # fmt: skip
     with pytest.raises(ph.errors.OutputError, match="is not an evaluation"):
         report.save("screen")

@@ -150,7 +150,7 @@ def _with_labels(cells: Cells, key: str, labels: NDArray[np.int32]) -> Cells:
     before[key] = measure_cells(key, labels)
     parts = [part for part in before.values() if len(part)]
     table = concat(parts, ignore_index=True) if parts else DataFrame(columns=list(COLUMNS))
-    return replace(cells, table=table, labels={**cells.labels, key: labels})
+    return replace(cells, table=table, labels={**cells.labels, key: labels}, found="given")
 
 
 def _outlines(cells: Cells, key: str) -> NDArray[Any]:

@@ -33,10 +33,14 @@ class Cells:
         ``area``, in pixels of the field.
     labels
         Label image (H, W) int32 of each field by key; empty where cells were not found by labels.
+    found
+        How they were found, as `find_cells` takes it: a word or the path of a folder of label images; ``"given"`` where
+        they are somebody's own.
     """
 
     table: DataFrame
     labels: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False)
+    found: str = "given"
 
     def __len__(self) -> int:
         return len(self.table)
@@ -103,7 +107,15 @@ def find_cells(
         raise CellError(
             f"No cells were found in {len(screen)} fields: choose another nucleus channel, or give label images."
         )
-    return Cells(table, labels)
+    return Cells(table, labels, _named(how))
+
+
+def _named(how: str | Path | Segmenter | Mapping[str, NDArray[Any]]) -> str:
+    """What `Cells.found` says of the way in which cells were found."""
+    if isinstance(how, (str, Path)):
+        known = str(how) in ("whole", "inside") or segmenter_named(str(how)) is not None
+        return str(how) if known else str(Path(how).resolve())
+    return "given"
 
 
 def guess_nucleus_channel(screen: Screen) -> int:

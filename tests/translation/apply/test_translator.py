@@ -14,7 +14,7 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.solvers import SOLVERS
-from tiny_base import make_tiny_base
+from tiny_base import make_tiny_adapter, make_tiny_base
 
 DTYPES = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 
@@ -290,3 +290,10 @@ def test_a_broken_base_is_named(tmp_path):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"short")
     with pytest.raises(ModelError, match="tiny"):
         load_base(str(folder))
+
+
+def test_a_base_belongs_to_one_adapter(tiny):
+    base, adapter = load_base(tiny), make_tiny_adapter(tiny)
+    Translator(base, adapter)
+    with pytest.raises(ModelError, match="holds the weights of an adapter already: load the base anew"):
+        Translator(base, adapter)

@@ -19,7 +19,7 @@ from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
 from phenolens.runtime.outputs import check_output, remove_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import read_facts
-from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
 from phenolens.screens.table import Screen
@@ -119,10 +119,7 @@ def fit_noise_floor(
         )
     control = control or Condition.parse(adapter.conditions[0])
     controls = screen.select(control)
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        cells = yield from find_cells(controls, cells, nucleus_channel=adapter.nucleus_channel)
+    cells = yield from adapter.cells_as_trained(controls, cells)
     filled = set(cells.table["field"])
     wells = {field.key: field.well for field in controls if field.key in filled}
     plates = {wells[f.key]: str(f.metadata.get("Metadata_Plate", "")) for f in controls if f.key in wells}

@@ -29,7 +29,7 @@ from phenolens.evaluation.translations.translated_cells import remove_kept, tran
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel
+from phenolens.screens.cells import Cells, guess_nucleus_channel
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -239,13 +239,9 @@ def evaluate_translation(
 
 def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str | Path | Cells | None) -> Job[Cells]:
     """The cells of all `parts` of a screen."""
-    if isinstance(cells, Cells):
-        return cells
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
     keys = {one.key for part in parts for one in part}
     wanted = screen.select(np.array([one.key in keys for one in screen]))
-    return (yield from find_cells(wanted, cells, nucleus_channel=adapter.nucleus_channel))
+    return (yield from adapter.cells_as_trained(wanted, cells))
 
 
 def _translated(

@@ -8,7 +8,7 @@ import numpy as np
 from phenolens.evaluation.translations.memorisation import Memorisation, check_memorisation
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.progress import Job
-from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.cells import Cells
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
@@ -44,11 +44,7 @@ def adapter_memorisation(
     if not all(keys) or not (keys[0] | keys[1]) <= set(here):
         return None
     source, target = (screen.select(np.isin(here, list(part))) for part in keys)
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        both = screen.select(np.isin(here, list(keys[0] | keys[1])))
-        cells = yield from find_cells(both, cells, nucleus_channel=adapter.nucleus_channel)
+    cells = yield from adapter.cells_as_trained(screen.select(np.isin(here, list(keys[0] | keys[1]))), cells)
     known = {field.name for field in fields(FinetuneSettings)}
     kept = {name: value for name, value in adapter.card.get("settings", {}).items() if name in known}
     settings = replace(FinetuneSettings(**kept), crop=adapter.crop)

@@ -242,8 +242,8 @@ def applicability_of(encoder: CompoundEncoder, smiles: str) -> Job[Applicability
     known = None if compounds is None else compounds[compounds["SMILES"].fillna("").str.strip() != ""]
     if known is None or known.empty:
         raise ModelError(
-            "This encoder knows no compounds: give the folder of one that was trained on a screen with a column "
-            "Metadata_SMILES (phenolens micon train)."
+            "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES (phenolens micon "
+            "train), or give its folder with --encoder."
         )
     asked = fingerprints([smiles])[0]
     structures = known["SMILES"].tolist()

@@ -12,7 +12,7 @@ from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.output_kinds import EXPORT
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.cells import Cells
 from phenolens.screens.crops import window_at
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
@@ -76,11 +76,8 @@ def export_cells(
     out = check_output(out, EXPORT, overwrite)
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     field = _field(screen, key)
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    if not isinstance(cells, Cells):
-        only = screen.select(np.array([one.key == field.key for one in screen]))
-        cells = yield from find_cells(only, cells, nucleus_channel=adapter.nucleus_channel)
+    only = screen.select(np.array([one.key == field.key for one in screen]))
+    cells = yield from adapter.cells_as_trained(only, cells)
     table = _chosen(cells.table, field.key, labels)
     where = resolve_device(device)
     translator = Translator((yield from open_base(adapter.base, where)), adapter, guidance, held, fine_noise)

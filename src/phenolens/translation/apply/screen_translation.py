@@ -16,7 +16,7 @@ from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
 from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.runtime.provenance import sha256_of, write_provenance
-from phenolens.screens.cells import COLUMNS, Cells, find_cells
+from phenolens.screens.cells import COLUMNS, Cells
 from phenolens.screens.crops import Window, changed, window_at
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.fingerprints import field_fingerprint
@@ -241,13 +241,9 @@ def significance_names(key: str) -> list[str]:
 
 def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cells | None) -> Job[Cells | None]:
     """Find the cells as `translate_screen` is told to; None where fields are translated as a whole."""
-    if isinstance(cells, Cells):
-        return cells
     if cells == "tiles":
         return None
-    if cells is None:
-        cells = "whole" if adapter.card.get("cells_found") == "whole" else "auto"
-    return (yield from find_cells(screen, cells, nucleus_channel=adapter.nucleus_channel))
+    return (yield from adapter.cells_as_trained(screen, cells))
 
 
 def _first_noise(

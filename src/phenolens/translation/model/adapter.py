@@ -7,14 +7,17 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import ImageError, ModelError
+from phenolens.runtime.errors import CellError, ImageError, ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import ADAPTER
 from phenolens.runtime.outputs import writing_output
+from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import sha256_of, write_provenance
+from phenolens.screens.cells import Cells, find_cells
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.notebook import shown
+from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Screen
 from phenolens.translation.model.base import Base
 from phenolens.translation.model.methods import METHODS, find_method
@@ -132,6 +135,36 @@ class Adapter:
         plane = self.card.get("plane")
         return screen if plane is None or screen.position is not None else screen.at_plane(plane["t"], plane["z"])
 
+    def cells_as_trained(self, screen: Screen, cells: "str | Path | Cells | None" = None) -> Job[Cells]:
+        """Find the cells of `screen` as those were found that the adapter was trained on, unless `cells` says how.
+
+        Parameters
+        ----------
+        cells
+            Cells that are known, or how to find them, as `find_cells` takes it.
+
+        Raises
+        ------
+        CellError
+            The adapter was trained on somebody's own cells, and those of this screen are not given; or none are found.
+        """
+        if isinstance(cells, Cells):
+            return cells
+        how = cells if cells is not None else str(self.card.get("cells_found") or "auto")
+        if cells is None and how == "given":
+            raise CellError(
+                "The adapter was trained on cells that somebody outlined or corrected, and those of this screen are "
+                "not given: give their label images (--cells FOLDER), or choose how to find cells (--cells auto)."
+            )
+        if cells is None and how not in ("whole", "inside") and segmenter_named(str(how)) is None:
+            if not Path(how).is_dir():
+                raise CellError(
+                    f"The adapter was trained on the label images in {how}, which are not there now: give those of "
+                    "this screen (--cells FOLDER), or choose how to find cells (--cells auto)."
+                )
+            how = Path(how)
+        return (yield from find_cells(screen, how, nucleus_channel=self.nucleus_channel))
+
     def check_channels(self, names: tuple[str, ...], where: str) -> None:
         """Raise `ModelError` where an image's channels are not the adapter's."""
         if len(names) != len(self.channel_names):
@@ -168,8 +201,9 @@ class Adapter:
         Raises
         ------
         ModelError
-            Where the adapter was made on another base.
+            Where the adapter was made on another base, or the base holds the weights of another adapter.
         """
+        base.take_in(f"the adapter {self.folder}" if self.folder is not None else "an adapter")
         base.use_channels(len(self.channel_names))
         if self.network_crop:
             base.use_crop(self.network_crop)

@@ -39,6 +39,8 @@ class Base:
         Height and width in pixels that the network sees; as the autoencoder was trained, at most `USUAL_CROP`, where 0.
     channels
         Channels of the images in use, once `use_channels` was called.
+    tenant
+        Whose weights are in the UNet beside the base's own; empty as long as it has only its own.
     """
 
     autoencoder: Any
@@ -53,6 +55,7 @@ class Base:
     crop: int = 0
     channels: int | None = None
     widened: bool = False
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.autoencoder)
@@ -72,6 +75,20 @@ class Base:
     @property
     def token_size(self) -> int:
         return int(self.unet.config.cross_attention_dim)
+
+    def take_in(self, tenant: str) -> None:
+        """Note whose weights go into the UNet now; they do not come out again.
+
+        Raises
+        ------
+        ModelError
+            Where those of another are in it.
+        """
+        if self.tenant:
+            raise ModelError(
+                f"The base '{self.name}' holds the weights of {self.tenant} already: load the base anew for {tenant}."
+            )
+        self.tenant = tenant
 
     def check_channels(self, count: int, where: str) -> None:
         """Raise `ModelError` where there are too many channels, or none."""

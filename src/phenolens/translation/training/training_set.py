@@ -155,7 +155,6 @@ def finetune_screen(
         loaded.use_crop(settings.network_crop)
     if nucleus_channel is None and cells == "auto":
         nucleus_channel = guess_nucleus_channel(screen)
-    found = "given" if isinstance(cells, Cells) else str(cells)
     if not isinstance(cells, Cells):
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
@@ -203,7 +202,7 @@ def finetune_screen(
         loaded.crop,
         tuned.ends,
         {
-            "cells_found": found,
+            "cells_found": cells.found,
             "settings": asdict(replace(settings, crop=crops.crop, learning_rate=settings.rate)),
             "trained": tuned.trained,
             "cells": {source.text: len(crops.source), target.text: len(crops.target)},
