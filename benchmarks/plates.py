@@ -31,7 +31,7 @@ SIDE = 540  # px of a field of the plate
 
 def write_benchmark_plate(path, version):
     from phenolens.runtime.progress import finish
-    from phenolens.screens.ome_zarr_plate_writing import write_plate
+    from phenolens.screens.ome_zarr.plate_writing import write_plate
     from phenolens.screens.table import screen_from_arrays
 
     rng = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def write_benchmark_field(path, side, version):
     import dask.array as da
 
     from phenolens.screens.images import FieldImage
-    from phenolens.screens.ome_zarr_writing import write_ome_zarr
+    from phenolens.screens.ome_zarr.writing import write_ome_zarr
 
     tile = np.random.default_rng(0).poisson(100, (1, 1024, 1024)).astype(np.uint16)
     count = -(-side // 1024)

@@ -28,8 +28,8 @@ def open_screen(place: str | Path, pattern: str | None, conditions: Path | None 
     ScreenError, ImageError
         It is not usable, or a pattern is given for what is no folder of files.
     """
+    from phenolens.screens.ome_zarr.folders import is_url, is_zarr
     from phenolens.screens.table import read_screen
-    from phenolens.screens.zarr_folders import is_url, is_zarr
 
     if pattern is not None and (is_url(place) or is_zarr(place) or Path(place).is_file()):
         raise ScreenError(f"--pattern reads the names of the images in a folder, and {place} is none: leave it out.")
@@ -52,8 +52,8 @@ def open_inputs(paths: Sequence[str | Path], pattern: str | None = None, conditi
     """
     import pandas as pd
 
+    from phenolens.screens.ome_zarr.folders import is_url, is_zarr
     from phenolens.screens.table import TABLE_SUFFIXES, Screen
-    from phenolens.screens.zarr_folders import is_url, is_zarr
 
     if len(paths) == 1:
         return open_screen(paths[0], pattern, conditions)

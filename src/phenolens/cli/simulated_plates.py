@@ -12,7 +12,7 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 
 if TYPE_CHECKING:
-    from phenolens.screens.ome_zarr import LabelImage
+    from phenolens.screens.ome_zarr.images import LabelImage
     from phenolens.screens.table import Field
 
 _KEPT = ("cells.csv", "compounds.csv", "provenance.json", "truth/cells.csv")
@@ -32,8 +32,8 @@ def simulated_plates(job: Job[Path], made: Path, out: Path, overwrite: bool = Fa
     import pandas as pd
 
     from phenolens.screens.images import read_image
-    from phenolens.screens.ome_zarr import LabelImage
-    from phenolens.screens.ome_zarr_plate_writing import plate_places, write_plates
+    from phenolens.screens.ome_zarr.images import LabelImage
+    from phenolens.screens.ome_zarr.plate_writing import plate_places, write_plates
     from phenolens.screens.table import read_screen
 
     yield from job

@@ -168,7 +168,7 @@ def measure_cells(key: str, labels: NDArray[Any]) -> DataFrame:
 
 def _labels_inside(one: Field) -> NDArray[Any]:
     """The plane of a field's label image that goes with the plane that stands for its image."""
-    from phenolens.screens.ome_zarr import label_names, read_labels
+    from phenolens.screens.ome_zarr.images import label_names, read_labels
 
     names = label_names(one.address) if one.address else ()
     if not names:

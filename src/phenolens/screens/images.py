@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_bounds import check_declared_pixels, png_values
 from phenolens.screens.image_details import AxisScale, ImageDetails
+from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_numbers import check_numbers
 from phenolens.screens.pixel_sizes import is_size
 from phenolens.screens.tiffs import read_tiff
-from phenolens.screens.zarr_folders import is_url, is_zarr
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".bmp", ".jpg", ".jpeg"}
@@ -197,7 +197,7 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
         The file is missing, broken, or not an image of these kinds.
     """
     if is_url(path) or is_zarr(path):
-        from phenolens.screens.ome_zarr import read_ome_zarr
+        from phenolens.screens.ome_zarr.images import read_ome_zarr
 
         return read_ome_zarr(path)
     path = Path(path)

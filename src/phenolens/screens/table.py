@@ -16,9 +16,9 @@ from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.screens.conditions import Condition
 from phenolens.screens.images import IMAGE_SUFFIXES, FieldImage, read_image, stack_channels
 from phenolens.screens.keys import field_keys, unique_keys
+from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_sizes import read_pixel_size
 from phenolens.screens.tablefiles import FieldFiles, field_files, read_table
-from phenolens.screens.zarr_folders import is_url, is_zarr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -197,7 +197,7 @@ def read_screen(
         A CSV or Parquet table with an ``Image`` column, or ``FileName_<channel>`` (and
         ``PathName_<channel>``) columns, relative to the table; a folder with a ``screen.csv`` or
         ``screen.parquet``; a folder of images; one image; or an OME-Zarr plate, a folder of such plates, or an
-        OME-Zarr image, on disk or by URL, see `ome_zarr_plates.read_zarr_screen`.
+        OME-Zarr image, on disk or by URL, see `phenolens.screens.ome_zarr.plates.read_zarr_screen`.
         ``Metadata_PixelSize`` (micrometres, or with a unit such as ``650 nm``) serves where the files do not state it.
     pattern
         For a folder of images: regular expression with named groups; see `folders.folder_table`.
@@ -223,7 +223,7 @@ def read_screen(
     ((3, 128, 128), dtype('uint16'))
     """
     if pattern is None and _is_zarr_screen(path):
-        from phenolens.screens.ome_zarr_plates import read_zarr_screen
+        from phenolens.screens.ome_zarr.plates import read_zarr_screen
 
         return read_zarr_screen(path, conditions)
     path = Path(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import ImageError, PhenolensError, ScreenError
 from phenolens.runtime.limits import COLUMNS, ROWS
-from phenolens.screens.zarr_folders import is_zarr
+from phenolens.screens.ome_zarr.folders import is_zarr
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -17,9 +17,9 @@ from hypothesis.extra.numpy import arrays
 from phenolens.runtime.errors import ImageError, OutputError
 from phenolens.screens.image_details import AxisScale, ChannelDisplay, ImageDetails
 from phenolens.screens.images import FieldImage, read_image
-from phenolens.screens.ome_zarr import LabelImage, label_names, read_labels
-from phenolens.screens.ome_zarr_tables import read_table_inside, table_names
-from phenolens.screens.ome_zarr_writing import write_ome_zarr
+from phenolens.screens.ome_zarr.images import LabelImage, label_names, read_labels
+from phenolens.screens.ome_zarr.tables import read_table_inside, table_names
+from phenolens.screens.ome_zarr.writing import write_ome_zarr
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", ">u2", ">f4"]
 UNITS = {"T": ["second", "millisecond", "minute", None], "C": [None]}
@@ -118,7 +118,7 @@ def test_smaller_levels_lie_on_the_largest(tmp_path):
 
 
 def test_pieces_of_a_large_image_are_put_together(tmp_path, monkeypatch):
-    from phenolens.screens import ome_zarr_writing
+    from phenolens.screens.ome_zarr import writing as ome_zarr_writing
 
     monkeypatch.setattr(ome_zarr_writing, "_CHUNK", 64)
     image = field()

@@ -13,8 +13,8 @@ import tifffile
 from phenolens.runtime.errors import ImageError, OutputError, PhenolensError
 from phenolens.screens.image_details import AxisScale, ChannelDisplay
 from phenolens.screens.images import read_image
-from phenolens.screens.ome_zarr import label_names, read_labels, read_ome_zarr
-from phenolens.screens.ome_zarr_writing import write_ome_zarr
+from phenolens.screens.ome_zarr.images import label_names, read_labels, read_ome_zarr
+from phenolens.screens.ome_zarr.writing import write_ome_zarr
 from phenolens.screens.table import read_screen
 from zarr_files import image_metadata, served, write_array, write_group, write_image
 

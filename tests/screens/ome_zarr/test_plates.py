@@ -16,9 +16,9 @@ from phenolens.runtime.errors import CellError, ImageError, OutputError, Phenole
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.images import read_image
-from phenolens.screens.ome_zarr import LabelImage
-from phenolens.screens.ome_zarr_plate_writing import write_plate, write_plates
-from phenolens.screens.ome_zarr_tables import read_table_inside
+from phenolens.screens.ome_zarr.images import LabelImage
+from phenolens.screens.ome_zarr.plate_writing import write_plate, write_plates
+from phenolens.screens.ome_zarr.tables import read_table_inside
 from phenolens.screens.table import read_screen, screen_from_arrays
 from phenolens.simulation import simulate_screen, style_for
 from zarr_files import served, write_array, write_group, write_hcs

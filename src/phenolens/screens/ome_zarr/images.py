@@ -15,9 +15,9 @@ from pandas import DataFrame
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_details import ImageDetails
 from phenolens.screens.images import FieldImage
-from phenolens.screens.ome_zarr_metadata import Multiscale, multiscale_of
-from phenolens.screens.zarr_folders import ZarrGroup, joined, open_group
-from phenolens.screens.zarr_safety import LARGEST_CHUNK
+from phenolens.screens.ome_zarr.folders import ZarrGroup, joined, open_group
+from phenolens.screens.ome_zarr.metadata import Multiscale, multiscale_of
+from phenolens.screens.ome_zarr.safety import LARGEST_CHUNK
 
 # A plane of all channels is read as one, so one beyond this is refused before it fills the memory.
 _LARGEST_PLANE = 16 * 2**30

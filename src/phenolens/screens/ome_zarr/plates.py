@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.screens.keys import safe_name, unique_keys
-from phenolens.screens.ome_zarr import image_of, read_ome_zarr, series_of
-from phenolens.screens.ome_zarr_tables import condition_table
-from phenolens.screens.plate_conditions import as_metadata, conditions_beside, well_name, with_conditions
-from phenolens.screens.zarr_folders import ZarrGroup, is_url, is_zarr, joined, open_group
+from phenolens.screens.ome_zarr.conditions import as_metadata, conditions_beside, well_name, with_conditions
+from phenolens.screens.ome_zarr.folders import ZarrGroup, is_url, is_zarr, joined, open_group
+from phenolens.screens.ome_zarr.images import image_of, read_ome_zarr, series_of
+from phenolens.screens.ome_zarr.tables import condition_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame

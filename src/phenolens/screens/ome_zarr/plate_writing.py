@@ -16,9 +16,9 @@ from phenolens.runtime.progress import Job, Progress, retold
 from phenolens.screens.image_details import ChannelDisplay
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.keys import safe_name
-from phenolens.screens.ome_zarr import LabelImage
-from phenolens.screens.ome_zarr_tables import write_group, write_tables
-from phenolens.screens.ome_zarr_writing import check_ours, format_of, ome_attributes, write_ome_zarr
+from phenolens.screens.ome_zarr.images import LabelImage
+from phenolens.screens.ome_zarr.tables import write_group, write_tables
+from phenolens.screens.ome_zarr.writing import check_ours, format_of, ome_attributes, write_ome_zarr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,7 +42,7 @@ def write_plate(
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Job[Path]:
-    """Write the fields of one plate as an OME-Zarr plate; `ome_zarr_plates.read_zarr_screen` reads it back.
+    """Write the fields of one plate as an OME-Zarr plate; `phenolens.screens.ome_zarr.plates.read_zarr_screen` reads it back.
 
     Each image is written whole or not at all, and the plate's metadata name a well once its images are there: what an
     interrupted job leaves is a smaller plate. What was in the wells becomes a condition table as ngio has them.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phenolens.runtime.errors import ImageError
-from phenolens.screens.zarr_safety import check_array, check_codecs
+from phenolens.screens.ome_zarr.safety import check_array, check_codecs
 
 _LARGEST_METADATA = 64 * 2**20
 _DEEPEST = 64

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import write_json
-from phenolens.screens.zarr_folders import ZarrGroup, check_arrays_below, is_url, joined, open_group
+from phenolens.screens.ome_zarr.folders import ZarrGroup, check_arrays_below, is_url, joined, open_group
 
 if TYPE_CHECKING:
     from pandas import DataFrame

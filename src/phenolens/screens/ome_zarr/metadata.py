@@ -10,7 +10,7 @@ from typing import Any
 
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_details import AxisScale, ChannelDisplay, ImageDetails
-from phenolens.screens.zarr_folders import ZarrGroup, joined
+from phenolens.screens.ome_zarr.folders import ZarrGroup, joined
 
 _WORDS = {"time": "T", "channel": "C"}
 _MOST_LEVELS = 64

@@ -18,9 +18,9 @@ from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.screens.colours import channel_colour
 from phenolens.screens.image_details import AxisScale, ChannelDisplay
 from phenolens.screens.images import FieldImage
-from phenolens.screens.ome_zarr import LabelImage
-from phenolens.screens.ome_zarr_tables import features_of, write_group, write_tables
-from phenolens.screens.zarr_folders import is_zarr, open_group
+from phenolens.screens.ome_zarr.folders import is_zarr, open_group
+from phenolens.screens.ome_zarr.images import LabelImage
+from phenolens.screens.ome_zarr.tables import features_of, write_group, write_tables
 
 if TYPE_CHECKING:
     from pandas import DataFrame

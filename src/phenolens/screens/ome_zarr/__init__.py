@@ -1,0 +1,1 @@
+"""OME-Zarr: images and plates, in and out, local and by URL."""
