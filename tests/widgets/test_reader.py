@@ -8,6 +8,8 @@ from qtpy.QtGui import QDropEvent
 
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.files import write_json
+from phenolens.runtime.progress import finish
+from phenolens.screens.ome_zarr.plate_writing import write_plate
 from phenolens.screens.table import read_screen
 from phenolens.widgets.reader import get_reader, read_export
 from saved_reports import made_up_report
@@ -48,6 +50,22 @@ def test_a_folder_a_table_and_an_image_open_with_their_screen(window, ours, smal
         low, high = window.session.intensity.low[0], window.session.intensity.high[0]
         assert layers[0].contrast_limits == [low, high]
         assert str(layers[0].units[-1]) == "micrometer"
+    assert not window.messages
+
+
+def test_a_plate_of_ome_zarr_opens_by_dropping_it(window, ours, small_screen, tmp_path):
+    screen = read_screen(small_screen)
+    plate = finish(write_plate(tmp_path / "plate.zarr", screen))
+    drop(window, plate)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    opened = window.session.screen
+    assert len(opened) == len(screen)
+    assert {"Metadata_Well", "Metadata_Row", "Metadata_Column"} <= set(opened.table.columns)
+    layers = window.dock.field_layers.channels
+    assert [layer.name for layer in layers] == list(screen.channel_names)
+    assert str(layers[0].units[-1]) == "micrometer"
+    field = next(one for one in screen if one.well == window.session.field.well)
+    np.testing.assert_array_equal(np.asarray(layers[0].data), field.image().plane()[0])
     assert not window.messages
 
 

@@ -42,7 +42,7 @@ def write_plate(
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Job[Path]:
-    """Write the fields of one plate as an OME-Zarr plate; `phenolens.screens.ome_zarr.plates.read_zarr_screen` reads it back.
+    """Write the fields of one plate as an OME-Zarr plate; `read_zarr_screen` of `plates` reads it back.
 
     Each image is written whole or not at all, and the plate's metadata name a well once its images are there: what an
     interrupted job leaves is a smaller plate. What was in the wells becomes a condition table as ngio has them.

@@ -88,7 +88,11 @@ def _place(image: "FieldImage", pixel_size: tuple[float, float] | None) -> dict[
     if pixel_size is None:
         return place
     spacing = image.z_spacing if "Z" in stack else None
-    steps = {"T": (1.0, "pixel"), "Z": (1.0, "pixel") if spacing is None else (float(spacing), "µm")}
+    seconds = image.scale("T").seconds
+    steps = {
+        "T": (1.0, "pixel") if seconds is None else (float(seconds), "s"),
+        "Z": (1.0, "pixel") if spacing is None else (float(spacing), "µm"),
+    }
     scale, units = zip(*(steps[axis] for axis in stack), strict=True) if stack else ((), ())
     sides = tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
     return place | {"scale": (*scale, *sides), "units": (*units, "µm", "µm")}
