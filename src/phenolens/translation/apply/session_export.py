@@ -1,6 +1,6 @@
 """Write translated cells as a set of files: layers of each field, a table of the cells, and where they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,8 @@ def export_session(
     cells: "pd.DataFrame",
     facts: dict[str, Any],
     overwrite: bool = False,
+    looks: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    beside: Callable[[Path], object] | None = None,
 ) -> Job[Path]:
     """Write the layers, cells and provenance of translated cells to the new folder ``<folder>/<name>``.
 
@@ -114,6 +116,11 @@ def export_session(
         What the provenance tells beside the fields and the versions.
     overwrite
         Replace any earlier output of phenolens of that name, not an export alone.
+    looks
+        How the channels of "source", "translated" and "difference" look in a viewer, put into the files' descriptions
+        so that they come back so.
+    beside
+        Called with the new folder before it is whole, to write more files into it.
 
     Returns
     -------
@@ -132,8 +139,10 @@ def export_session(
     out = check_output(Path(folder) / name, EXPORT, overwrite)
     with writing_output(out, EXPORT, overwrite) as temporary:
         for number, field in enumerate(fields, start=1):
-            _write_layers(temporary, field)
+            _write_layers(temporary, field, looks or {}, several=len(fields) > 1)
             yield Progress(number, len(fields), f"Writing the layers of {field.stem}")
+        if beside is not None:
+            beside(temporary)
         cells.to_parquet(temporary / "cells.parquet")
         write_provenance(
             temporary,
@@ -146,7 +155,9 @@ def export_session(
     return out
 
 
-def _write_layers(folder: Path, field: ExportedField) -> None:
+def _write_layers(
+    folder: Path, field: ExportedField, looks: Mapping[str, Sequence[Mapping[str, Any]]], several: bool
+) -> None:
     source, target = field.conditions
     image = field.image
     about = {"field": field.key} | ({"plane": field.plane} if field.plane else {})
@@ -161,9 +172,33 @@ def _write_layers(folder: Path, field: ExportedField) -> None:
             made | {"content": "translated minus source, in intensity units"},
         ),
     ]
-    for name, pixels, synthetic, description in layers:
+    for name, pixels, synthetic, facts in layers:
+        look = looks.get(name)
+        description = facts if look is None else facts | {"layers": _looks(look, field, pixels, several)}
         write_ome_tiff(
             folder / f"{field.stem}__{name}.ome.tif", pixels, image.axes, image.channel_names, image.pixel_size,
             synthetic=synthetic, description=description, z_spacing=image.z_spacing,
             time_scale=image.scale("T"),
         )  # fmt: skip
+
+
+def _looks(
+    looks: Sequence[Mapping[str, Any]], field: ExportedField, pixels: np.ndarray, several: bool
+) -> list[dict[str, Any]]:
+    """How the channels of this field look: as those of the field on display, which may have more axes."""
+    axes = field.image.axes
+    shape = [length for axis, length in zip(axes, pixels.shape, strict=True) if axis != "C"]
+    made = []
+    for look in looks:
+        flat = dict(look)
+        flat["metadata"] = {"phenolens": {**look.get("metadata", {}).get("phenolens", {}), "field": field.key}}
+        if several:
+            flat["name"] = f"{look.get('name', '')} · {field.stem}"
+        for name in ("scale", "translate", "units", "axis_labels"):
+            if name in flat:
+                flat[name] = list(flat[name])[-len(shape) :]
+        if "scale" in flat and len(look["scale"]) != len(shape):
+            for name in ("rotate", "shear", "affine"):
+                flat.pop(name, None)
+        made.append({"kind": "image", "dtype": str(pixels.dtype), "shape": shape, **flat})
+    return made

@@ -84,7 +84,11 @@ def read_pixels(file: Path) -> list[LayerData] | None:
         return None
     from phenolens.screens.images import read_image
 
-    data = read_image(file).data
+    image = read_image(file)
+    data = image.data
+    if "C" in image.axes:
+        at = image.axes.index("C")
+        data = data.transpose([at, *(axis for axis in range(data.ndim) if axis != at)])
     try:
         data = data.reshape(len(looks), *map(int, looks[0]["shape"]))  # axes of one place are not in the file
     except (KeyError, TypeError, ValueError) as error:
