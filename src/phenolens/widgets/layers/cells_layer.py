@@ -52,6 +52,11 @@ class CellsLayer:
         session.pen.changed.connect(self._say)
         session.pen.collecting.connect(self.apply)
 
+    @property
+    def field(self) -> str:
+        """Key of the field whose cells are shown; empty where none are."""
+        return self._field
+
     def forget(self) -> None:
         """Show no cells: another screen is opened. The layer is its caller's to remove."""
         self._soon.stop()

@@ -12,6 +12,7 @@ UNMARKED = "#f2e9b8"
 """Outline of a cell that has no class; napari takes a colormap of this one alone for random colours."""
 _PALE = 0.55
 _PALE_ALPHA = 0.8
+_UNMARKED_ALPHA = 0.5
 
 Colour = NDArray[np.float32]
 
@@ -24,13 +25,10 @@ def pale(colour: str) -> tuple[float, float, float]:
 
 def outline_colours(annotations: AnnotationState, field: str) -> dict[int | None, Any]:
     """Colour of each marked cell of a field by its label, as napari's `DirectLabelColormap` takes them."""
-    marked = any(True for _ in annotations.classes)
     of_class = {one.number: np.array([*rgb(one.colour), 1], np.float32) for one in annotations.classes}
     suggested = {one.name: np.array([*pale(one.colour), _PALE_ALPHA], np.float32) for one in annotations.classes}
-    colours: dict[int | None, Any] = {
-        0: np.zeros(4, np.float32),
-        None: np.array([*rgb(UNMARKED), 0.6 if marked else 1]),
-    }
+    unmarked = np.array([*rgb(UNMARKED), _UNMARKED_ALPHA if annotations.classes else 1], np.float32)
+    colours: dict[int | None, Any] = {0: np.zeros(4, np.float32), None: unmarked}
     if annotations.suggested is not None:
         for label, (name, _) in annotations.suggested.in_field(field).items():
             if name in suggested:
@@ -54,9 +52,8 @@ def cell_features(annotations: AnnotationState, field: str, labels: NDArray[Any]
     suggested = {} if annotations.suggested is None else annotations.suggested.in_field(field)
     rows = [annotations.of((field, int(label))) for label in labels]
     names = {one.number: one.name for one in annotations.classes}
-    said = [
-        suggested.get(int(label)) if one.class_number is None else None for label, one in zip(labels, rows, strict=True)
-    ]
+    open_ = [int(label) if one.class_number is None else -1 for label, one in zip(labels, rows, strict=True)]
+    said = [suggested.get(label) for label in open_]
     columns: dict[str, Any] = {
         "index": np.asarray(labels, np.int64),
         "class": [names.get(one.class_number, "") if one.class_number is not None else "" for one in rows],

@@ -15,6 +15,7 @@ from phenolens.widgets.map.session import MapData
 if TYPE_CHECKING:
     from phenolens.profiling.atlas.atlas import Atlas
     from phenolens.profiling.encoders.encoder import CellEncoder
+    from phenolens.profiling.tables.profiles import Profiles
     from phenolens.screens.cells import Cells
     from phenolens.screens.crops import Window
     from phenolens.screens.intensity import IntensityMap
@@ -45,14 +46,21 @@ def open_map(path: Path) -> Job[MapData]:
     return MapData.prepare(atlas, path.name.split(".")[0], _encoder_of(atlas))
 
 
-def embed_screen(screen: Screen, cells: Cells, crop: int, intensity: IntensityMap, name: str) -> Job[MapData]:
-    """Embed the cells of a screen with the encoder that ships, and fit a PCA map to them."""
+def embed_screen(
+    screen: Screen, cells: Cells, crop: int, intensity: IntensityMap, name: str, known: Profiles | None = None
+) -> Job[MapData]:
+    """Embed the cells of a screen with the encoder that ships, and fit a PCA map to them.
+
+    Embeddings that are `known` already, for suggestions, are not made again.
+    """
     from phenolens.profiling.atlas.atlas import Atlas
     from phenolens.profiling.encoders.embedding import embed_screen
 
     yield Progress(0, 0, "loading the encoder")
     encoder = load_encoder("default")
-    profiles = yield from embed_screen(encoder, screen, cells, crop=crop, intensity=intensity)
+    profiles = known
+    if profiles is None:
+        profiles = yield from embed_screen(encoder, screen, cells, crop=crop, intensity=intensity)
     yield Progress(0, 0, "making the map")
     atlas = yield from Atlas.fit(profiles, projection="pca")
     return MapData.prepare(atlas, name, encoder)

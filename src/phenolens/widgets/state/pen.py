@@ -64,16 +64,16 @@ class Pen:
             self.chosen = cell
             self.chosen_changed.emit()
 
-    def set_profiles(self, profiles: "Profiles") -> None:
-        """Suggest from these embeddings of cells of the screen.
+    def set_profiles(self, profiles: "Profiles", embedded: EmbeddedCells | None = None) -> None:
+        """Suggest from these embeddings of cells of the screen; `embedded` are those of them that are to count.
 
         Raises
         ------
         AnnotationError
             They do not name their cells.
         """
-        self.embedded = EmbeddedCells.of_profiles(profiles.metadata, profiles.vectors)
-        self.profiles = profiles
+        self.embedded = embedded or EmbeddedCells.of_profiles(profiles.metadata, profiles.vectors)
+        self.profiles = profiles if embedded is None or len(embedded) == len(profiles) else None
         self.embedded_changed.emit()
 
     def found_anew(self, before: "Cells | None", after: "Cells") -> None:
@@ -116,9 +116,8 @@ class Pen:
         self.embedded = None if gone.all() else self.embedded.only(~gone)
         self.profiles = None
         there = self.embedded
-        self.uncertain = (
-            () if there is None else tuple(one for one in self.uncertain if there.index.rows_of([one]) >= 0)
-        )
+        kept = () if there is None else there.index.rows_of(self.uncertain) >= 0
+        self.uncertain = tuple(one for one, stays in zip(self.uncertain, kept, strict=False) if stays)
         self.embedded_changed.emit()
 
     def _connect(self, annotations: Annotations) -> None:

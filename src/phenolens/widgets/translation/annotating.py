@@ -71,9 +71,8 @@ class Annotating:
         layer = self._layers.labels
         if layer is not None and not at_rest(layer):
             self._layers.cells.delete(int(layer.selected_label))
-        elif (cell := self.cell_meant()) is not None and self._session.field is not None:
-            if cell[0] == self._session.field.key:
-                self._layers.cells.delete(cell[1])
+        elif (cell := self.cell_meant()) is not None and cell[0] == self._layers.cells.field:
+            self._layers.cells.delete(cell[1])
 
     def show(self, cell: "CellKey") -> None:
         """Move the viewer to a cell, and encircle it; its field is opened where it is not on display."""

@@ -85,7 +85,7 @@ class OwnLabels(QWidget):
     def chosen_layer(self) -> Labels | None:
         """The layer that is chosen."""
         name = self.layer.currentText()
-        return self._viewer.layers[name] if name in self._viewer.layers else None
+        return next((layer for layer in self._viewer.layers if layer.name == name and isinstance(layer, Labels)), None)
 
     def by_field(self) -> dict[str, NDArray[Any]]:
         """Label images (H, W) by the key of their field.
