@@ -96,7 +96,7 @@ class AnnotationKeys:
         pen, layer = self._session.pen, self._followed
         if self._session.cells is None:
             return {}
-        ours = layer is not None and layer is self._cells()
+        ours = layer is not None and layer == self._cells()  # napari hands layers to plugins behind proxies
         keys: dict[str, Callable[[], Any]] = {}
         if at_rest(layer) or ours:
             keys |= {"Control-Z": self._undo, "Control-Shift-Z": self._redo}

@@ -106,7 +106,7 @@ class MapClasses(QObject):
         if main is None or main.field is None or shown is None or not shown.channels or not cells:
             return None
         annotations = main.annotations
-        names = [annotations.class_of(cell) for cell in cells]
+        names = [one.name if (one := annotations.class_of(cell)) is not None else "" for cell in cells]
         layer = Points(
             self._centres(cells),
             name=f"selection of {main.field.key}",

@@ -56,9 +56,7 @@ class SelectionBox(QWidget):
 
     def __init__(self, classes: Callable[[], tuple[CellClass, ...]]) -> None:
         super().__init__()
-        self.to_class = ClassButton(
-            "Selection → class", "Give all selected cells a class, in one step to undo", classes
-        )
+        self.to_class = ClassButton("Selection → class", "Give all selected cells a class, as one step", classes)
         self.to_layer = action("Selection → layer", "A layer of your own of the selected cells in the shown field")
         self.to_layer.clicked.connect(self.layer)
         line = QHBoxLayout(self)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from phenolens.annotation.changes import CellKey
 
 _HINT = (
-    "Point at a cell in the image and press the key of a class. 0 takes the class away, Ctrl+Z undoes. While you draw in "
-    "a layer the keys are napari's."
+    "Point at a cell in the image and press the key of a class. 0 takes the class away, Ctrl+Z undoes. "
+    "While you draw in a layer the keys are napari's."
 )
 _WELLS_LISTED = 6
 

@@ -224,7 +224,7 @@ class CellsPanel(QWidget):
 
     def _delete_cell(self) -> None:
         layer, chosen = self._field_layers.labels, self._session.pen.chosen
-        if layer is not None and not at_rest(layer) and self._viewer.layers.selection.active is layer:
+        if layer is not None and not at_rest(layer) and self._viewer.layers.selection.active == layer:
             self._field_layers.cells.delete(int(layer.selected_label))
         elif chosen is not None and self._session.field is not None and chosen[0] == self._session.field.key:
             self._field_layers.cells.delete(chosen[1])

@@ -60,7 +60,7 @@ class OwnLabels(QWidget):
             layer.name
             for layer in self._viewer.layers
             if isinstance(layer, Labels)
-            and layer is not self._field_layers.labels
+            and layer != self._field_layers.labels
             and not layer.metadata.get("phenolens", {}).get("synthetic")
         ]
         if names == [self.layer.itemText(i) for i in range(self.layer.count())]:
