@@ -78,7 +78,7 @@ def test_a_lasso_becomes_a_class_and_a_layer(with_screen, monkeypatch):
 def test_neighbours_become_a_class_and_the_rest_is_suggested_paler(with_screen):
     w = with_screen
     main, panel = w.window.session, w.window.dock.annotate_panel
-    for name in ("near", "a class with a name that is far too long to be shown in a legend of this width, really"):
+    for name in ("near", "a class with a name that is far too long to be shown in a legend of this width"):
         main.annotations.add_class(name)
     w.click_point(0)
     shown = w.dock.neighbours.rows()
@@ -109,7 +109,8 @@ def test_points_that_are_not_cells_of_the_screen_get_no_class(with_screen):
     w = with_screen
     main = w.window.session
     field = main.field.key
-    moved = np.roll(main.cells.labels[field], 60, axis=1)  # the same labels, elsewhere
+    moved = np.zeros_like(main.cells.labels[field])
+    moved[:, 60:] = main.cells.labels[field][:, :-60]  # the same labels, elsewhere
     main.correct_cells(field, moved)
     lasso_left(w)
     assert field not in {cell[0] for cell in w.dock.classes.selected_cells()}

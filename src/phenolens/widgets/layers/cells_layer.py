@@ -161,13 +161,18 @@ class CellsLayer:
 
     def _step(self, undo: bool) -> bool:
         layer, annotations = self.layer, self._session.annotations
-        if layer is None or not (layer._undo_history if undo else layer._redo_history):
+        if layer is None or self._base is None:
             return False
         self.apply()
-        before = set(np.unique(self._base)) if self._base is not None else set()
-        layer.undo() if undo else layer.redo()
+        before = self._base
+        if undo:
+            layer.undo()
+        else:
+            layer.redo()
         self.apply()
-        back = set(np.unique(self._base)) - before if self._base is not None else set()
+        if self._base is before:
+            return False  # there was no stroke
+        back = set(np.unique(self._base)) - set(np.unique(before))
         if undo and back and annotations.undoable.startswith("deleting"):
             annotations.undo()  # what was said of the cell comes back with it
         self._painted_last = True
@@ -182,7 +187,8 @@ class CellsLayer:
         layer = Labels(np.array(labels, np.int32), name="cells", metadata=made, **self._place())
         layer.contour = 1
         layer.events.paint.connect(self._painted)
-        self.layer = self._viewer.add_layer(layer)
+        self.layer = layer
+        self._viewer.add_layer(layer)
         self._viewer.layers.selection.active = self._below()
 
     def _say(self, keys: tuple[CellKey, ...] | None) -> None:

@@ -116,7 +116,7 @@ class MapClasses(QObject):
             border_width=0.04,
             features={
                 "label": [label for _, label in cells],
-                "class": ["" if one is None else one.name for one in names],
+                "class": names,
             },
             metadata={"phenolens": {"made": False, "synthetic": False, "kind": "selection", "field": main.field.key}},
             **like(shown.channels[0], 2),
