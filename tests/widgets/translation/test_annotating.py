@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
+from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.class_colours import pale
 
 pytest_plugins = ["real_window"]
@@ -138,6 +139,12 @@ def test_suggestions_are_pale_until_they_are_accepted(cells):
     label = next(int(i) for i in here(window)["label"] if (session.field.key, int(i)) not in given)
     name, _ = suggested.of((session.field.key, label))
     assert np.allclose(colour_of(layer, label), pale(session.annotations.named(name).colour), atol=1e-3)
+    dashed = next(one for one in window.viewer.layers if one.name == "suggested classes")
+    assert np.allclose(colour_of(dashed, label), rgb(session.annotations.named(name).colour), atol=1e-3)
+    drawn = np.asarray(dashed.data) == label
+    assert drawn.any()
+    assert (np.asarray(layer.data)[drawn] == label).all()
+    assert not colour_of(dashed, None).any()
     row = layer.features.set_index("index").loc[label]
     assert (row["class"], row["suggested_class"]) == ("", name)
 
@@ -158,6 +165,7 @@ def test_suggestions_are_pale_until_they_are_accepted(cells):
         window.press(panel.accept)
     window.press(panel.accept_all)
     assert sum(session.annotations.counts().values()) == len(table)
+    assert not dashed.visible
     assert session.annotations.undo().startswith("accepting")
     assert sum(session.annotations.counts().values()) < len(table)
     assert window.messages == []

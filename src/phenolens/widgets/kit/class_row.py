@@ -12,6 +12,40 @@ from phenolens.widgets.kit.style import MUTED, SPACE
 _SIDE = 22
 
 
+class NameEdit(QLineEdit):
+    """A name that is cut short in its middle while it is not being edited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = ""
+
+    def set_whole(self, name: str) -> None:
+        """Show another name."""
+        self.whole = name
+        self._show()
+
+    def _show(self) -> None:
+        if self.hasFocus():
+            self.setText(self.whole)
+            return
+        room = self.width() - 12  # of the frame and the margins within it
+        self.setText(self.fontMetrics().elidedText(self.whole, Qt.TextElideMode.ElideMiddle, room))
+        self.setCursorPosition(0)
+
+    def focusInEvent(self, event: Any) -> None:
+        super().focusInEvent(event)
+        self._show()
+
+    def focusOutEvent(self, event: Any) -> None:
+        super().focusOutEvent(event)  # says first that the editing is over
+        self._show()
+
+    def resizeEvent(self, event: Any) -> None:
+        super().resizeEvent(event)
+        if not self.hasFocus():
+            self._show()
+
+
 class ClassRow(QWidget):
     """A row a class. Signals give the name of the class, and what is wanted.
 
@@ -34,7 +68,7 @@ class ClassRow(QWidget):
         self.swatch.setToolTip("Colour of this class")
         self.swatch.clicked.connect(self._ask_colour)
         self.key.clicked.connect(lambda: self.given.emit(self.name))
-        self.edit = QLineEdit()
+        self.edit = NameEdit()
         self.edit.setFrame(False)
         self.edit.setStyleSheet("QLineEdit { background: transparent; } QLineEdit:focus { background: palette(base); }")
         self.edit.editingFinished.connect(self._rename)
@@ -63,8 +97,7 @@ class ClassRow(QWidget):
         self._taken = taken
         if one.name != self.name or not self.edit.hasFocus():
             self.name = one.name
-            self.edit.setText(one.name)
-            self.edit.setCursorPosition(0)
+            self.edit.set_whole(one.name)
         self.swatch.setStyleSheet(
             f"QToolButton {{ background: {one.colour}; border: 1px solid rgba(128, 128, 128, 160);"
             " border-radius: 3px; }"
@@ -80,9 +113,11 @@ class ClassRow(QWidget):
 
     def _rename(self) -> None:
         new = self.edit.text().strip()
-        if new != self.name:
+        changed = self.edit.isModified() and new != self.name
+        self.edit.setModified(False)
+        if changed:
             self.renamed.emit(self.name, new)
-            self.edit.setText(self.name)  # what it is called now is told by `show_class`
+            self.edit.set_whole(self.name)  # where the new one was refused it is what it was
         self.edit.clearFocus()
 
     def _ask_colour(self) -> None:

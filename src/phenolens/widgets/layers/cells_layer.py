@@ -14,7 +14,8 @@ from qtpy.QtCore import QTimer
 from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
-from phenolens.widgets.layers.class_colours import OURS, cell_features, outline_colours
+from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
+from phenolens.widgets.layers.suggested_layer import SuggestedLayer
 from phenolens.widgets.state.session import Session
 
 _SETTLE_MS = 300
@@ -38,12 +39,13 @@ class CellsLayer:
     ) -> None:
         self._viewer, self._session, self._place, self._below = viewer, session, place, below
         self.layer: Labels | None = None
+        self._suggested = SuggestedLayer(viewer, place)
         self._field = ""
         self._base: NDArray[Any] | None = None
         self._highest: dict[str, int] = {}
         self._columns: dict[CellKey, dict[str, Any]] = {}
         self._written: Any = None
-        self._painted_last = self._applying = False
+        self._painted_last = self._applying = self._classed = False
         self._soon = QTimer()
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SETTLE_MS)
@@ -53,6 +55,11 @@ class CellsLayer:
         session.pen.collecting.connect(self.apply)
 
     @property
+    def layers(self) -> list[Labels]:
+        """All layers that show the cells."""
+        return [layer for layer in (self.layer, self._suggested.layer) if layer is not None]
+
+    @property
     def field(self) -> str:
         """Key of the field whose cells are shown; empty where none are."""
         return self._field
@@ -60,8 +67,10 @@ class CellsLayer:
     def forget(self) -> None:
         """Show no cells: another screen is opened. The layer is its caller's to remove."""
         self._soon.stop()
+        self._suggested.forget()
         self.layer, self._base, self._field = None, None, ""
         self._highest, self._columns = {}, {}
+        self._classed = False
 
     def close(self) -> None:
         """Take in what was painted last, and stop listening."""
@@ -76,8 +85,8 @@ class CellsLayer:
         if self.layer is not None and self.layer not in self._viewer.layers:
             self.layer = None
         if labels is None or field is None:
-            if self.layer is not None:
-                self.layer.visible = False
+            for layer in self.layers:
+                layer.visible = False
             self._base, self._field = None, ""
             return
         another = field.key != self._field
@@ -206,7 +215,15 @@ class CellsLayer:
         features = cell_features(self._session.annotations, self._field, labels)
         self._add_unsaved(features)
         layer.features, self._written = features, features.copy()
-        layer.colormap = DirectLabelColormap(color_dict=outline_colours(self._session.annotations, self._field))
+        annotations = self._session.annotations
+        if annotations.classes and not self._classed:
+            self._classed = True
+            layer.contour, layer.opacity = (
+                2,
+                1.0,
+            )  # colours are told apart in thicker lines; once, so that it can be undone
+        layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field))
+        self._suggested.show(self._base, dash_colours(annotations, self._field))
 
     def _remember_columns(self) -> None:
         """Make columns that the user wrote part of the annotations; what no table can hold stays with the layer."""

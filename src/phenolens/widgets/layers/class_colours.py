@@ -26,17 +26,33 @@ def pale(colour: str) -> tuple[float, float, float]:
 def outline_colours(annotations: AnnotationState, field: str) -> dict[int | None, Any]:
     """Colour of each marked cell of a field by its label, as napari's `DirectLabelColormap` takes them."""
     of_class = {one.number: np.array([*rgb(one.colour), 1], np.float32) for one in annotations.classes}
-    suggested = {one.name: np.array([*pale(one.colour), _PALE_ALPHA], np.float32) for one in annotations.classes}
     unmarked = np.array([*rgb(UNMARKED), _UNMARKED_ALPHA if annotations.classes else 1], np.float32)
     colours: dict[int | None, Any] = {0: np.zeros(4, np.float32), None: unmarked}
-    if annotations.suggested is not None:
-        for label, (name, _) in annotations.suggested.in_field(field).items():
-            if name in suggested:
-                colours[label] = suggested[name]
+    suggested = {one.name: np.array([*pale(one.colour), _PALE_ALPHA], np.float32) for one in annotations.classes}
+    colours |= {label: suggested[name] for label, name in _suggested(annotations, field).items()}
     for (key, label), one in annotations.cells.items():
         if key == field and one.class_number is not None:
             colours[label] = of_class[one.class_number]
     return colours
+
+
+def dash_colours(annotations: AnnotationState, field: str) -> dict[int, Any]:
+    """Colour of the dashes of each cell of a field whose class is suggested, by its label."""
+    colours = {one.name: np.array([*rgb(one.colour), 1], np.float32) for one in annotations.classes}
+    return {label: colours[name] for label, name in _suggested(annotations, field).items()}
+
+
+def _suggested(annotations: AnnotationState, field: str) -> dict[int, str]:
+    """Name of the suggested class by label, of the cells of a field that have none."""
+    if annotations.suggested is None:
+        return {}
+    known = {one.name for one in annotations.classes}
+    open_ = annotations.suggested.in_field(field).items()
+    return {
+        label: name
+        for label, (name, _) in open_
+        if name in known and annotations.of((field, label)).class_number is None
+    }
 
 
 def cell_features(annotations: AnnotationState, field: str, labels: NDArray[Any]) -> Any:

@@ -120,7 +120,7 @@ class FieldLayers:
         self._adopted = list(layers)
 
     def _clear(self) -> None:
-        shown = [*self.channels, *([self.labels] if self.labels is not None else [])]
+        shown = [*self.channels, *self.cells.layers]
         take_away(self._viewer, [layer for layer in shown if layer.metadata.get("phenolens", {}).get("made")])
         self.channels = list(self._adopted)
         self.cells.forget()

@@ -15,7 +15,7 @@ from phenolens.widgets.state.session import Session
 from phenolens.widgets.state.workplace import Workplace
 
 _SHOWN = "selected on the map"
-_SIDE = 0.45  # of a ring, in windows around a cell
+_SIDE = 0.34  # of a ring, in windows around a cell
 
 
 class MapClasses(QObject):
@@ -182,7 +182,7 @@ class MapClasses(QObject):
             size=size,
             face_color="transparent",
             border_color=ACCENT_HOVER,
-            border_width=0.05,
+            border_width=0.035,
             metadata={"phenolens": {"made": False, "synthetic": False, "kind": _SHOWN}},
             **like(shown.channels[0], 2),
         )

@@ -89,7 +89,7 @@ class NeighboursPanel(QWidget):
     def __init__(self, session: MapSession, classes: Callable[[], tuple[CellClass, ...]]) -> None:
         super().__init__()
         self._session = session
-        self.to_class = ClassButton("Shown → class", "Give all real cells that are listed here a class", classes)
+        self.to_class = ClassButton("All shown → class", "Give all real cells that are listed here a class", classes)
         self.to_class.chosen.connect(self.classed)
         self.theme = MapTheme()
         self.waiting = ""
@@ -114,7 +114,6 @@ class NeighboursPanel(QWidget):
         choices.addWidget(self.count)
         choices.addWidget(self.others)
         choices.addStretch()
-        choices.addWidget(self.to_class)
         columns = QHBoxLayout()
         columns.setSpacing(SPACE)
         columns.addWidget(self.left, 1)
@@ -123,6 +122,7 @@ class NeighboursPanel(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)
         whole.addLayout(choices)
+        whole.addWidget(self.to_class)
         whole.addWidget(self.which)
         whole.addWidget(self.empty)
         whole.addLayout(columns)

@@ -184,7 +184,7 @@ class AnnotatePanel(QWidget):
         total = sum(left.values())
         self._suggested.setVisible(total > 0)
         parts = ", ".join(f"{name} {count:,}" for name, count in left.most_common())
-        self.count.say(f"Suggested, in pale outlines: {parts}." if total else "")
+        self.count.say(f"Suggested, in dashed outlines: {parts}." if total else "")
         self.accept.setText(f"Accept {sure:,}")
         self.accept.setEnabled(sure > 0)
         self.accept_all.setText(f"All {total:,}")
@@ -265,6 +265,7 @@ class AnnotatePanel(QWidget):
         self.chosen.setToolTip(self.chosen.text())
         if not self.note.hasFocus():
             self.note.setText(annotations.of(cell).note)
+            self.note.setCursorPosition(0)
         self._show_suggested()
 
     def _write_note(self) -> None:

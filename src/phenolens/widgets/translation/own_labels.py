@@ -13,6 +13,7 @@ from phenolens.runtime.errors import CellError
 from phenolens.screens.label_images import field_of_labels
 from phenolens.widgets.kit.style import Form
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.suggested_layer import NAME
 from phenolens.widgets.state.session import Session
 
 _ASK = "which field?"
@@ -62,6 +63,7 @@ class OwnLabels(QWidget):
             if isinstance(layer, Labels)
             and layer != self._field_layers.labels
             and not layer.metadata.get("phenolens", {}).get("synthetic")
+            and layer.metadata.get("phenolens", {}).get("kind") != NAME
         ]
         if names == [self.layer.itemText(i) for i in range(self.layer.count())]:
             return
