@@ -218,10 +218,8 @@ class CellsLayer:
         annotations = self._session.annotations
         if annotations.classes and not self._classed:
             self._classed = True
-            layer.contour, layer.opacity = (
-                2,
-                1.0,
-            )  # colours are told apart in thicker lines; once, so that it can be undone
+            # colours are told apart in thick lines; once, for the user may want others
+            layer.contour, layer.opacity = 2, 1.0
         layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field))
         self._suggested.show(self._base, dash_colours(annotations, self._field))
 
