@@ -7,8 +7,9 @@ Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``
 fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
 ``map.png`` (a simulated compound screen, embedded with the encoder that ships) and, after a short training,
 ``map_smiles.png`` (a compound that the screen does not hold). Of annotating ``annotation.png`` (cells of two classes,
-and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of the demo's adapter on a simulated
-screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it. On a display of your own leave
+and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
+the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
+On a display of your own leave
 ``xvfb-run`` away.
 """
 
@@ -192,7 +193,7 @@ def take_the_map() -> None:
 
 
 def take_the_annotation() -> None:
-    """Annotate a few cells of two classes, have the rest suggested, and take pictures of it in the image and on the map."""
+    """Annotate a few cells, have the rest suggested, and take pictures of it in the image and on the map."""
     with tempfile.TemporaryDirectory() as folder:
         viewer = Viewer(title="napari-phenolens")
         viewer.window.resize(1600, 1040)
@@ -219,25 +220,23 @@ def take_the_annotation() -> None:
 
 
 def annotate_some(dock: PhenolensDock) -> None:
-    """Give three cells of each of two fields of either condition a class, and have the rest suggested."""
+    """Give three cells of each of three fields of either condition a class, and have the rest suggested."""
     session, panel = dock.session, dock.annotate_panel
-    classes = {"negative control": "even", "treated": "in the nucleus"}
-    for name in classes.values():
+    names = ("spread", "in the nucleus")
+    for name in names:
         panel.new_name.setText(name)
         panel.add_class()
-    roles = {one.key: str(one.metadata.get("Metadata_Role")) for one in session.screen}
+    controls = {one.key for one in session.screen if one.metadata.get("Metadata_Role") == "negative control"}
     table = session.cells.table
-    for role, name in classes.items():
-        chosen = [
-            key for key in dict.fromkeys(table["field"]) if (roles[key] == "negative control") == (name == "even")
-        ]
-        some = table[table["field"].isin(chosen[:3])].groupby("field").head(3)
+    for name, of_controls in zip(names, (True, False), strict=True):
+        fields = [key for key in dict.fromkeys(table["field"]) if (key in controls) == of_controls]
+        some = table[table["field"].isin(fields[:3])].groupby("field").head(3)
         session.annotations.annotate(list(zip(some["field"], some["label"], strict=True)), name)
     session.pen.choose(next(iter(session.annotations.cells)))
     session.annotations.set_note([session.pen.chosen], "at the border")
     panel.suggesting.start()
     wait(lambda: session.annotations.suggested is not None and not dock.running.busy, settle=1)
-    dock.viewer.scene.camera.zoom *= 1.6
+    dock.viewer.scene.camera.zoom *= 1.2
     wait(lambda: True)
 
 

@@ -10,7 +10,7 @@ def test_dashes_lie_on_the_outline_and_leave_gaps_all_around():
     labels = np.zeros((80, 160), np.int32)
     labels[disk((40, 40), 20)] = 3
     labels[disk((40, 100), 24)] = 7
-    drawn = dashes(labels)
+    drawn = dashes(labels, 2)
     assert set(np.unique(drawn)) == {0, 3, 7}
     assert (labels[drawn > 0] == drawn[drawn > 0]).all()
     y, x = np.nonzero(drawn == 3)
@@ -22,4 +22,4 @@ def test_dashes_lie_on_the_outline_and_leave_gaps_all_around():
     gaps = np.diff(angles)
     assert (gaps > 0.12).sum() >= 10, "many gaps, and none of them long"
     assert gaps.max() < 0.5
-    assert not dashes(np.zeros((5, 5), np.int32)).any()
+    assert not dashes(np.zeros((5, 5), np.int32), 1).any()

@@ -19,6 +19,7 @@ from phenolens.widgets.layers.suggested_layer import SuggestedLayer
 from phenolens.widgets.state.session import Session
 
 _SETTLE_MS = 300
+_LARGE = 24  # pixels across
 
 
 class CellsLayer:
@@ -219,9 +220,15 @@ class CellsLayer:
         if annotations.classes and not self._classed:
             self._classed = True
             # colours are told apart in thick lines; once, for the user may want others
-            layer.contour, layer.opacity = 2, 1.0
+            layer.contour, layer.opacity = self._line_width(), 1.0
         layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field))
-        self._suggested.show(self._base, dash_colours(annotations, self._field))
+        self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
+
+    def _line_width(self) -> int:
+        """Pixels that an outline may take of a cell: one where cells are small, or little of them would be seen."""
+        cells = self._session.cells
+        middle = 0.0 if cells is None or not len(cells) else float(np.sqrt(cells.table["area"].median()))
+        return 2 if middle >= _LARGE else 1
 
     def _remember_columns(self) -> None:
         """Make columns that the user wrote part of the annotations; what no table can hold stays with the layer."""

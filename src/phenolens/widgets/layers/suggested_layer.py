@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 NAME = "suggested classes"
 MOST_PIXELS = 16_000_000
 """Of a field whose outlines are dashed; in larger ones suggestions are told by pale outlines alone."""
-_WIDTH = 2
 _DASH = 4.0  # pixels along the outline
 _CLEAR = np.zeros(4, np.float32)
 
@@ -35,8 +34,8 @@ class SuggestedLayer:
         """Show nothing: another screen is opened. The layer is its caller's to remove."""
         self.layer = self._base = None
 
-    def show(self, labels: NDArray[Any], colours: Mapping[int, Any]) -> None:
-        """Dash the outlines of those cells of a label image (H, W) that have one of `colours`."""
+    def show(self, labels: NDArray[Any], colours: Mapping[int, Any], width: int) -> None:
+        """Dash the outlines, `width` pixels wide, of those cells of a label image (H, W) that have one of `colours`."""
         if self.layer is not None and self.layer not in self._viewer.layers:
             self.layer = None
         if not colours or labels.size > MOST_PIXELS:
@@ -44,9 +43,9 @@ class SuggestedLayer:
                 self.layer.visible = False
             return
         if self.layer is None:
-            self._add(dashes(labels))
+            self._add(dashes(labels, width))
         elif self._base is not labels:
-            self.layer.data = dashes(labels)
+            self.layer.data = dashes(labels, width)
         self._base = labels
         assert self.layer is not None
         self.layer.colormap = DirectLabelColormap(color_dict={0: _CLEAR, None: _CLEAR, **colours})
@@ -62,11 +61,11 @@ class SuggestedLayer:
         self._viewer.layers.selection.active = active
 
 
-def dashes(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """(H, W) label image of dashes along the outlines of a label image (H, W), two pixels wide within the cells."""
+def dashes(labels: NDArray[Any], width: int) -> NDArray[np.int32]:
+    """(H, W) label image of dashes along the outlines of a label image (H, W), `width` pixels wide within the cells."""
     from scipy.ndimage import grey_dilation, grey_erosion
 
-    size = (2 * _WIDTH + 1,) * 2
+    size = (2 * width + 1,) * 2
     least = grey_erosion(labels, size, mode="nearest")
     most = grey_dilation(labels, size, mode="nearest")
     outline = (labels != 0) & ((least != labels) | (most != labels))
