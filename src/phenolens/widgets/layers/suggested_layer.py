@@ -48,7 +48,9 @@ class SuggestedLayer:
             self.layer.data = dashes(labels, width)
         self._base = labels
         assert self.layer is not None
-        self.layer.colormap = DirectLabelColormap(color_dict={0: _CLEAR, None: _CLEAR, **colours})
+        drawn: dict[int | None, Any] = {0: _CLEAR, None: _CLEAR}
+        drawn.update(colours)
+        self.layer.colormap = DirectLabelColormap(color_dict=drawn)
         self.layer.visible = True
 
     def _add(self, drawn: NDArray[np.int32]) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer
 
 from phenolens.annotation.changes import CellKey
+from phenolens.annotation.embedded_cells import EmbeddedCells
 from phenolens.annotation.left_out import score_left_out
 from phenolens.annotation.suggestions import suggest
 from phenolens.runtime.errors import AnnotationError, PhenolensError
@@ -75,14 +77,21 @@ class Suggesting(QObject):
         if session.screen is None or session.cells is None or session.intensity is None:
             return
         session.pen.collect()
-        screen, cells = session.screen_of_cells(), session.cells
+        opened, screen, cells = session.screen, session.screen_of_cells(), session.cells
         assert screen is not None
         job = jobs.embed_cells(screen, cells, session.window_size(), session.intensity)
 
         def done(profiles: Any) -> None:
-            if session.cells is cells or session.screen is not None:
+            if session.screen is not opened or session.cells is None:
+                return
+            if session.cells is cells:
                 session.pen.set_profiles(profiles)
-                self.suggest()
+            else:  # cells were corrected or found anew meanwhile: in fields that were touched labels may mean others
+                now = session.cells.labels
+                same = [one.key for one in opened if now.get(one.key) is cells.labels.get(one.key)]
+                embedded = EmbeddedCells.of_profiles(profiles.metadata, profiles.vectors)
+                session.pen.set_profiles(profiles, embedded.only(np.isin(embedded.fields.astype(str), same)))
+            self.suggest()
 
         def failed(error: BaseException) -> None:
             self._live = False
