@@ -65,12 +65,15 @@ class SuggestedLayer:
 
 def dashes(labels: NDArray[Any], width: int) -> NDArray[np.int32]:
     """(H, W) label image of dashes along the outlines of a label image (H, W), `width` pixels wide within the cells."""
-    from scipy.ndimage import grey_dilation, grey_erosion
-
-    size = (2 * width + 1,) * 2
-    least = grey_erosion(labels, size, mode="nearest")
-    most = grey_dilation(labels, size, mode="nearest")
-    outline = (labels != 0) & ((least != labels) | (most != labels))
+    outline = np.zeros(labels.shape, bool)
+    for step in range(1, width + 1):
+        for axis in (0, 1):
+            near, far = ([slice(None)] * 2 for _ in range(2))
+            near[axis], far[axis] = slice(step, None), slice(None, -step)
+            differs = labels[tuple(near)] != labels[tuple(far)]
+            outline[tuple(near)] |= differs
+            outline[tuple(far)] |= differs
+    outline &= labels != 0
     y, x = np.nonzero(outline)
     drawn = np.zeros(labels.shape, np.int32)
     if not len(y):
