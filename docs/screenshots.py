@@ -9,8 +9,7 @@ fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor
 ``map_smiles.png`` (a compound that the screen does not hold). Of annotating ``annotation.png`` (cells of two classes,
 and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
 the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
-On a display of your own leave
-``xvfb-run`` away.
+On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
