@@ -89,6 +89,16 @@ def test_cells_are_corrected_deleted_and_added_and_counted_at_once(cells):
     assert second in set(here(window)["label"])
     assert session.annotations.class_of((field, second)).name == "mitotic"
 
+    # while one draws, Ctrl+Z is the brush's, whatever was said last
+    layer.mode = "paint"
+    layer.paint((y, x + 4), label)
+    area = int((np.asarray(layer.data) == label).sum())
+    session.annotations.set_note([(field, first)], "said after the stroke")
+    key(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert (np.asarray(layer.data) == label).sum() < area
+    assert session.annotations.of((field, first)).note
+    layer.mode = "pan_zoom"
+
     # the button, and a label that is not given twice
     session.pen.choose((field, label))
     window.press(panel.delete_cell)

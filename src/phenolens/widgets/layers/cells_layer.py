@@ -1,5 +1,6 @@
 """The Labels layer of the cells: outlines in the colours of their classes, corrected with napari's own brush."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -161,13 +162,18 @@ class CellsLayer:
         self.apply()
         return True
 
-    def undo(self) -> bool:
-        """Undo the last stroke of the brush, where it came after the last class; return whether it did."""
-        return self._painted_last and self._step(undo=True)
+    @property
+    def painted_last(self) -> bool:
+        """Whether the brush was used after the last class was given."""
+        return self._painted_last
 
-    def redo(self) -> bool:
+    def step_back(self) -> bool:
+        """Undo the last stroke of the brush, and what it did to annotations; return whether there was one."""
+        return self._step(undo=True)
+
+    def step_forth(self) -> bool:
         """Paint the last undone stroke again; return whether there was one."""
-        return self._painted_last and self._step(undo=False)
+        return self._step(undo=False)
 
     def _step(self, undo: bool) -> bool:
         layer, annotations = self.layer, self._session.annotations
@@ -183,7 +189,7 @@ class CellsLayer:
         if self._base is before:
             return False  # there was no stroke
         back = set(np.unique(self._base)) - set(np.unique(before))
-        if undo and back and annotations.undoable.startswith("deleting"):
+        if undo and back and deletes_cells(annotations.undoable):
             annotations.undo()  # what was said of the cell comes back with it
         self._painted_last = True
         return True
@@ -258,6 +264,11 @@ class CellsLayer:
         names = {name for cell, kept in self._columns.items() if cell[0] == self._field for name in kept}
         for name in sorted(names - set(features.columns)):
             features[name] = [self._columns.get((self._field, int(i)), {}).get(name) for i in features["index"]]
+
+
+def deletes_cells(words: str) -> bool:
+    """Whether a step of annotations came of cells that were deleted, by its words."""
+    return re.fullmatch(r"deleting [\d,]+ cells?", words) is not None
 
 
 def _storable(name: str, value: Any) -> Value | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from napari import Viewer
 
 from phenolens.widgets.layers.annotation_keys import AnnotationKeys, at_rest
+from phenolens.widgets.layers.cells_layer import deletes_cells
 from phenolens.widgets.layers.click import ClickTool
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.ring import Ring, look_at
@@ -57,14 +58,21 @@ class Annotating:
         return self._session.pen.chosen
 
     def undo(self) -> None:
-        """Undo the last stroke of the brush or the last annotation, whichever came last."""
-        if not self._layers.cells.undo():
-            self._session.annotations.undo()
+        """Undo the last stroke of the brush or the last annotation, whichever came last; the stroke while one draws."""
+        cells, annotations = self._layers.cells, self._session.annotations
+        brush = self._draws() or cells.painted_last or deletes_cells(annotations.undoable)
+        if not (brush and cells.step_back()) and not annotations.undo():
+            cells.step_back()
 
     def redo(self) -> None:
         """Do the last undone thing again."""
-        if not self._layers.cells.redo():
+        cells = self._layers.cells
+        if not ((self._draws() or cells.painted_last) and cells.step_forth()):
             self._session.annotations.redo()
+
+    def _draws(self) -> bool:
+        layer = self._layers.labels
+        return layer is not None and not at_rest(layer) and self._viewer.layers.selection.active == layer
 
     def delete(self) -> None:
         """Rub out the cell that is meant: while one draws, the one that the brush paints."""
