@@ -16,7 +16,7 @@ from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
-from phenolens.widgets.layers.suggested_layer import SuggestedLayer
+from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
 from phenolens.widgets.state.session import Session
 
 _SETTLE_MS = 300
@@ -227,7 +227,8 @@ class CellsLayer:
             self._classed = True
             # colours are told apart in thick lines; once, for the user may want others
             layer.contour, layer.opacity = self._line_width(), 1.0
-        layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field))
+        dashed = self._base.size <= MOST_PIXELS
+        layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field, dashed))
         self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
 
     def _line_width(self) -> int:

@@ -12,6 +12,7 @@ UNMARKED = "#f2e9b8"
 """Outline of a cell that has no class; napari takes a colormap of this one alone for random colours."""
 _PALE = 0.55
 _PALE_ALPHA = 0.8
+_FAINT_ALPHA = 0.25
 _UNMARKED_ALPHA = 0.5
 
 Colour = NDArray[np.float32]
@@ -23,12 +24,16 @@ def pale(colour: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def outline_colours(annotations: AnnotationState, field: str) -> dict[int | None, Any]:
-    """Colour of each marked cell of a field by its label, as napari's `DirectLabelColormap` takes them."""
+def outline_colours(annotations: AnnotationState, field: str, dashed: bool) -> dict[int | None, Any]:
+    """Colour of each marked cell of a field by its label, as napari's `DirectLabelColormap` takes them.
+
+    Where dashes are drawn over the outlines of suggested cells, these are faint, so that the gaps are seen.
+    """
     of_class = {one.number: np.array([*rgb(one.colour), 1], np.float32) for one in annotations.classes}
     unmarked = np.array([*rgb(UNMARKED), _UNMARKED_ALPHA if annotations.classes else 1], np.float32)
     colours: dict[int | None, Any] = {0: np.zeros(4, np.float32), None: unmarked}
-    suggested = {one.name: np.array([*pale(one.colour), _PALE_ALPHA], np.float32) for one in annotations.classes}
+    alpha = _FAINT_ALPHA if dashed else _PALE_ALPHA
+    suggested = {one.name: np.array([*pale(one.colour), alpha], np.float32) for one in annotations.classes}
     colours |= {label: suggested[name] for label, name in _suggested(annotations, field).items()}
     for (key, label), one in annotations.cells.items():
         if key == field and one.class_number is not None:

@@ -49,7 +49,8 @@ class SuggestedLayer:
         self._base = labels
         assert self.layer is not None
         drawn: dict[int | None, Any] = {0: _CLEAR, None: _CLEAR}
-        drawn.update(colours)
+        for label, colour in colours.items():
+            drawn[label] = colour
         self.layer.colormap = DirectLabelColormap(color_dict=drawn)
         self.layer.visible = True
 
