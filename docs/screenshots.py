@@ -1,14 +1,15 @@
 """Take the pictures of the documentation from the real window.
 
     xvfb-run -a -s "-screen 0 1600x1060x24 +extension GLX" \\
-        python docs/screenshots.py [--of dock map evaluation] [--steps 300]
+        python docs/screenshots.py [--of dock map annotation evaluation] [--steps 300]
 
 Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after short
 fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
 ``map.png`` (a simulated compound screen, embedded with the encoder that ships) and, after a short training,
-``map_smiles.png`` (a compound that the screen does not hold). Of the evaluation of the demo's adapter on a simulated
-screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it. On a display of your own leave
-``xvfb-run`` away.
+``map_smiles.png`` (a compound that the screen does not hold). Of annotating ``annotation.png`` (cells of two classes,
+and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
+the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
+On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from phenolens.widgets.samples import STYLE_SEED, TREATMENT, simulated
 from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
-OF = ("dock", "map", "evaluation")
+OF = ("dock", "map", "annotation", "evaluation")
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
 
@@ -190,6 +191,54 @@ def take_the_map() -> None:
         viewer.close()
 
 
+def take_the_annotation() -> None:
+    """Annotate a few cells, have the rest suggested, and take pictures of it in the image and on the map."""
+    with tempfile.TemporaryDirectory() as folder:
+        viewer = Viewer(title="napari-phenolens")
+        viewer.window.resize(1600, 1040)
+        main = main_dock(viewer)
+        main.open_screen(finish(simulated(Path(folder) / "screen")))
+        wait(lambda: main.session.screen is not None and not main.running.busy)
+        main.cells_panel.begin()
+        wait(lambda: main.session.cells is not None and not main.running.busy)
+        for section in main.sections:
+            section.unfold(False)
+        main.annotate.unfold()
+        annotate_some(main)
+        take(main, "annotation.png")
+        dock = open_map(viewer)
+        wait(lambda: not dock.running.busy, settle=1)
+        widen(dock, main)
+        dock.embed()
+        wait(lambda: dock.session.data is not None and not dock.running.busy, settle=1)
+        across = dock.session.data.atlas.coordinates[:, 0]
+        dock.session.select(across > np.quantile(across, 0.75))
+        wait(lambda: not dock.running.busy, settle=2)
+        take(dock, "annotation_map.png")
+        viewer.close()
+
+
+def annotate_some(dock: PhenolensDock) -> None:
+    """Give three cells of each of three fields of either condition a class, and have the rest suggested."""
+    session, panel = dock.session, dock.annotate_panel
+    names = ("spread", "in the nucleus")
+    for name in names:
+        panel.new_name.setText(name)
+        panel.add_class()
+    controls = {one.key for one in session.screen if one.metadata.get("Metadata_Role") == "negative control"}
+    table = session.cells.table
+    for name, of_controls in zip(names, (True, False), strict=True):
+        fields = [key for key in dict.fromkeys(table["field"]) if (key in controls) == of_controls]
+        some = table[table["field"].isin(fields[:3])].groupby("field").head(3)
+        session.annotations.annotate(list(zip(some["field"], some["label"], strict=True)), name)
+    session.pen.choose(next(iter(session.annotations.cells)))
+    session.annotations.set_note([session.pen.chosen], "at the border")
+    panel.suggesting.start()
+    wait(lambda: session.annotations.suggested is not None and not dock.running.busy, settle=1)
+    dock.viewer.scene.camera.zoom *= 1.2
+    wait(lambda: True)
+
+
 def take_the_evaluation(adapter: Path) -> None:
     """Evaluate the adapter on a screen of the look that it knows, but of other cells, and take pictures of it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -241,6 +290,8 @@ def main() -> None:
         take_the_dock(options.adapter, options.steps)
     if "map" in options.of:
         take_the_map()
+    if "annotation" in options.of:
+        take_the_annotation()
     if "evaluation" in options.of:
         take_the_evaluation(options.adapter)
 

@@ -202,3 +202,13 @@ def test_whose_a_label_layer_is_is_not_guessed():
         whose((9, 9))
     one = screen_from_arrays({"only": np.zeros((1, 9, 9), np.uint8)}, ["DNA"])
     assert field_of_labels(one, (9, 9), shapes={"only": (9, 9)}) == "only"
+
+
+def test_the_same_cells_of_many_are_found_without_a_table_of_all_pairs():
+    before = np.arange(400 * 400, dtype=np.int32).reshape(400, 400)
+    before = np.kron(before, np.ones((2, 2), np.int32))
+    after = np.where(before % 3 == 0, 0, before + 7)
+    found = same_cells(before, after)
+    assert len(found) == 400 * 400 - 1
+    assert found[1] == 8
+    assert found[3] is None

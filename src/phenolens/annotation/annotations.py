@@ -151,6 +151,28 @@ class Annotations(AnnotationState):
 
         self._edit(cells, f"{name} of {{}}", edit)
 
+    def set_values(self, values: Mapping[CellKey, Mapping[str, Value | None]]) -> None:
+        """Set own columns of many cells in one step; columns that are not named stay.
+
+        Parameters
+        ----------
+        values
+            By cell and column; None, "" or a value that is not a number (NaN) takes one away.
+
+        Raises
+        ------
+        AnnotationError
+            As `set_value`.
+        """
+        wanted: dict[CellKey, CellAnnotation] = {}
+        for (field, label), columns in values.items():
+            cell = (str(field), int(label))
+            one = self.of(cell)
+            clean = {checked_column(name): checked_value(value) for name, value in columns.items()}
+            own = {name: value for name, value in {**one.own, **clean}.items() if value is not None}
+            wanted[cell] = replace(one, own=own)
+        self._change_to(wanted, f"columns of {count(wanted)}")
+
     def clear(self, cells: Iterable[CellKey]) -> None:
         """Take class, note and own columns from cells."""
         self._edit(cells, "clearing {}", lambda _: NOTHING)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from phenolens.runtime.errors import AnnotationError
 
-COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00", "#f0e442", "#9d1476", "#76ebb1")
-"""Colours of the first nine classes: Okabe and Ito's, which all eyes tell apart, and two more."""
+COLOURS = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#56b4e9", "#0072b2", "#9d1476", "#76ebb1")
+"""Colours of the first nine classes: Okabe and Ito's, which all eyes tell apart, and two more.
+
+Blue is late, for nuclei are shown in it.
+"""
 
 SHORTCUTS = range(1, 10)
 _LONGEST_NAME = 80

@@ -77,6 +77,12 @@ class EmbeddedCells:
         fields = metadata[FIELD].astype(str).to_numpy(object)
         return cls(fields, metadata[LABEL].to_numpy(np.int64), vectors, plates, wells if known else None)
 
+    def only(self, rows: NDArray[np.bool_]) -> EmbeddedCells:
+        """Return the cells whose rows (n,) are marked."""
+        plates = None if self.plates is None else self.plates[rows]
+        wells = None if self.wells is None else self.wells[rows]
+        return EmbeddedCells(self.fields[rows], self.labels[rows], self.vectors[rows], plates, wells)
+
     @cached_property
     def index(self) -> CellIndex:
         """Where each cell is among the n."""

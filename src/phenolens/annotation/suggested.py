@@ -61,6 +61,10 @@ class Suggested:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def only(self, rows: NDArray[np.bool_]) -> Suggested:
+        """Return the suggestions whose rows (n,) are marked."""
+        return Suggested(self.fields[rows], self.labels[rows], self.names, self.codes[rows], self.probabilities[rows])
+
     @cached_property
     def index(self) -> CellIndex:
         """Where each cell is among the n."""

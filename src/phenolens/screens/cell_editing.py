@@ -132,16 +132,14 @@ def same_cells(before: NDArray[Any], after: NDArray[Any]) -> dict[int, int | Non
     A cell is the same where the two outlines share more than half of the pixels that either has (intersection over
     union above 0.5, so that each has one partner at most); None where it has none. `Annotations.follow` takes it.
     """
-    old, old_at = np.unique(before, return_inverse=True)
-    new, new_at = np.unique(after, return_inverse=True)
-    overlap = np.bincount(old_at.ravel() * len(new) + new_at.ravel(), minlength=len(old) * len(new))
-    overlap = overlap.reshape(len(old), len(new))
-    union = overlap.sum(1, keepdims=True) + overlap.sum(0, keepdims=True) - overlap
-    same = (overlap > 0.5 * union) & (old != 0)[:, None] & (new != 0)
-    partner = same.argmax(1)
-    return {
-        int(label): int(new[partner[row]]) if same[row].any() else None for row, label in enumerate(old) if label != 0
-    }
+    old, old_at, old_area = np.unique(before, return_inverse=True, return_counts=True)
+    new, new_at, new_area = np.unique(after, return_inverse=True, return_counts=True)
+    pairs, overlap = np.unique(old_at.ravel() * len(new) + new_at.ravel(), return_counts=True)
+    row, column = np.divmod(pairs, len(new))
+    union = old_area[row] + new_area[column] - overlap
+    same = (2 * overlap > union) & (old[row] != 0) & (new[column] != 0)
+    partner = dict(zip(row[same].tolist(), new[column[same]].tolist(), strict=True))
+    return {int(label): partner.get(place) for place, label in enumerate(old) if label != 0}
 
 
 def _with_labels(cells: Cells, key: str, labels: NDArray[np.int32]) -> Cells:

@@ -310,6 +310,7 @@ def test_a_labels_layer_of_ones_own_gives_the_cells(window, small_screen):
     window.viewer.add_labels(labels, name="mine")
     panel = window.dock.cells_panel
     panel.way.setCurrentIndex(panel.way.findData("labels"))
+    panel.own.field.setCurrentIndex(panel.own.field.findData(window.session.field.key))
     window.find_cells()
     assert window.session.cells.table["label"].tolist() == [1, 5]
     assert window.session.cell_at(31, 44)[:2] == (29.5, 44.5)

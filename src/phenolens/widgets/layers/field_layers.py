@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Image, Labels, Layer
-from napari.utils import Colormap, DirectLabelColormap
+from napari.utils import Colormap
 
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
+from phenolens.widgets.layers.cells_layer import CellsLayer
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
     from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
-
-
-_OUTLINES = DirectLabelColormap(color_dict={0: "transparent", None: "#f2e9b8"})
 
 
 def take_away(viewer: Viewer, layers: Iterable[Layer]) -> None:
@@ -110,19 +108,26 @@ class FieldLayers:
         self._session = session
         self._adopted: list[Image] = []
         self.channels: list[Image] = []
-        self.labels: Labels | None = None
+        self.cells = CellsLayer(
+            viewer, session, place=lambda: like(self.channels[0], 2), below=lambda: self.channels[0]
+        )
         session.screen_changed.connect(self._clear)
         session.field_changed.connect(self.show)
-        session.cells_changed.connect(self._show_labels)
+
+    @property
+    def labels(self) -> Labels | None:
+        """The layer of the cells, where it was shown."""
+        return self.cells.layer
 
     def adopt(self, layers: Sequence[Image]) -> None:
         """Use layers that are open already as the channels of the next screen's field."""
         self._adopted = list(layers)
 
     def _clear(self) -> None:
-        shown = [*self.channels, *([self.labels] if self.labels is not None else [])]
+        shown = [*self.channels, *self.cells.layers]
         take_away(self._viewer, [layer for layer in shown if layer.metadata.get("phenolens", {}).get("made")])
-        self.channels, self.labels = list(self._adopted), None
+        self.channels = list(self._adopted)
+        self.cells.forget()
         self._adopted = []
 
     def show(self) -> None:
@@ -144,7 +149,7 @@ class FieldLayers:
                 layer.data = image.channel(index)
         for layer in self.channels:
             layer.metadata["phenolens"] |= {"field": field.key, **field.metadata}
-        self._show_labels()
+        self.cells.show()
         if first:
             self._viewer.reset_view()
             self._go_to(image.position)
@@ -196,22 +201,3 @@ class FieldLayers:
         for index, layer in enumerate(found):
             layer.data = image.channel(index)
         return found
-
-    def _show_labels(self) -> None:
-        field = self._session.field
-        labels = self._session.labels.get(field.key) if field is not None else None
-        if self.labels is not None and self.labels not in self._viewer.layers:
-            self.labels = None
-        if labels is None:
-            if self.labels is not None:
-                self.labels.visible = False
-            return
-        if self.labels is not None:
-            self.labels.data = labels
-            self.labels.visible = True
-            return
-        made = {"phenolens": {"made": True, "synthetic": False}}
-        layer = Labels(labels, name="cells", colormap=_OUTLINES, metadata=made, **like(self.channels[0], 2))
-        layer.contour = 1
-        self.labels = self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = self.channels[0]

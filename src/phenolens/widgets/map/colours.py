@@ -46,6 +46,8 @@ class Grouping:
         Of the g groups, in the order of the legend.
     codes
         (n,) group of each point.
+    alphas
+        Of the g groups, 0 to 1: what is less than sure is paler. All 1 where empty.
     """
 
     title: str
@@ -53,10 +55,12 @@ class Grouping:
     colours: tuple[str, ...]
     counts: tuple[int, ...]
     codes: NDArray[np.int16]
+    alphas: tuple[float, ...] = ()
 
     def colour_points(self, shown: NDArray[np.bool_] | None = None, alpha: float = 1.0) -> NDArray[np.float32]:
         """(n, 4) red, green, blue and alpha from 0 to 1; points that are not `shown` (n,) are dimmed."""
-        table = np.array([(*rgb(colour), alpha) for colour in self.colours], np.float32)
+        alphas = self.alphas or (1.0,) * len(self.colours)
+        table = np.array([(*rgb(c), alpha * own) for c, own in zip(self.colours, alphas, strict=True)], np.float32)
         colours = table[self.codes]
         if shown is not None:
             colours[~shown, 3] = _DIMMED

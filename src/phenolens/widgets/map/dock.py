@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
@@ -13,12 +14,14 @@ from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.map import jobs
+from phenolens.widgets.map.classes import MapClasses
 from phenolens.widgets.map.encoder_box import EncoderBox
 from phenolens.widgets.map.head import MapHead
 from phenolens.widgets.map.link import MapLink
 from phenolens.widgets.map.neighbours_panel import NeighboursPanel
 from phenolens.widgets.map.pictures import MapPictures
 from phenolens.widgets.map.predicting import MapPredicting
+from phenolens.widgets.map.selecting import SelectionBox
 from phenolens.widgets.map.session import COMPOUND, SYNTHETIC, MapData, MapSession
 from phenolens.widgets.map.smiles_box import SmilesBox
 from phenolens.widgets.map.theme import MapTheme
@@ -26,6 +29,10 @@ from phenolens.widgets.map.view import MapView
 from phenolens.widgets.state.workplace import workplace
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from phenolens.annotation.changes import CellKey
+    from phenolens.annotation.classes import CellClass
     from phenolens.profiling.atlas.structure_search import Prediction
     from phenolens.runtime.progress import Job
     from phenolens.widgets.state.session import Session
@@ -58,10 +65,12 @@ class MapDock(QWidget):
         self.view = MapView(session)
         self.state = Note()
         self.comparison = Note()
-        self.neighbours = NeighboursPanel(session)
+        self.neighbours = NeighboursPanel(session, self._known_classes)
+        self.selecting = SelectionBox(self._known_classes)
         self.encoder = EncoderBox(session, self.running)
         self.smiles = SmilesBox()
         self.link = MapLink(self, napari_viewer, self.place, session, self.state.say)
+        self.classes = MapClasses(self, napari_viewer, self.place, session)
         self.predicting = MapPredicting(self, self.place, session, self.running, self.link.row_of_cell)
         self.pictures = MapPictures(self, self.place, session, self.running)
         self._worker: JobWorker | None = None
@@ -87,7 +96,7 @@ class MapDock(QWidget):
         below.addWidget(self.encoder)
         self.compound = Section("⌬", "Compound", predicting)
         self.compound.unfold(False)
-        for part in (self.view.selection, self.state, self.comparison, self.compound, self.neighbours):
+        for part in (self.view.selection, self.selecting, self.state, self.comparison, self.compound, self.neighbours):
             stack.addWidget(part)
         stack.addStretch()
         area = QScrollArea()
@@ -123,6 +132,11 @@ class MapDock(QWidget):
         self.predicting.refused.connect(self.smiles.refuse)
         self.predicting.compared.connect(self.comparison.say)
         self.pictures.came.connect(self.neighbours.show_picture)
+        self.selecting.to_class.chosen.connect(lambda name: self._give(self.classes.selected_cells(), name))
+        self.selecting.layer.connect(self._make_layer)
+        self.neighbours.classed.connect(lambda name: self._give(self.classes.cells(self._shown_rows()), name))
+        session.selection_changed.connect(self._allow_classes)
+        session.grouping_changed.connect(self._allow_classes)
         session.data_changed.connect(self._show_data)
         session.encoder_changed.connect(self._encoder_changed)
         session.marks_changed.connect(self._list)
@@ -141,7 +155,9 @@ class MapDock(QWidget):
         if main is None or main.screen is None or main.cells is None or main.intensity is None:
             return
         name = main.screen_name or "screen"
-        job = jobs.embed_screen(main.screen, main.cells, main.window_size(), main.intensity, name)
+        main.pen.collect()
+        known = main.pen.profiles
+        job = jobs.embed_screen(main.screen, main.cells, main.window_size(), main.intensity, name, known)
         self._begin(job, f"Embedding {name}")
 
     def _begin(self, job: "Job[MapData]", name: str) -> None:
@@ -187,6 +203,7 @@ class MapDock(QWidget):
         self.parts.setVisible(there)
         self.smiles.forget()
         self.state.say("")
+        self._allow_classes()
 
     def _list(self) -> None:
         """List the neighbours anew, and fetch their pictures."""
@@ -197,6 +214,36 @@ class MapDock(QWidget):
             if mark is not None and mark.kind in SYNTHETIC and (own := self.pictures.of_crop(mark.crop)) is not None:
                 column.own.show_picture(own)
         self.pictures.want(self.neighbours.rows())
+
+    def _known_classes(self) -> "tuple[CellClass, ...]":
+        main = self.place.session
+        return () if main is None else main.annotations.classes
+
+    def _shown_rows(self) -> "NDArray[np.intp]":
+        return np.array(self.neighbours.rows(), np.intp)
+
+    def _allow_classes(self) -> None:
+        """Enable what can be done with the selection and with the neighbours, or say why it cannot."""
+        why, selected = self.classes.why_not(), self.session.selected
+        self.selecting.show_for(-1 if selected is None else len(self.classes.selected_cells()), why)
+        self.neighbours.to_class.allow(why)
+
+    def _give(self, cells: "list[CellKey]", name: str | None) -> None:
+        """Give cells a class, and say how many."""
+        try:
+            self.classes.annotate(cells, name)
+        except PhenolensError as error:
+            self.state.say(str(error), "error")
+            return
+        many = f"{len(cells):,} cell{'s' * (len(cells) != 1)}"
+        self.state.say(f"{many}: {name if name is not None else 'no class'}. Ctrl+Z on the image undoes.")
+
+    def _make_layer(self) -> None:
+        layer = self.classes.make_layer()
+        if layer is None:
+            self.state.say("No selected cell lies in the shown field: go to a field that has some.", "warning")
+        else:
+            self.state.say(f"Made the layer {layer.name}: {len(layer.data):,} cells. It is yours to change and save.")
 
     def _main_changed(self) -> None:
         self._unfollow()
@@ -262,6 +309,7 @@ class MapDock(QWidget):
             self._open = False
             self.running.stop()
             self.link.close()
+            self.classes.close()
             self.predicting.close()
             self._unfollow()
             self.place.changed.disconnect(self._main_changed)

@@ -118,6 +118,7 @@ class MapTools(QWidget):
 
     def offer(self, titles: list[str], chosen: str) -> None:
         """List the ways to colour."""
-        self.colours.clear()
-        self.colours.addItems(titles)
+        if titles != [self.colours.itemText(i) for i in range(self.colours.count())]:
+            self.colours.clear()
+            self.colours.addItems(titles)
         self.colours.setCurrentText(chosen)

@@ -15,6 +15,7 @@ from phenolens.widgets.map.session import MapData
 if TYPE_CHECKING:
     from phenolens.profiling.atlas.atlas import Atlas
     from phenolens.profiling.encoders.encoder import CellEncoder
+    from phenolens.profiling.tables.profiles import Profiles
     from phenolens.screens.cells import Cells
     from phenolens.screens.crops import Window
     from phenolens.screens.intensity import IntensityMap
@@ -45,14 +46,22 @@ def open_map(path: Path) -> Job[MapData]:
     return MapData.prepare(atlas, path.name.split(".")[0], _encoder_of(atlas))
 
 
-def embed_screen(screen: Screen, cells: Cells, crop: int, intensity: IntensityMap, name: str) -> Job[MapData]:
-    """Embed the cells of a screen with the encoder that ships, and fit a PCA map to them."""
+def embed_screen(
+    screen: Screen, cells: Cells, crop: int, intensity: IntensityMap, name: str, known: Profiles | None = None
+) -> Job[MapData]:
+    """Embed the cells of a screen with the encoder that ships, and fit a PCA map to them.
+
+    Embeddings that are `known` already, for suggestions, are not made again where they are of the same cells, crop and
+    encoder.
+    """
     from phenolens.profiling.atlas.atlas import Atlas
     from phenolens.profiling.encoders.embedding import embed_screen
 
     yield Progress(0, 0, "loading the encoder")
     encoder = load_encoder("default")
-    profiles = yield from embed_screen(encoder, screen, cells, crop=crop, intensity=intensity)
+    profiles = known
+    if profiles is None or len(profiles) != len(cells) or not _made_by(encoder, profiles.card, crop):
+        profiles = yield from embed_screen(encoder, screen, cells, crop=crop, intensity=intensity)
     yield Progress(0, 0, "making the map")
     atlas = yield from Atlas.fit(profiles, projection="pca")
     return MapData.prepare(atlas, name, encoder)
@@ -108,6 +117,12 @@ def embed_translated(
     pixels, size = np.asarray(crop, np.float32)[None], card.get("size")
     raw = encoder.embed(pixels, intensity) if size is None else encoder.embed(pixels, intensity, size=size)
     return atlas.correct(raw, [atlas.plates[row]])[0], crop
+
+
+def _made_by(encoder: CellEncoder, card: dict[str, Any], crop: int) -> bool:
+    """Whether embeddings of such a card were made by an encoder with such crops."""
+    own = (encoder.card.get("name", ""), encoder.card.get("sha256", ""), crop)
+    return (card.get("encoder"), card.get("encoder_sha256"), card.get("crop")) == own
 
 
 def _encoder_of(atlas: Atlas) -> CellEncoder | None:

@@ -33,9 +33,9 @@ class MapLegend(QListWidget):
 
     def fill(self, grouping: Grouping, entries: frozenset[int]) -> None:
         """List the groups; those that are not among `entries` (where there are any) are dimmed."""
-        if self._shown != (grouping.names, grouping.counts):
+        if self._shown != (grouping.title, grouping.names, grouping.counts):
             self.clear()
-            self._shown = (grouping.names, grouping.counts)
+            self._shown = (grouping.title, grouping.names, grouping.counts)
             for name, count in zip(grouping.names, grouping.counts, strict=True):
                 item = QListWidgetItem(f"{name}  {count:,}")
                 item.setToolTip(f"{name}: {count:,} points. Click to show them alone")
@@ -45,7 +45,8 @@ class MapLegend(QListWidget):
         for code, colour in enumerate(grouping.colours):
             entry: Any = self.item(code)
             dimmed = bool(entries) and code not in entries
-            entry.setIcon(_dot(colour, dimmed))
+            alpha = grouping.alphas[code] if grouping.alphas else 1.0
+            entry.setIcon(_dot(colour, 0.24 if dimmed else alpha))
             font = entry.font()
             font.setBold(code in entries)
             entry.setFont(font)
@@ -56,13 +57,13 @@ class MapLegend(QListWidget):
         self.chosen.emit(self.row(item), bool(keys & more))
 
 
-def _dot(colour: str, dimmed: bool) -> QIcon:
+def _dot(colour: str, alpha: float) -> QIcon:
     picture = QPixmap(2 * _DOT, 2 * _DOT)
     picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     filled: Any = QColor(colour)
-    filled.setAlpha(60 if dimmed else 255)
+    filled.setAlpha(round(255 * alpha))
     painter.setBrush(filled)
     painter.setPen(QColor(100, 100, 100))  # greys are seen on the list's own grey
     painter.drawEllipse(3, 3, 2 * _DOT - 6, 2 * _DOT - 6)

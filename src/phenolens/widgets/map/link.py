@@ -1,22 +1,17 @@
 """Between the image and the map: a clicked cell is marked on the map, a clicked point is shown in the image."""
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 from napari import Viewer
-from napari.layers import Points
 from qtpy.QtCore import QObject
 
-from phenolens.widgets.kit.style import ACCENT_HOVER
 from phenolens.widgets.layers.click import ClickTool
-from phenolens.widgets.layers.field_layers import like
+from phenolens.widgets.layers.ring import Ring, look_at
 from phenolens.widgets.map.session import MapSession
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.state.workplace import Workplace
 
 _RING = "on the map"
-_SMALLEST_PX = 70  # of the window around a cell on the screen
 
 
 class MapLink(QObject):
@@ -37,7 +32,7 @@ class MapLink(QObject):
         self._viewer, self._place, self._session, self._say = viewer, place, session, say
         self._followed: Session | None = None
         self._click: ClickTool | None = None
-        self._ring: Points | None = None
+        self._ring = Ring(viewer, _RING)
         self._wanted: int | None = None
         place.changed.connect(self.follow)
         self.follow()
@@ -100,8 +95,7 @@ class MapLink(QObject):
         self._session.set_screen(self._followed.screen if self._followed is not None else None)
 
     def _field(self) -> None:
-        if self._ring is not None and self._ring in self._viewer.layers:
-            self._ring.visible = False
+        self._ring.hide()
         self._arrive()
 
     def _clicked(self, y: float, x: float) -> None:
@@ -127,34 +121,6 @@ class MapLink(QObject):
         if centre is None:
             self._viewer.reset_view()
             return
-        layer = shown.channels[0]
-        size = float(main.window_size())
-        stack = (0,) * (layer.ndim - 2)
-        corners = [layer.data_to_world((*stack, *np.add(centre, (away, 0))))[-2:] for away in (0, size)]
-        side = float(np.linalg.norm(np.subtract(*corners)))
-        camera = self._viewer.scene.camera
-        camera.center = (0, *corners[0])
-        if side * camera.zoom < _SMALLEST_PX:
-            camera.zoom = 2 * _SMALLEST_PX / side
-        self._encircle(centre, size, layer)
-
-    def _encircle(self, centre: tuple[float, float], size: float, layer: Any) -> None:
-        if self._ring is None or self._ring not in self._viewer.layers:
-            active = self._viewer.layers.selection.active
-            facts = {"phenolens": {"made": False, "synthetic": False, "kind": "on the map"}}
-            ring = Points(
-                np.array([centre]),
-                name=_RING,
-                size=0.6 * size,
-                face_color="transparent",
-                border_color=ACCENT_HOVER,
-                border_width=0.02,
-                metadata=facts,
-                **like(layer, 2),
-            )
-            self._ring = self._viewer.add_layer(ring)
-            self._viewer.layers.selection.active = active
-            return
-        self._ring.data = np.array([centre])
-        self._ring.size = 0.6 * size
-        self._ring.visible = True
+        layer, size = shown.channels[0], float(main.window_size())
+        look_at(self._viewer, layer, centre, size)
+        self._ring.show(centre, size, layer)

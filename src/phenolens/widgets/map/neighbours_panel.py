@@ -1,6 +1,6 @@
 """The nearest real cells of what is marked on the map, with pictures at one contrast, distances and structures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSpinBox, QVBoxLayout, QWidget
 
+from phenolens.annotation.classes import CellClass
 from phenolens.widgets.kit.style import AMBER, SPACE, Note
 from phenolens.widgets.map.neighbour_tile import NeighbourTile, TileContent
+from phenolens.widgets.map.selecting import ClassButton
 from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, NEIGHBOURS, SELECTION, TRANSLATED, MapSession, Mark
 from phenolens.widgets.map.theme import MapTheme
 
@@ -78,14 +80,17 @@ class NeighbourColumn(QWidget):
 class NeighboursPanel(QWidget):
     """Two columns: the real cell or selection, and beside it what is synthetic or predicted.
 
-    ``chosen`` gives the row of a clicked tile.
+    ``chosen`` gives the row of a clicked tile, ``classed`` the class (None for none) that all shown are to get.
     """
 
     chosen = Signal(int)
+    classed = Signal(object)
 
-    def __init__(self, session: MapSession) -> None:
+    def __init__(self, session: MapSession, classes: Callable[[], tuple[CellClass, ...]]) -> None:
         super().__init__()
         self._session = session
+        self.to_class = ClassButton("All shown → class", "Give all real cells that are listed here a class", classes)
+        self.to_class.chosen.connect(self.classed)
         self.theme = MapTheme()
         self.waiting = ""
         self.empty = Note(_EMPTY)
@@ -117,6 +122,7 @@ class NeighboursPanel(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)
         whole.addLayout(choices)
+        whole.addWidget(self.to_class)
         whole.addWidget(self.which)
         whole.addWidget(self.empty)
         whole.addLayout(columns)
@@ -140,6 +146,7 @@ class NeighboursPanel(QWidget):
             self.which.setCurrentIndex(beside.index(wanted) if wanted in beside else -1)
         self.which.setVisible(len(beside) > 1)
         self.empty.setVisible(not marks)
+        self.to_class.setVisible(bool(marks))
         self._fill(self.left, marks, main if main in marks else "")
         self._fill(self.right, marks, self.which.currentData() or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from phenolens.annotation.embedded_cells import EmbeddedCells
+from phenolens.runtime.errors import AnnotationError
 from phenolens.widgets.map.colours import Grouping, groupings
 from phenolens.widgets.map.places import RowPlaces
 
@@ -44,6 +47,8 @@ class MapData:
         (n,) True for negative controls.
     encoder
         What made its embeddings; None where it is not at hand.
+    embedded
+        Its rows as cells with field and label; None where they are no cells or do not say it.
     """
 
     atlas: Atlas
@@ -53,6 +58,7 @@ class MapData:
     order: NDArray[np.intp]
     controls: NDArray[np.bool_]
     encoder: CellEncoder | None = None
+    embedded: EmbeddedCells | None = None
 
     @classmethod
     def prepare(cls, atlas: Atlas, name: str, encoder: CellEncoder | None = None) -> MapData:
@@ -63,7 +69,12 @@ class MapData:
         atlas.neighbours(np.array(atlas.vectors[0]), top=1)  # the first search measures all rows
         order = np.random.default_rng(0).permutation(len(metadata))
         made = groupings(metadata)
-        return cls(atlas, name, made, RowPlaces(metadata), order, is_control(metadata), encoder)
+        embedded = None
+        if atlas.profiles.level == "cell":
+            with suppress(AnnotationError):  # profiles of other programs need not name their cells
+                embedded = EmbeddedCells.of_profiles(metadata, atlas.profiles.vectors)
+                _ = embedded.index
+        return cls(atlas, name, made, RowPlaces(metadata), order, is_control(metadata), encoder, embedded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +131,8 @@ class MapSession:
         self.encoder: CellEncoder | None = None
         self.in_screen = False
         self.grouping: Grouping | None = None
+        self.classes: Grouping | None = None
+        self._colour_chosen = False
         self.entries: frozenset[int] = frozenset()
         self.lassoed: NDArray[np.bool_] | None = None
         self.marks: dict[str, Mark] = {}
@@ -132,6 +145,8 @@ class MapSession:
         self.data = data
         self.in_screen = screen is not None and data.places.fit(screen)
         self.marks, self.entries, self.lassoed = {}, frozenset(), None
+        self._colour_chosen &= self.grouping is not self.classes
+        self.classes = None  # it is of the rows of the map before
         self.grouping = data.groupings.get(before) or next(iter(data.groupings.values()))
         self.encoder = data.encoder
         self.data_changed.emit()
@@ -157,8 +172,28 @@ class MapSession:
     def colour_by(self, title: str) -> None:
         """Colour the points by another property; entries of the old legend are no longer chosen."""
         if self.data is not None:
-            self.grouping, self.entries = self.data.groupings[title], frozenset()
+            self.grouping, self.entries = self.ways[title], frozenset()
+            self._colour_chosen = True
             self.grouping_changed.emit()
+
+    @property
+    def ways(self) -> dict[str, Grouping]:
+        """The ways to colour the points by title; by class first, where there are classes."""
+        known = {} if self.data is None else self.data.groupings
+        return known if self.classes is None else {self.classes.title: self.classes, **known}
+
+    def set_classes(self, classes: Grouping | None) -> None:
+        """Take what is said of the cells as a way to colour; it is used until another is chosen by hand."""
+        before, self.classes = self.classes, classes
+        if self.data is None or (before is None and classes is None):
+            return
+        shown = self.grouping is not None and self.grouping is before
+        if classes is None and shown:
+            self.grouping, self.entries = next(iter(self.data.groupings.values())), frozenset()
+        elif classes is not None and (shown or not self._colour_chosen):
+            kept = before is not None and before.names == classes.names
+            self.grouping, self.entries = classes, self.entries if shown and kept else frozenset()
+        self.grouping_changed.emit()
 
     def choose_entry(self, code: int, add: bool = False) -> None:
         """Show the points of one entry of the legend alone, or all again; `add` adds it to those that are chosen."""

@@ -68,13 +68,13 @@ class MapView(QWidget):
         if data is None or grouping is None:
             return
         self.canvas.set_points(np.asarray(data.atlas.coordinates), data.order)
-        self.tools.offer(list(data.groupings), grouping.title)
         self._colour()
 
     def _colour(self) -> None:
         grouping = self._session.grouping
         if grouping is None:
             return
+        self.tools.offer(list(self._session.ways), grouping.title)
         shown = self._session.selected
         self.canvas.colour(grouping.colour_points(shown), shown)
         self.legend.fill(grouping, self._session.entries)

@@ -1,17 +1,21 @@
 """What the dock is working on, without Qt: the panels read it, change it, and listen to it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
+from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
+from phenolens.widgets.state.pen import Pen
 
 if TYPE_CHECKING:
+    from phenolens.annotation.annotations import Annotations
+    from phenolens.annotation.changes import CellKey
     from phenolens.evaluation.noise.noise_floor import NoiseFloor
+    from phenolens.screens.cell_editing import CellChanges
     from phenolens.screens.cells import Cells
     from phenolens.screens.conditions import Condition
     from phenolens.screens.intensity import IntensityMap
@@ -102,9 +106,10 @@ class Session:
         self._read: tuple[tuple[int, int], np.ndarray] | None = None
         self.cells: Cells | None = None
         self.cells_position: tuple[int, int] | None = None
-        self.labels: Mapping[str, np.ndarray] = {}
+        self.pen = Pen()
         self.nucleus_channel: int | None = None
         self.crop: int | None = None
+        self.crop_chosen = False
         self.base = "compact"
         self.device = "auto"
         self.devices: list[str] = []
@@ -144,7 +149,9 @@ class Session:
         self.screen, self.intensity, self.screen_name = screen, intensity, name
         self.source = self.target = self.field = self.image = self._read = None
         self.cells = self.cells_position = self.nucleus_channel = self.crop = None
-        self.labels, self.translated = {}, {}
+        self.crop_chosen = False
+        self.translated = {}
+        self.pen.take_up(screen)
         self.screen_changed.emit()
         if self.adapter is not None and self.mismatch(self.adapter):
             self.adapter = self.translator = self.floor = None
@@ -170,10 +177,41 @@ class Session:
             self.position = position
             self.plane_changed.emit()
 
+    @property
+    def annotations(self) -> "Annotations":
+        """What the user says of the cells of the open screen."""
+        return self.pen.annotations
+
     def set_cells(self, cells: "Cells", nucleus_channel: int | None, position: tuple[int, int] | None = None) -> None:
-        """Use the cells that were found, in the planes at `position` where the fields are stacks or series."""
-        self.cells, self.nucleus_channel, self.cells_position = cells, nucleus_channel, position
+        """Use other cells, of the planes at `position` where the fields are stacks or series; annotations follow."""
+        before, self.cells = self.cells, cells
+        self.nucleus_channel, self.cells_position = nucleus_channel, position
+        self.pen.found_anew(before, cells)
         self.cells_changed.emit()
+
+    def set_crop(self, crop: int, chosen: bool = False) -> None:
+        """Look at cells through a square of `crop` pixels; one that was `chosen` by hand stays for this screen."""
+        if chosen or not self.crop_chosen:
+            self.crop, self.crop_chosen = crop, self.crop_chosen or chosen
+
+    def correct_cells(self, field: str, labels: np.ndarray) -> "CellChanges":
+        """Use a corrected label image (H, W) of one field; its cells are counted anew, and annotations follow.
+
+        Raises
+        ------
+        CellError
+            The cells of this field have no outlines, or they have another shape.
+        """
+        from phenolens.screens.cell_editing import cell_changes, correct_labels
+
+        if self.cells is None:
+            raise CellError("There are no cells to correct: find the cells first.")
+        changed = correct_labels(self.cells, field, labels)
+        changes = cell_changes(self.cells.labels[field], changed.labels[field])
+        self.cells = changed
+        self.pen.corrected(field, changes)
+        self.cells_changed.emit()
+        return changes
 
     def screen_of_cells(self) -> "Screen | None":
         """The screen, of whose stacks and series the planes are taken in which the cells were found."""
@@ -255,14 +293,16 @@ class Session:
     def cell_at(self, y: float, x: float) -> tuple[float, float, str]:
         """Centre and name of the cell at a clicked pixel: the nearest known cell, or the point itself."""
         if self.cells is not None and self.field is not None:
-            table = self.cells.table
-            near = table[table["field"] == self.field.key]
-            if len(near):
-                away = np.hypot(near["y"] - y, near["x"] - x)
-                nearest = near.loc[away.idxmin()]
-                if away.min() <= self.window_size() / 2:
-                    return float(nearest["y"]), float(nearest["x"]), f"cell {int(nearest['label'])}"
+            nearest = nearest_cell(self.cells, self.field.key, y, x, self.window_size() / 2)
+            if nearest is not None:
+                return float(nearest["y"]), float(nearest["x"]), f"cell {int(nearest['label'])}"
         return float(round(y)), float(round(x)), f"({x:.0f}, {y:.0f})"
+
+    def cell_key_at(self, y: float, x: float) -> "CellKey | None":
+        """Field and label of the cell at a pixel of the shown field: the one that it is of, else the nearest."""
+        if self.field is None or self.cells is None:
+            return None
+        return cell_key_at(self.cells, self.field.key, y, x, self.window_size() / 2)
 
     def window_size(self) -> int:
         """Side in pixels of the square around a cell."""

@@ -19,6 +19,8 @@ from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.state.workplace import workplace
 from phenolens.widgets.translation import jobs
+from phenolens.widgets.translation.annotate_panel import AnnotatePanel
+from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
 from phenolens.widgets.translation.export import export_job
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
@@ -54,6 +56,8 @@ class PhenolensDock(QWidget):
         self.click_tool = ClickTool(napari_viewer, self.field_layers, self.translating.translate)
         self.screen_panel = ScreenPanel(napari_viewer, self.session, self.running, self.field_layers)
         self.cells_panel = CellsPanel(napari_viewer, self.session, self.running, self.field_layers)
+        self.annotate_panel = AnnotatePanel(self.session, self.running)
+        self.annotating = Annotating(napari_viewer, self.session, self.field_layers, self.annotate_panel)
         self.finetune_panel = FinetunePanel(self.session, self.running)
         self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
         self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
@@ -69,6 +73,7 @@ class PhenolensDock(QWidget):
             ("More than noise?", self.noise_panel),
         )
         self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
+        self.annotate = Section("✎", "Annotate", self.annotate_panel)
         self._lay_out()
         session = self.session
         for signal in (
@@ -81,12 +86,14 @@ class PhenolensDock(QWidget):
         ):
             signal.connect(self._mark)
         session.screen_changed.connect(self._screen_opened)
-        session.cells_changed.connect(lambda: self.sections[2].unfold())
+        self.cells_panel.found.connect(lambda: self.sections[2].unfold())
+        session.pen.changed.connect(self._mark_annotations)
         session.adapter_changed.connect(self._adapter_loaded)
-        for section in self.sections[1:]:
+        for section in (*self.sections[1:], self.annotate):
             section.unfold(False)
         self._mark()
-        running, listening = self.running, (self.click_tool, self.cells_panel, self.plane_in_view)
+        running = self.running
+        listening = (self.click_tool, self.cells_panel, self.plane_in_view, self.annotating)
         here = workplace(napari_viewer)
 
         def let_go() -> None:
@@ -103,7 +110,7 @@ class PhenolensDock(QWidget):
         stack = QVBoxLayout(column)
         stack.setContentsMargins(0, 0, 0, 0)
         stack.setSpacing(0)
-        for section in self.sections:
+        for section in (*self.sections[:2], self.annotate, *self.sections[2:]):
             stack.addWidget(section)
         stack.addStretch()
         area = QScrollArea()
@@ -164,13 +171,19 @@ class PhenolensDock(QWidget):
         self.sections[3].mark(f"{ready} in this field" if ready else "", done=ready > 0)
         self.sections[4].mark("floor ready" if session.floor is not None else "", done=session.floor is not None)
 
+    def _mark_annotations(self, _: Any = None) -> None:
+        counts = self.session.annotations.counts()
+        total = sum(counts.values())
+        self.annotate.mark(f"{total:,} in {len(counts)} class{'es' * (len(counts) != 1)}" if total else "", total > 0)
+
     def closeEvent(self, event: Any) -> None:
-        """Stop what is going on and leave the viewer's layers as they are."""
+        """Take in what was painted last, stop what is going on, and leave the viewer's layers as they are."""
+        self.field_layers.cells.close()
         self._let_go()
         super().closeEvent(event)
 
 
-def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView) -> None:
+def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView | Annotating) -> None:
     """Let go of the viewer; also called when Qt has deleted the dock already."""
     running.stop()
     for one in listening:

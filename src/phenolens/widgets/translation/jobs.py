@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import Job, Progress, retold
 
 if TYPE_CHECKING:
+    from phenolens.profiling.tables.profiles import Profiles
     from phenolens.screens.cells import Cells
     from phenolens.screens.conditions import Condition
     from phenolens.screens.images import FieldImage
@@ -65,15 +67,35 @@ def name_devices() -> Job[list[str]]:
 
 
 def find(
-    screen: "Screen", how: str | Mapping[str, np.ndarray], nucleus: int | None
-) -> "Job[tuple[Cells, int, Mapping[str, np.ndarray]]]":
-    """Find the cells of a screen, and suggest the crop around them."""
+    screen: "Screen",
+    how: "str | Path | Mapping[str, np.ndarray]",
+    nucleus: int | None,
+    known: "Cells | None" = None,
+) -> "Job[tuple[Cells, int]]":
+    """Find the cells of a screen, and suggest the crop around them.
+
+    Label images of some fields replace the cells of those fields alone: the others stay as they are `known`.
+    """
+    from phenolens.screens.cell_editing import apply_labels
     from phenolens.screens.cells import find_cells, suggest_crop
 
-    if not isinstance(how, str):
-        screen = screen.select(np.array([field.key in how for field in screen.fields]))
-    cells = yield from find_cells(screen, how, nucleus_channel=nucleus)
-    return cells, suggest_crop(cells, screen), cells.labels
+    if isinstance(how, Mapping):
+        yield Progress(0, 0, "Counting cells")
+        cells = apply_labels(known, screen, how)
+        if not len(cells):
+            raise CellError("There is no cell in these labels: give each cell its own number.")
+    else:
+        cells = yield from find_cells(screen, how, nucleus_channel=nucleus)
+    return cells, suggest_crop(cells, screen)
+
+
+def embed_cells(screen: "Screen", cells: "Cells", crop: int, intensity: "IntensityMap") -> "Job[Profiles]":
+    """Embed the cells of a screen with the encoder that ships."""
+    from phenolens.profiling.encoders.embedding import embed_screen
+    from phenolens.profiling.encoders.encoder import load_encoder
+
+    yield Progress(0, 0, "loading the encoder")
+    return (yield from embed_screen(load_encoder("default"), screen, cells, crop=crop, intensity=intensity))
 
 
 def finetune(
