@@ -6,6 +6,7 @@ from napari.layers import Image, Labels, Points
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
+from phenolens.annotation.files import read_annotations
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.progress import finish
@@ -109,6 +110,54 @@ def test_what_is_saved_from_the_window_is_dropped_back(window, ours, small_scree
     assert after["mine"].features["class"].tolist() == ["", "odd"]
     assert isinstance(after["seen"], Points)
     assert after["seen"].features["note"].tolist() == ["a", "b"]
+
+
+def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_adapter, tmp_path):
+    plate = finish(write_plate(tmp_path / "plate.zarr", read_screen(small_screen)))
+    drop(window, plate)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    window.find_cells()
+    window.dock.load_adapter(small_adapter)
+    window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
+    session, viewer = window.session, window.viewer
+    table = session.cells.table
+    some = [(session.field.key, int(label)) for label in table[table["field"] == session.field.key]["label"][:3]]
+    session.annotations.add_class("mitotic")
+    session.annotations.annotate(some, "mitotic")
+    session.annotations.set_note(some[:1], "look again, µ")
+    viewer.add_points([[30, 40]], name="seen", features={"why": ["bright"]}, units=("um", "um"))
+    window.press(window.dock.translate_panel.click)
+    cell = window.click_cell(0)
+    window.wait(lambda: cell.translation is not None and not window.dock.running.busy)
+    window.dock.field_layers.channels[0].contrast_limits = (321, 1234)
+    window.qtbot.wait(500)
+    window.dock.export(tmp_path / "out")
+    window.wait(lambda: list((tmp_path / "out").glob("*/provenance.json")) and not window.dock.running.busy)
+    (exported,) = (tmp_path / "out").iterdir()
+    before = {layer.name: (type(layer).__name__, np.array(layer.data, dtype=object if layer.name == "synthetic cells"
+              else None), layer.as_layer_data_tuple()[1]) for layer in viewer.layers}  # fmt: skip
+    assert read_annotations(exported / "annotations.csv").class_of(some[0]).name == "mitotic"
+    assert read_annotations(exported / "annotations.csv").of(some[0]).note == "look again, µ"
+    viewer.layers.clear()
+    drop(window, exported)
+    after = {layer.name: layer for layer in viewer.layers}
+    assert after.keys() == before.keys()
+    for name, (kind, data, how) in before.items():
+        back = after[name]
+        assert type(back).__name__ == kind
+        if kind == "Image":
+            np.testing.assert_array_equal(back.data, data)
+            assert back.contrast_limits == list(how["contrast_limits"])
+            np.testing.assert_allclose(np.asarray(back.colormap.colors), np.asarray(how["colormap"]["colors"]))
+            assert back.metadata["phenolens"]["synthetic"] == how["metadata"]["phenolens"]["synthetic"]
+        elif kind == "Labels":
+            np.testing.assert_array_equal(back.data, data)
+        np.testing.assert_allclose(back.scale, how["scale"])
+        assert back.units == how["units"]
+    classes = after["cells"].features
+    assert classes[classes["class"] == "mitotic"]["index"].tolist() == [label for _, label in some]
+    assert after["seen"].features["why"].tolist() == ["bright"]
+    assert not window.messages or all("Exported" in message for message in window.messages)
 
 
 def test_what_is_none_of_these_is_said(tmp_path):

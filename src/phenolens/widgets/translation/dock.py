@@ -22,7 +22,7 @@ from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
-from phenolens.widgets.translation.export import export_job
+from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
 from phenolens.widgets.translation.screen_panel import ScreenPanel
@@ -140,8 +140,12 @@ class PhenolensDock(QWidget):
             show_info(f"Exported to {out}.")
 
         state.say("Exporting…")
+        self.session.pen.collect()
+        channels, made = self.field_layers.channels, self.synthetic
+        looks = looks_of(channels, made.translated, made.differences)
+        drawn = drawn_layers(self.viewer.layers)
         self.running.start(
-            export_job(self.session, folder),
+            export_job(self.session, folder, looks, drawn),
             "Exporting",
             priority=INTERACTIVE,
             done=written,
