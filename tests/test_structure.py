@@ -1,6 +1,7 @@
 """The house as it is meant to be: no circle between files, no crowded folder, no file or function that is too long."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -64,3 +65,24 @@ def test_every_room_of_tests_is_a_room_of_the_package() -> None:
     rooms = {folder.relative_to(ROOT / "tests") for folder in (ROOT / "tests").rglob("*") if any(folder.glob("*.py"))}
     strange = {room for room in rooms if room.parts[0] not in own and not (PACKAGE / Path(room)).is_dir()}
     assert not strange
+
+
+def test_the_architecture_page_names_every_room_and_no_other() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("| room | what one finds in it |")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_/]+)`", row.split("|")[1])}
+    rooms = {
+        str(folder.relative_to(PACKAGE))
+        for folder in {path.parent for path in FILES.values()} - {PACKAGE}
+        if any(path.name != "__init__.py" for path in folder.glob("*.py"))
+    }
+    passages = {room for room in rooms if room == "widgets"}  # what napari.yaml names lies there
+    assert named == rooms - passages
+
+
+def test_every_file_that_the_architecture_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", page))
+    assert named, "the page names files"
+    missing = {name for name in named if not (PACKAGE / name).is_file() and not (ROOT / name).is_file()}
+    assert not missing
