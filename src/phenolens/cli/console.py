@@ -5,11 +5,12 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
-from phenolens.runtime.checkpoints import CheckpointWarning
+from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
@@ -101,6 +102,13 @@ class Console:
         if self.as_json or not sys.stderr.isatty():
             return nullcontext(lambda progress: None)
         return bar_on_terminal()
+
+
+def kept_of_training(checkpoint: Path) -> str:
+    """Say what is left of a training that was stopped."""
+    if Checkpoints(checkpoint).exist():
+        return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
+    return "no step was finished, so there is nothing to resume"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import kept_of_training, reporting
 from phenolens.cli.options import (
     AsJson,
     Cells,
@@ -71,7 +71,6 @@ def finetune(
         found = cells_from(cells)
 
         from phenolens.cli.inputs import open_screen
-        from phenolens.runtime.checkpoints import Checkpoints
         from phenolens.runtime.output_kinds import ADAPTER
         from phenolens.runtime.outputs import check_output
         from phenolens.screens.conditions import Condition
@@ -95,14 +94,7 @@ def finetune(
             start_over=start_over,
             overwrite=overwrite,
         )
-        checkpoint = checkpoint_of(out)
-
-        def kept() -> str:
-            if Checkpoints(checkpoint).exist():
-                return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
-            return "no step was finished, so there is nothing to resume"
-
-        adapter = console.follow(job, kept)
+        adapter = console.follow(job, lambda: kept_of_training(checkpoint_of(out)))
         size = sum(path.stat().st_size for path in out.iterdir())
         as_large = ", as large as the UNet, since all of its weights were trained" if method == "full" else ""
         console.done(

@@ -34,6 +34,28 @@ _STATES = [one.name for one in fields(CellState) if one.name != "survives"]
 
 
 @dataclass(frozen=True)
+class _Layout:
+    """How much there is of everything: wells are those of one content on one plate, sites the fields in a well."""
+
+    batches: int
+    plates_per_batch: int
+    wells: int
+    control_wells: int
+    sites: int
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the fields of a screen are drawn from."""
+
+    style: Style
+    batch_strength: float
+    cells: int
+    shape: tuple[int, int]
+    seed: int
+
+
+@dataclass(frozen=True)
 class _Place:
     """One field to be made."""
 
@@ -126,53 +148,28 @@ def simulate_compound_screen(
     check_shows_mechanisms(style)
     library = compound_library(compounds)
     amounts = tuple(float(amount) for amount in concentrations)
-    numbers = {"batch": batches, "plate a batch": plates_per_batch, "well": wells, "control well": control_wells}
-    numbers |= {"site": sites, "cell": cells, "process": workers}
-    _check(numbers, amounts, batch_strength, shape)
+    layout = _Layout(batches, plates_per_batch, wells, control_wells, sites)
+    look = _Look(style, batch_strength, cells, shape, seed)
+    _check(layout, look, amounts, workers)
     days = [random_batch(style, batch_strength, _seed(seed, day, 0xDA1)) for day in range(batches)]
-    treated = [(compound, amount) for compound in library for amount in amounts for _ in range(wells)]
-    contents = treated + [(DMSO, 0.0)] * control_wells
-    size = _plate_size(len(contents))
-    plan: list[_Place] = []
-    for day, batch in enumerate(days):
-        for number in range(plates_per_batch):
-            where = (int(seed), day, number)
-            plate = plate_of(batch, batch_strength, _seed(*where, 0x91A))
-            name = f"batch{day + 1}_plate{number + 1}"
-            plan += _plan_plate(name, batch, plate, contents, size, where, cells, sites, shape)
-    target = Path(out)
-    made: list[tuple[dict[str, Any], Any]] = []
-    with writing_output(target, SCREEN, overwrite) as folder:
-        for name in ("images", "labels"):
-            (folder / name).mkdir()
-        yield Progress(0, len(plan), f"simulating {len(plan)} fields")
-        with _mapping(workers) as each:
-            for result in each(partial(_make, folder), plan):
-                made.append(result)
-                yield Progress(len(made), len(plan), f"simulated {plan[len(made) - 1].key}")
+    plan = _plan(layout, look, days, [(compound, amount) for compound in library for amount in amounts])
+    with writing_output(Path(out), SCREEN, overwrite) as folder:
+        made = yield from _simulate(folder, plan, workers)
         _write_tables(folder, made, library, amounts)
-        write_provenance(
-            folder,
-            made_by="simulate_compound_screen",
-            synthetic=True,
-            compounds=compounds,
-            batches=batches,
-            plates_per_batch=plates_per_batch,
-            wells=wells,
-            control_wells=control_wells,
-            concentrations=list(amounts),
-            sites=sites,
-            cells=cells,
-            seed=seed,
-            shape=list(shape),
-            batch_strength=batch_strength,
-            style=style.to_dict(),
-            batch_effects={f"batch{day + 1}": batch.to_dict() for day, batch in enumerate(days)},
-        )
-    return target
+        _write_provenance(folder, layout, look, days, compounds, amounts)
+    return Path(out)
 
 
-def _check(numbers: dict[str, int], amounts: tuple[float, ...], strength: float, shape: tuple[int, int]) -> None:
+def _check(layout: _Layout, look: _Look, amounts: tuple[float, ...], workers: int) -> None:
+    numbers = {
+        "batch": layout.batches,
+        "plate a batch": layout.plates_per_batch,
+        "well": layout.wells,
+        "control well": layout.control_wells,
+        "site": layout.sites,
+        "cell": look.cells,
+        "process": workers,
+    }
     for what, number in numbers.items():
         if number < 1:
             raise ScreenError(f"A screen of compounds needs at least one {what}: not {number}.")
@@ -180,10 +177,28 @@ def _check(numbers: dict[str, int], amounts: tuple[float, ...], strength: float,
         raise ScreenError("The concentrations of a screen are one or more numbers above 0 (µM).")
     if len(set(amounts)) < len(amounts):
         raise ScreenError("A concentration is given twice: give each once, and more wells instead.")
+    strength, shape = look.batch_strength, look.shape
     if not (np.isfinite(strength) and 0 <= strength <= 3):
         raise ScreenError(f"The strength {strength} of the batch effects is not between 0 and 3.")
     if min(shape) < 32:
         raise ScreenError(f"A field of {shape[0]} x {shape[1]} px is too small: ask for at least 32 x 32.")
+
+
+def _plan(
+    layout: _Layout, look: _Look, days: Sequence[Batch], treatments: Sequence[tuple[Compound, float]]
+) -> list[_Place]:
+    """Lay out all plates, each with its own effect and its own order of the wells."""
+    treated = [treatment for treatment in treatments for _ in range(layout.wells)]
+    contents = treated + [(DMSO, 0.0)] * layout.control_wells
+    size = _plate_size(len(contents))
+    plan: list[_Place] = []
+    for day, batch in enumerate(days):
+        for number in range(layout.plates_per_batch):
+            where = (int(look.seed), day, number)
+            plate = plate_of(batch, look.batch_strength, _seed(*where, 0x91A))
+            name = f"batch{day + 1}_plate{number + 1}"
+            plan += _plan_plate(name, batch, plate, contents, size, where, look.cells, layout.sites, look.shape)
+    return plan
 
 
 def _plan_plate(
@@ -234,6 +249,19 @@ def _plate_size(wells: int) -> tuple[int, int]:
 
 def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence([int(number) for number in numbers]).generate_state(1)[0])
+
+
+def _simulate(folder: Path, plan: list[_Place], workers: int) -> Job[list[tuple[dict[str, Any], Any]]]:
+    """Simulate and write all fields; return of each its row of the table, and its cells."""
+    made: list[tuple[dict[str, Any], Any]] = []
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    yield Progress(0, len(plan), f"simulating {len(plan)} fields")
+    with _mapping(workers) as each:
+        for result in each(partial(_make, folder), plan):
+            made.append(result)
+            yield Progress(len(made), len(plan), f"simulated {plan[len(made) - 1].key}")
+    return made
 
 
 @contextmanager
@@ -305,3 +333,26 @@ def _write_tables(
             }
         )
     pd.DataFrame(known).fillna(0.0).to_csv(folder / "compounds.csv", index=False)
+
+
+def _write_provenance(
+    folder: Path, layout: _Layout, look: _Look, days: Sequence[Batch], compounds: int, amounts: tuple[float, ...]
+) -> None:
+    write_provenance(
+        folder,
+        made_by="simulate_compound_screen",
+        synthetic=True,
+        compounds=compounds,
+        batches=layout.batches,
+        plates_per_batch=layout.plates_per_batch,
+        wells=layout.wells,
+        control_wells=layout.control_wells,
+        concentrations=list(amounts),
+        sites=layout.sites,
+        cells=look.cells,
+        seed=look.seed,
+        shape=list(look.shape),
+        batch_strength=look.batch_strength,
+        style=look.style.to_dict(),
+        batch_effects={f"batch{day + 1}": batch.to_dict() for day, batch in enumerate(days)},
+    )

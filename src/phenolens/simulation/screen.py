@@ -21,6 +21,27 @@ from phenolens.simulation.treatments import check_treatment
 
 
 @dataclass(frozen=True)
+class _Layout:
+    """The doses in turn, and how many wells and plates there are, and fields in a well."""
+
+    doses: list[float]
+    wells: int
+    sites: int
+    plates: int
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the fields of a screen are drawn from."""
+
+    style: Style
+    treatment: str
+    cells: int
+    shape: tuple[int, int]
+    seed: int
+
+
+@dataclass(frozen=True)
 class _Site:
     """One field to be made: where it lies, and the dose that it and its truth get (0 for a control)."""
 
@@ -102,67 +123,23 @@ def simulate_screen(
     """
     given = [float(dose)] if doses is None else [float(value) for value in doses]
     style = style_for(treatment, seed) if style is None else style
-    _check(style, treatment, given, wells, cells, sites, plates, shape)
-    plan = list(_plan(given, wells, sites, plates, seed))
-    target = Path(out)
-    rows: list[dict[str, Any]] = []
-    known: list[Any] = []
-    known_truth: list[Any] = []
-    with writing_output(target, SCREEN, overwrite) as folder:
-        for name in ("images", "labels", "truth"):
-            (folder / name).mkdir()
-        for step, place in enumerate(plan):
-            yield Progress(step, len(plan), f"simulating {place.key}")
-            made = {
-                amount: simulate_field(
-                    style,
-                    place.seed,
-                    treatment=treatment,
-                    dose=amount,
-                    shape=shape,
-                    n_cells=cells,
-                    plate=place.effect,
-                )
-                for amount in (place.dose, place.truth_dose)
-            }
-            field, truth = made[place.dose], made[place.truth_dose]
-            rows.append(_write_site(folder, place, treatment, field, truth))
-            known.append(field.cells.assign(field=place.key))
-            known_truth.append(truth.cells.assign(field=place.key))
-        _write_tables(folder, rows, known, known_truth)
-        write_provenance(
-            folder,
-            made_by="simulate_screen",
-            synthetic=True,
-            treatment=treatment,
-            doses=given,
-            wells=wells,
-            cells=cells,
-            sites=sites,
-            plates=plates,
-            shape=list(shape),
-            seed=seed,
-            style=style.to_dict(),
-            plate_effects={f"plate{n + 1}": _plate(seed, n).to_dict() for n in range(plates)},
-        )
+    layout = _Layout(given, wells, sites, plates)
+    look = _Look(style, treatment, cells, shape, seed)
+    _check(layout, look)
+    plan = list(_plan(layout, seed))
+    with writing_output(Path(out), SCREEN, overwrite) as folder:
+        yield from _simulate(folder, plan, look)
+        _write_provenance(folder, layout, look)
     yield Progress(len(plan), len(plan), f"simulated {len(plan)} fields")
-    return target
+    return Path(out)
 
 
-def _check(
-    style: Style,
-    treatment: str,
-    doses: list[float],
-    wells: int,
-    cells: int,
-    sites: int,
-    plates: int,
-    shape: tuple[int, int],
-) -> None:
-    if not doses:
+def _check(layout: _Layout, look: _Look) -> None:
+    if not layout.doses:
         raise ScreenError("No dose is given: give at least one between 0 and 1.")
-    for dose in doses:
-        check_treatment(style, treatment, dose)
+    for dose in layout.doses:
+        check_treatment(look.style, look.treatment, dose)
+    wells, sites, plates, cells, shape = layout.wells, layout.sites, layout.plates, look.cells, look.shape
     if plates < 1 or sites < 1 or cells < 1:
         raise ScreenError(f"A screen needs at least one plate, site and cell: not {plates}, {sites}, {cells}.")
     if wells < 2 * plates:
@@ -180,11 +157,12 @@ def _plate(seed: int, plate: int) -> PlateEffect:
     return random_plate(int(np.random.SeedSequence([int(seed), plate, 0x91A7E]).generate_state(1)[0]))
 
 
-def _plan(doses: list[float], wells: int, sites: int, plates: int, seed: int) -> Iterator[_Site]:
+def _plan(layout: _Layout, seed: int) -> Iterator[_Site]:
+    doses = layout.doses
     ranks = {dose: rank + 1 for rank, dose in enumerate(sorted(set(doses)))}
     treated = 0
-    for plate in range(plates):
-        here = len(range(plate, wells, plates))
+    for plate in range(layout.plates):
+        here = len(range(plate, layout.wells, layout.plates))
         columns = 12 if here <= 96 else 24
         effect = _plate(seed, plate)
         for well in range(here):
@@ -194,7 +172,7 @@ def _plan(doses: list[float], wells: int, sites: int, plates: int, seed: int) ->
             dose = 0.0 if control else doses[treated % len(doses)]
             treated += not control
             well_seed = int(np.random.SeedSequence([int(seed), plate, well]).generate_state(1)[0])
-            for site in range(sites):
+            for site in range(layout.sites):
                 yield _Site(
                     plate=plate + 1,
                     well=f"{chr(ord('A') + well // columns)}{well % columns + 1:02d}",
@@ -205,6 +183,34 @@ def _plan(doses: list[float], wells: int, sites: int, plates: int, seed: int) ->
                     seed=int(np.random.SeedSequence([well_seed, site]).generate_state(1)[0]),
                     effect=well_effect(effect, well_seed),
                 )
+
+
+def _simulate(folder: Path, plan: list[_Site], look: _Look) -> Job[None]:
+    """Simulate and write all fields and what is known of them."""
+    rows: list[dict[str, Any]] = []
+    known: list[Any] = []
+    known_truth: list[Any] = []
+    for name in ("images", "labels", "truth"):
+        (folder / name).mkdir()
+    for step, place in enumerate(plan):
+        yield Progress(step, len(plan), f"simulating {place.key}")
+        made = {
+            amount: simulate_field(
+                look.style,
+                place.seed,
+                treatment=look.treatment,
+                dose=amount,
+                shape=look.shape,
+                n_cells=look.cells,
+                plate=place.effect,
+            )
+            for amount in (place.dose, place.truth_dose)
+        }
+        field, truth = made[place.dose], made[place.truth_dose]
+        rows.append(_write_site(folder, place, look.treatment, field, truth))
+        known.append(field.cells.assign(field=place.key))
+        known_truth.append(truth.cells.assign(field=place.key))
+    _write_tables(folder, rows, known, known_truth)
 
 
 def _write_site(
@@ -241,3 +247,21 @@ def _write_tables(folder: Path, rows: list[dict[str, Any]], known: list[Any], kn
         whole = pd.concat(tables, ignore_index=True)
         whole.insert(0, "field", whole.pop("field"))
         whole.to_csv(path, index=False)
+
+
+def _write_provenance(folder: Path, layout: _Layout, look: _Look) -> None:
+    write_provenance(
+        folder,
+        made_by="simulate_screen",
+        synthetic=True,
+        treatment=look.treatment,
+        doses=layout.doses,
+        wells=layout.wells,
+        cells=look.cells,
+        sites=layout.sites,
+        plates=layout.plates,
+        shape=list(look.shape),
+        seed=look.seed,
+        style=look.style.to_dict(),
+        plate_effects={f"plate{n + 1}": _plate(look.seed, n).to_dict() for n in range(layout.plates)},
+    )

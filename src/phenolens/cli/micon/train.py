@@ -1,11 +1,12 @@
 """``phenolens micon train``: an encoder that knows a screen and its compounds."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import kept_of_training, reporting
 from phenolens.cli.options import (
     AsJson,
     Cells,
@@ -63,7 +64,7 @@ def train(
         from phenolens.profiling.encoders.encoder import load_encoder
         from phenolens.profiling.training.objectives import OBJECTIVES
         from phenolens.profiling.training.training import MiconSettings, check_training, checkpoint_of, train_encoder
-        from phenolens.runtime.checkpoints import Checkpoints, no_other_run
+        from phenolens.runtime.checkpoints import no_other_run
         from phenolens.screens.cells import find_cells
 
         named = next((known for known in OBJECTIVES if known == mode), None)
@@ -78,11 +79,7 @@ def train(
         if not (resume or start_over):
             no_other_run(checkpoint, out.name)
 
-        def kept() -> str:
-            if Checkpoints(checkpoint).exist():
-                return f"the checkpoint {checkpoint} is kept; the same command with --resume goes on from there"
-            return "no step was finished, so there is nothing to resume"
-
+        kept = partial(kept_of_training, checkpoint)
         where = console.follow(find_cells(opened, found), kept)
         job = train_encoder(
             opened,
