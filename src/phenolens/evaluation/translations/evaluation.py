@@ -249,7 +249,7 @@ def _shown(cells: ComparedCells, figures: Figures, memorised: Memorisation | Non
     log_odds = None if figures.flips is None else figures.flips.logits
     return Shown(
         cells.control.crops,
-        cells.translated.crops,
+        np.asarray(cells.translated.crops, np.float32),
         cells.treated.crops,
         {kind: some.seen for kind, some in by_kind.items()},
         cell_table(by_kind, log_odds, figures.identity, figures.of_doses),
