@@ -66,6 +66,44 @@ class FloorSettings:
     seed: int = 0
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Fit:
+    """What the splits of one noise floor share.
+
+    Parameters
+    ----------
+    controls, cells, wells
+        The control fields, their cells, and the well of each field that has cells.
+    partial
+        Folder in which the null adapters are kept until the floor is whole.
+    """
+
+    adapter: Adapter
+    controls: Screen
+    cells: Cells
+    wells: dict[str, str]
+    splits: list[ControlSplit]
+    settings: FloorSettings
+    tuning: FinetuneSettings
+    held: tuple[str, ...]
+    partial: Path
+    device: str
+
+    @property
+    def total(self) -> int:
+        """Training steps and translated cells of the whole floor, as its progress counts them."""
+        return len(self.splits) * (self.tuning.steps + 2 * self.settings.cells)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Cells of one direction of one split: (S, n, C) changes, n wells, and the width of one pixel of the network."""
+
+    changes: np.ndarray
+    wells: list[str]
+    width: float
+
+
 @one_at_a_time(_floor_folder)
 def fit_noise_floor(
     adapter: Adapter,
@@ -130,47 +168,16 @@ def fit_noise_floor(
         "adapter": adapter.sha256(), "splits": [asdict(split) for split in splits],
     }  # fmt: skip
     partial = _prepare(out.with_name(out.name + ".partial"), run, resume)
-    total = len(splits) * (tuning.steps + 2 * settings.cells)
-    maxima, groups, judged_wells = [], [], []
-    for number, split in enumerate(splits):
-        done = number * total // len(splits)
-        half = {well: name for name, part in zip(_HALVES, (split.first, split.second), strict=True) for well in part}
-        marks = [half.get(wells.get(field.key, ""), "none") for field in controls]
-        pretended = replace(controls, table=controls.table.assign(**{_COLUMN: marks}))
-        folder = partial / f"split{number}"
-        job = _null_adapter(adapter, pretended, cells, tuning, number, folder, where)
-        null = yield from _counted(job, done, total, f"split {number + 1} of {len(splits)}")
-        done += tuning.steps
-        for direction in (0, 1):
-            asked = split.judged or (split.first, split.second)[direction]
-            table = cells.table[cells.table["field"].isin([key for key, well in wells.items() if well in asked])]
-            rng = np.random.default_rng([settings.seed, number, direction])
-            chosen = np.sort(rng.permutation(len(table))[: settings.cells])
-            base = yield from open_base(adapter.base, where)
-            translator = Translator(base, null, adapter.guidance, held)
-            names = null.conditions[::-1] if direction else null.conditions
-            found = yield from _largest_changes(
-                translator, controls, table.iloc[chosen], names, settings.solver_steps, done, total
-            )
-            done += settings.cells
-            maxima.append(found)
-            groups += [2 * number + direction] * len(chosen)
-            judged_wells += [wells[key] for key in table.iloc[chosen]["field"]]
-    card = {
-        **run,
-        "weak": _weak(splits, settings, np.array(groups), len(plates), adapter, screen, set(plates.values())),
-    }
-    floor = NoiseFloor(
-        STRENGTHS,
-        np.concatenate(maxima, axis=1),
-        np.array(groups),
-        np.array(judged_wells),
-        adapter.channel_names,
-        tuple(name for name in adapter.channel_names if name in held),
-        adapter.guidance,
-        _width(adapter, base.crop),
-        card,
-    )
+    fit = _Fit(
+        adapter=adapter, controls=controls, cells=cells, wells=wells, splits=splits, settings=settings, tuning=tuning,
+        held=held, partial=partial, device=where,
+    )  # fmt: skip
+    judged: list[_Judged] = []
+    for number in range(len(splits)):
+        judged += yield from _judge_split(fit, number)
+    groups = np.repeat(np.arange(len(judged)), [len(one.wells) for one in judged])
+    weak = _weak(splits, settings, groups, len(plates), adapter, screen, set(plates.values()))
+    floor = _gathered(fit, judged, groups, {**run, "weak": weak})
     floor.save(out, overwrite)
     remove_output(partial, UNFINISHED_FLOOR)
     return floor
@@ -208,6 +215,61 @@ def _prepare(partial: Path, run: dict[str, Any], resume: bool) -> Path:
     writable_folder(partial)
     write_json(file, run)
     return partial
+
+
+def _judge_split(fit: _Fit, number: int) -> Job[list[_Judged]]:
+    """Train the null adapter of one split and translate control cells by it, in either direction."""
+    done = number * fit.total // len(fit.splits)
+    job = _null_adapter(
+        fit.adapter, _pretended(fit, fit.splits[number]), fit.cells, fit.tuning, number,
+        fit.partial / f"split{number}", fit.device,
+    )  # fmt: skip
+    null = yield from _counted(job, done, fit.total, f"split {number + 1} of {len(fit.splits)}")
+    done += fit.tuning.steps
+    judged = []
+    for direction in (0, 1):
+        judged.append((yield from _judge_direction(fit, null, number, direction, done)))
+        done += fit.settings.cells
+    return judged
+
+
+def _pretended(fit: _Fit, split: ControlSplit) -> Screen:
+    """The controls, with the half of the split that each field belongs to as a condition."""
+    half = {well: name for name, part in zip(_HALVES, (split.first, split.second), strict=True) for well in part}
+    marks = [half.get(fit.wells.get(field.key, ""), "none") for field in fit.controls]
+    return replace(fit.controls, table=fit.controls.table.assign(**{_COLUMN: marks}))
+
+
+def _judge_direction(fit: _Fit, null: Adapter, number: int, direction: int, done: int) -> Job[_Judged]:
+    """Translate cells that split `number` leaves out by its null adapter, forwards (0) or backwards (1)."""
+    split = fit.splits[number]
+    asked = split.judged or (split.first, split.second)[direction]
+    table = fit.cells.table
+    table = table[table["field"].isin([key for key, well in fit.wells.items() if well in asked])]
+    rng = np.random.default_rng([fit.settings.seed, number, direction])
+    chosen = table.iloc[np.sort(rng.permutation(len(table))[: fit.settings.cells])]
+    base = yield from open_base(fit.adapter.base, fit.device)
+    translator = Translator(base, null, fit.adapter.guidance, fit.held)
+    names = null.conditions[::-1] if direction else null.conditions
+    found = yield from _largest_changes(
+        translator, fit.controls, chosen, names, fit.settings.solver_steps, done, fit.total
+    )
+    return _Judged(found, [fit.wells[key] for key in chosen["field"]], _width(fit.adapter, base.crop))
+
+
+def _gathered(fit: _Fit, judged: list[_Judged], groups: np.ndarray, card: dict[str, Any]) -> NoiseFloor:
+    """The noise floor of all that was judged; `groups` tells for each cell which part of it holds the cell."""
+    return NoiseFloor(
+        STRENGTHS,
+        np.concatenate([one.changes for one in judged], axis=1),
+        groups,
+        np.array([well for one in judged for well in one.wells]),
+        fit.adapter.channel_names,
+        tuple(name for name in fit.adapter.channel_names if name in fit.held),
+        fit.adapter.guidance,
+        judged[-1].width,
+        card,
+    )
 
 
 def _null_adapter(

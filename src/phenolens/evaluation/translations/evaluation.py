@@ -9,26 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.evaluation.reports.parts import Evaluation, Part
-from phenolens.evaluation.statistics.kernel import measure_distances
 from phenolens.evaluation.translations import answers
 from phenolens.evaluation.translations.cell_table import cell_table
-from phenolens.evaluation.translations.changes import Changes, measure_changes
-from phenolens.evaluation.translations.distributions import Distributions, compare_distributions
+from phenolens.evaluation.translations.changes import Changes
+from phenolens.evaluation.translations.distributions import Distributions
 from phenolens.evaluation.translations.dose_answer import dose_answer
-from phenolens.evaluation.translations.dose_wells import DoseWells, find_doses
-from phenolens.evaluation.translations.doses import DoseDistances, compare_doses
-from phenolens.evaluation.translations.features import feature_names, measure_cells, nuclear_ratio
-from phenolens.evaluation.translations.flips import Flips, LabelledCells, judge_flips
+from phenolens.evaluation.translations.dose_wells import find_doses
+from phenolens.evaluation.translations.doses import DoseDistances
+from phenolens.evaluation.translations.evaluator import STRENGTHS, ComparedCells, Evaluator, Figures
+from phenolens.evaluation.translations.features import feature_names, nuclear_ratio
+from phenolens.evaluation.translations.flips import Flips
 from phenolens.evaluation.translations.held_out import hold_out
-from phenolens.evaluation.translations.identity import measure_identity
-from phenolens.evaluation.translations.judged_cells import JudgedCells, draw_cells
-from phenolens.evaluation.translations.measured_cells import MeasuredCells, describe, measure_all
 from phenolens.evaluation.translations.memorisation import Memorisation
 from phenolens.evaluation.translations.training_halves import adapter_memorisation
-from phenolens.evaluation.translations.translated_cells import remove_kept, translate_cells
+from phenolens.evaluation.translations.translated_cells import remove_kept
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job
 from phenolens.screens.cells import Cells, guess_nucleus_channel
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.translator import Translator
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 CELLS = 100
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SLIDER_CELLS = 24
-_FEWEST = 4  # cells with a nucleus, to compare features
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,105 +130,44 @@ def evaluate_translation(
     screen = adapter.at_plane(screen)
     where = resolve_device(device)
     chosen = yield from hold_out(adapter, screen, source, target, unseen)
-    base = yield from open_base(adapter.base, where)
+    translator = yield from _translator(adapter, where, solver, guidance, held, fine_noise)
+    nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
+    measure = _measure(measure, adapter, nucleus)
+    conditions = (source or adapter.conditions[0], target or adapter.conditions[1])
+    doses = find_doses(screen, chosen.new, adapter.conditions[1], *conditions, dose)
+    found = yield from _found(adapter, screen, [*chosen.screens, *doses.screens.values()], cells)
+    evaluator = Evaluator(
+        translator=translator, chosen=chosen, doses=doses, cells=found, nucleus=nucleus, measure=measure, most=most,
+        steps=steps, solver=solver, kept=kept, seed=seed,
+    )  # fmt: skip
+    drawn = yield from evaluator.draw()
+    judged = yield from evaluator.translate(drawn)
+    figures = yield from evaluator.compare(judged)
+    memorised = None
+    if memorisation and not unseen:
+        memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
+    parts = _answers(evaluator, judged, figures, memorised, memorisation)
+    facts = _facts(evaluator, judged, conditions)
+    shown = _shown(judged, figures, memorised)
+    remove_kept(kept)
+    return TranslationEvaluation(facts, parts, _notes(evaluator), shown=shown, adapter=adapter)
+
+
+def _translator(
+    adapter: Adapter,
+    device: str,
+    solver: str,
+    guidance: float | None,
+    held: Sequence[str] | None,
+    fine_noise: float,
+) -> Job[Translator]:
+    """Open the adapter's base, and check that it can translate as it is asked to."""
+    base = yield from open_base(adapter.base, device)
     # Stock DDIM knows neither guidance nor channels that are held.
     stock = solver == "ddim"
     translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held, fine_noise)
     translator.check_solver(solver)
-    nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
-    measure = _measure(measure, adapter, nucleus)
-    doses = find_doses(
-        screen,
-        chosen.new,
-        adapter.conditions[1],
-        source or adapter.conditions[0],
-        target or adapter.conditions[1],
-        dose,
-    )
-    found_cells = yield from _found(adapter, screen, [*chosen.screens, *doses.screens.values()], cells)
-    drawn = []
-    for part in chosen.screens:
-        drawn.append((yield from draw_cells(part, found_cells, adapter.crop, most, seed)))
-    control = yield from measure_all(drawn[0], nucleus, adapter, "control cells")
-    crops, moved = yield from _translated(translator, control, steps, kept, solver)
-    made = JudgedCells(crops, control.table)
-    translated = yield from measure_all(made, nucleus, adapter, "translated cells")
-    treated = yield from measure_all(drawn[1], nucleus, adapter, "treated cells")
-    along = (yield from describe(moved.reshape(-1, *moved.shape[2:]), adapter)).reshape(*moved.shape[:2], -1)
-    along = np.concatenate([control.seen[: len(along), None], along], axis=1)
-    taught = None
-    if len(drawn) > 2:
-        more_control = yield from describe(drawn[2].crops, adapter)
-        more_treated = yield from describe(drawn[3].crops, adapter)
-        taught = _labelled(more_control, drawn[2].wells, more_treated, drawn[3].wells)
-    judged = _labelled(control.seen, control.wells, treated.seen, treated.wells)
-    flips = yield from judge_flips(judged, taught, translated.seen, along, np.array(STRENGTHS), seed)
-    identity = yield from measure_identity(base, adapter, control, translated, treated)
-    before, after, real = control.features, translated.features, treated.features
-    changes = None
-    if min(_whole(before, after), _whole(real, real)) >= _FEWEST:
-        changes = measure_changes(before, control.wells, real, treated.wells, after, chosen.trained_wells, seed)
-    yield Progress(0, 0, "Comparing distributions")
-    distributions = compare_distributions(
-        measure, control.column(measure), translated.column(measure), control.wells, treated.column(measure),
-        treated.wells, seed,
-    )  # fmt: skip
-    of_doses = yield from _of_doses(doses, found_cells, adapter, nucleus, most, seed)
-    measured = {dose: (np.asarray(features[measure], float), some.wells) for dose, (some, features) in of_doses.items()}
-    by_dose = compare_doses(
-        measure, (control.column(measure), control.wells), (translated.column(measure), control.wells), measured,
-        doses.own, seed,
-    )  # fmt: skip
-    kernel = yield from measure_distances(
-        control.seen, translated.seen, control.wells, treated.seen, treated.wells, seed
-    )
-    memorised = None
-    if memorisation and not unseen:
-        memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
-    held_nucleus = adapter.channel_names[nucleus] in translator.held
-    found: tuple[Part, ...] = (
-        answers.flip_answer(flips),
-        answers.slider_answer(flips, STRENGTHS),
-        answers.identity_answer(identity, control.wells, held_nucleus, seed),
-        answers.changes_answer(changes),
-        answers.kernel_answer(kernel),
-        answers.distribution_answer(distributions, measure),
-        dose_answer(by_dose, doses),
-        answers.memorisation_answer(memorised, memorisation),
-    )
-    if not chosen.held_out:
-        found = tuple(
-            replace(part, good=False if part.good is False else None, verdict=f"On seen wells: {part.verdict}")
-            for part in found
-        )
-    facts = {
-        "conditions": [source or adapter.conditions[0], target or adapter.conditions[1]],
-        "channels": list(adapter.channel_names),
-        "nucleus_channel": adapter.channel_names[nucleus],
-        "held": list(translator.held),
-        "guidance": translator.guidance,
-        "steps": steps,
-        "solver": solver,
-        "fine_noise": fine_noise,
-        "held_out": chosen.held_out,
-        "control_cells": len(control),
-        "treated_cells": len(treated),
-        "control_wells": sorted(set(control.wells.tolist())),
-        "treated_wells": sorted(set(treated.wells.tolist())),
-        "trained_wells": list(chosen.trained_wells),
-        "measure": measure,
-        "dose_column": doses.column,
-        "seed": seed,
-    }
-    by_kind = {"source": control, "translated": translated, "treated": treated}
-    table = cell_table(by_kind, None if flips is None else flips.logits, identity, of_doses)
-    remove_kept(kept)
-    notes = list(chosen.notes)
-    if set(translator.held) == set(adapter.channel_names):
-        notes.append("Every channel is held as it is, so nothing is translated.")
-    seen = {kind: some.seen for kind, some in by_kind.items()}
-    shown = Shown(control.crops, crops, treated.crops, seen, table, flips, changes, distributions, by_dose, memorised)
-    return TranslationEvaluation(facts, found, tuple(notes), shown=shown, adapter=adapter)
+    return translator
 
 
 def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str | Path | Cells | None) -> Job[Cells]:
@@ -244,34 +177,8 @@ def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str
     return (yield from adapter.cells_as_trained(wanted, cells))
 
 
-def _translated(
-    translator: Translator, control: MeasuredCells, steps: int, kept: Path, solver: str
-) -> Job[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Crops (n, C, size, size) at strength 1, and the first m (m, S, C, size, size) at each strength past 0."""
-    slider = min(_SLIDER_CELLS, len(control))
-    first = JudgedCells(control.crops[:slider], control.table.iloc[:slider])
-    moved = yield from translate_cells(translator, first, STRENGTHS[1:], steps, kept, solver)
-    parts = [moved[:, -1]]
-    if slider < len(control):
-        rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
-        parts.append((yield from translate_cells(translator, rest, STRENGTHS[-1:], steps, kept, solver))[:, 0])
-    return np.concatenate(parts), moved
-
-
-def _of_doses(
-    doses: DoseWells, cells: Cells, adapter: Adapter, nucleus: int, most: int, seed: int
-) -> Job[dict[float, tuple[JudgedCells, "DataFrame"]]]:
-    """Up to about `most` real cells of each dose, and what is measured of them."""
-    found = {}
-    for dose, part in doses.screens.items():
-        if cells.table["field"].isin([one.key for one in part]).any():
-            drawn = yield from draw_cells(part, cells, adapter.crop, most, seed)
-            _, features = yield from measure_cells(drawn.crops, nucleus, adapter, f"cells of dose {dose:g}")
-            found[dose] = drawn, features
-    return found
-
-
 def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
+    """The feature whose distribution is compared: the one asked for, or that of the most telling channel."""
     if asked is None:
         telling = adapter.card.get("telling") or {}
         others = [name for number, name in enumerate(adapter.channel_names) if number != nucleus]
@@ -282,12 +189,73 @@ def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
     return asked
 
 
-def _labelled(
-    control: NDArray[np.float32], control_wells: NDArray[np.str_], treated: NDArray[np.float32], wells: NDArray[np.str_]
-) -> LabelledCells:
-    states = np.arange(len(control) + len(treated)) >= len(control)
-    return LabelledCells(np.concatenate([control, treated]), np.concatenate([control_wells, wells]), states)
+def _answers(
+    evaluator: Evaluator, cells: ComparedCells, figures: Figures, memorised: Memorisation | None, asked: bool
+) -> tuple[Part, ...]:
+    """The parts of the report; `asked` says whether memorisation was to be judged."""
+    held_nucleus = evaluator.adapter.channel_names[evaluator.nucleus] in evaluator.translator.held
+    found: tuple[Part, ...] = (
+        answers.flip_answer(figures.flips),
+        answers.slider_answer(figures.flips, STRENGTHS),
+        answers.identity_answer(figures.identity, cells.control.wells, held_nucleus, evaluator.seed),
+        answers.changes_answer(figures.changes),
+        answers.kernel_answer(figures.kernel),
+        answers.distribution_answer(figures.distributions, evaluator.measure),
+        dose_answer(figures.by_dose, evaluator.doses),
+        answers.memorisation_answer(memorised, asked),
+    )
+    if evaluator.chosen.held_out:
+        return found
+    return tuple(
+        replace(part, good=False if part.good is False else None, verdict=f"On seen wells: {part.verdict}")
+        for part in found
+    )
 
 
-def _whole(one: "DataFrame", other: "DataFrame") -> int:
-    return int((np.isfinite(one.to_numpy()).all(1) & np.isfinite(other.to_numpy()).all(1)).sum())
+def _facts(evaluator: Evaluator, cells: ComparedCells, conditions: tuple[str, str]) -> dict[str, Any]:
+    """What was judged and how, for the head of the report."""
+    adapter, translator, chosen = evaluator.adapter, evaluator.translator, evaluator.chosen
+    return {
+        "conditions": list(conditions),
+        "channels": list(adapter.channel_names),
+        "nucleus_channel": adapter.channel_names[evaluator.nucleus],
+        "held": list(translator.held),
+        "guidance": translator.guidance,
+        "steps": evaluator.steps,
+        "solver": evaluator.solver,
+        "fine_noise": translator.fine_noise,
+        "held_out": chosen.held_out,
+        "control_cells": len(cells.control),
+        "treated_cells": len(cells.treated),
+        "control_wells": sorted(set(cells.control.wells.tolist())),
+        "treated_wells": sorted(set(cells.treated.wells.tolist())),
+        "trained_wells": list(chosen.trained_wells),
+        "measure": evaluator.measure,
+        "dose_column": evaluator.doses.column,
+        "seed": evaluator.seed,
+    }
+
+
+def _notes(evaluator: Evaluator) -> tuple[str, ...]:
+    """What a reader should know about the wells and the channels."""
+    if set(evaluator.translator.held) == set(evaluator.adapter.channel_names):
+        return (*evaluator.chosen.notes, "Every channel is held as it is, so nothing is translated.")
+    return evaluator.chosen.notes
+
+
+def _shown(cells: ComparedCells, figures: Figures, memorised: Memorisation | None) -> Shown:
+    """What pictures and plots are drawn from, with the table of all cells."""
+    by_kind = {"source": cells.control, "translated": cells.translated, "treated": cells.treated}
+    log_odds = None if figures.flips is None else figures.flips.logits
+    return Shown(
+        cells.control.crops,
+        np.asarray(cells.translated.crops, np.float32),
+        cells.treated.crops,
+        {kind: some.seen for kind, some in by_kind.items()},
+        cell_table(by_kind, log_odds, figures.identity, figures.of_doses),
+        figures.flips,
+        figures.changes,
+        figures.distributions,
+        figures.by_dose,
+        memorised,
+    )

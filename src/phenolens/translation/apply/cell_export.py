@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
@@ -13,7 +14,7 @@ from phenolens.runtime.output_kinds import EXPORT
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
-from phenolens.screens.crops import window_at
+from phenolens.screens.crops import Window, window_at
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.cell_translation import CellTranslation
@@ -84,24 +85,12 @@ def export_cells(
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
-    translated: list[CellTranslation] = []
-    for start in range(0, len(windows), _BATCH):
-        translated += yield from translator.translate_crops(
-            [plane],
-            windows[start : start + _BATCH],
-            strengths=(strength,),
-            steps=(steps,),
-            solver=solver,
-            renoise=renoise,
-            seed=seed,
-        )
+    translated = yield from _translated(
+        translator, plane, windows, strength=strength, steps=steps, solver=solver, renoise=renoise, seed=seed
+    )
     exported = composed(field.key, image, translated, strength)
     facts = {
-        "adapter": None if adapter.folder is None else str(adapter.folder),
-        "adapter_sha256": adapter.sha256(),
-        "base": adapter.base,
-        "conditions": list(adapter.conditions),
-        "intensity": adapter.intensity.to_dict(),
+        **_facts_of(adapter),
         "strength": strength,
         "solver": solver,
         "steps": steps,
@@ -207,6 +196,43 @@ def translation_facts(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and {"inputs", "conditions", "strengths"} <= set(facts) else None
+
+
+def _translated(
+    translator: Translator,
+    plane: NDArray[Any],
+    windows: Sequence[Window],
+    *,
+    strength: float,
+    steps: int,
+    solver: str,
+    renoise: float,
+    seed: int,
+) -> Job[list[CellTranslation]]:
+    """Translate the cells of one plane at one strength, a batch at a time."""
+    found: list[CellTranslation] = []
+    for start in range(0, len(windows), _BATCH):
+        found += yield from translator.translate_crops(
+            [plane],
+            windows[start : start + _BATCH],
+            strengths=(strength,),
+            steps=(steps,),
+            solver=solver,
+            renoise=renoise,
+            seed=seed,
+        )
+    return found
+
+
+def _facts_of(adapter: Adapter) -> dict[str, Any]:
+    """What an export's provenance says of the adapter itself."""
+    return {
+        "adapter": None if adapter.folder is None else str(adapter.folder),
+        "adapter_sha256": adapter.sha256(),
+        "base": adapter.base,
+        "conditions": list(adapter.conditions),
+        "intensity": adapter.intensity.to_dict(),
+    }
 
 
 def _field(screen: Screen, key: str | None) -> Field:
