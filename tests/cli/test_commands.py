@@ -367,7 +367,7 @@ def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
 
     given = []
 
-    def pretend(out, images, settings, device):
+    def pretend(out, images, settings, device, overwrite):
         given.append((out, images, settings.styles, settings.unet_steps, settings.seed, device))
         yield from ()
         return out / "base"
