@@ -16,7 +16,10 @@ def make_tiny_base(folder: Path, seed: int = 0) -> Path:
     """Write a base of the compact layout, with few and random weights, to `folder`."""
     torch.manual_seed(seed)
     base = Base(
-        build_autoencoder((8, 8, 16)), build_unet((16, 16, 32), 1), NoiseSchedule.from_config(SCHEDULER), SCHEDULER
+        autoencoder=build_autoencoder((8, 8, 16)),
+        unet=build_unet((16, 16, 32), 1),
+        schedule=NoiseSchedule.from_config(SCHEDULER),
+        scheduler_config=SCHEDULER,
     )
     return base.save(folder)
 
@@ -31,4 +34,14 @@ def make_tiny_adapter(base_folder: Path, channels: int = 2, crop: int = 64) -> A
     names = tuple("abcdef"[:channels])
     intensity = IntensityMap("affine", names, (0.0,) * channels, (200.0,) * channels)
     tokens = torch.randn(3, base.token_size)
-    return Adapter(("control", "treated"), names, crop, None, intensity, tokens, weights, config, str(base_folder))
+    return Adapter(
+        conditions=("control", "treated"),
+        channel_names=names,
+        crop=crop,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tokens,
+        weights=weights,
+        config=config,
+        base=str(base_folder),
+    )

@@ -87,7 +87,15 @@ def pretrain(
         "domains": len({s.domain for s in sets}),
         "attribution": sorted({s.attribution for s in sets} - {""}),
     }
-    base = Base(autoencoder, unet, NoiseSchedule.from_config(SCHEDULER), SCHEDULER, card, str(out), device)
+    base = Base(
+        autoencoder=autoencoder,
+        unet=unet,
+        schedule=NoiseSchedule.from_config(SCHEDULER),
+        scheduler_config=SCHEDULER,
+        card=card,
+        name=str(out),
+        device=device,
+    )
     made = {"seed": settings.seed, "device": device, "recipe": asdict(settings)}
     return base.save(Path(out) / "base", overwrite, made)
 
@@ -193,7 +201,7 @@ def _train_unet(
     schedule = NoiseSchedule.from_config(SCHEDULER)
     size = CROP // 2 ** (len(settings.autoencoder_channels) - 1)
     unet = build_unet(settings.unet_channels, settings.layers, size=size).to(device)
-    base = Base(autoencoder, unet, schedule, SCHEDULER, device=device)
+    base = Base(autoencoder=autoencoder, unet=unet, schedule=schedule, scheduler_config=SCHEDULER, device=device)
     domains = sorted({s.domain for s in sets})
     conditions = sorted({(s.domain, s.condition) for s in sets if s.condition})
     domain_of = [domains.index(s.domain) for s in sets]
