@@ -33,7 +33,8 @@ def test_a_missing_file_of_the_table_is_named_and_the_old_screen_stays(window, s
     window.dock.open_screen(broken)
     message = only_message(window)
     assert Path(table["Image"][1]).name in message
-    assert window.dock.screen_panel.about.text() == message
+    assert window.dock.screen_panel.problem.text() == message
+    assert window.dock.screen_panel.about.text().startswith("small"), "what is open stays described"
     assert window.session.screen is before
     assert len(window.viewer.layers) == len(before.channel_names)
     assert window.dock.screen_panel.open_button.isEnabled()
