@@ -118,6 +118,7 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.fresh
 def test_it_runs_where_it_is_installed(fresh: Path, wheel: Path, tmp_path: Path) -> None:
     run(fresh / "python", "-m", "pip", "check")
     assert run(fresh / "phenolens", "--version", cwd=tmp_path).split()[1] == wheel.name.split("-")[1]
