@@ -9,14 +9,18 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.solvers.schedule import NoiseSchedule
-from phenolens.translation.training.pretraining import SCHEDULER, build_autoencoder, build_unet
+from phenolens.translation.training.networks import build_autoencoder, build_unet
+from phenolens.translation.training.pretraining import SCHEDULER
 
 
 def make_tiny_base(folder: Path, seed: int = 0) -> Path:
     """Write a base of the compact layout, with few and random weights, to `folder`."""
     torch.manual_seed(seed)
     base = Base(
-        build_autoencoder((8, 8, 16)), build_unet((16, 16, 32), 1), NoiseSchedule.from_config(SCHEDULER), SCHEDULER
+        autoencoder=build_autoencoder((8, 8, 16)),
+        unet=build_unet((16, 16, 32), 1),
+        schedule=NoiseSchedule.from_config(SCHEDULER),
+        scheduler_config=SCHEDULER,
     )
     return base.save(folder)
 
