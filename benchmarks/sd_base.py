@@ -129,9 +129,16 @@ def fine_tune(base: Base, settings: FinetuneSettings, folder: Path, meter: Meter
     tuned = finish(finetune(base, crops[0], crops[1], NAMES, settings, folder / "checkpoint.pt"), note)
     intensity = IntensityMap.fit([np.arange(3 * 256, dtype=np.uint8).reshape(3, 16, 16)], NAMES)
     adapter = Adapter(
-        ("a", "b"), NAMES, base.crop, None, intensity, tuned.tokens.cpu(), tuned.weights, tuned.config,
+        conditions=("a", "b"),
+        channel_names=NAMES,
+        crop=base.crop,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tuned.tokens.cpu(),
+        weights=tuned.weights,
+        config=tuned.config,
         network_crop=base.crop,
-    )  # fmt: skip
+    )
     return adapter, float(np.median(np.diff(arrived)[2:]))
 
 

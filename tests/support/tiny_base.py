@@ -35,4 +35,14 @@ def make_tiny_adapter(base_folder: Path, channels: int = 2, crop: int = 64) -> A
     names = tuple("abcdef"[:channels])
     intensity = IntensityMap("affine", names, (0.0,) * channels, (200.0,) * channels)
     tokens = torch.randn(3, base.token_size)
-    return Adapter(("control", "treated"), names, crop, None, intensity, tokens, weights, config, str(base_folder))
+    return Adapter(
+        conditions=("control", "treated"),
+        channel_names=names,
+        crop=crop,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tokens,
+        weights=weights,
+        config=config,
+        base=str(base_folder),
+    )

@@ -18,7 +18,14 @@ def translation(strengths: tuple[float, ...], slope: float = 10.0) -> CellTransl
     """A cell whose difference at strength s is s * s * slope everywhere."""
     difference = np.stack([np.full((2, 4, 4), s * s * slope, np.float32) for s in strengths])
     crop = np.full((2, 4, 4), 100, np.uint8)
-    return CellTranslation(Window(3, 5, 4), strengths, difference, 20, ("control", "treated"), crop)
+    return CellTranslation(
+        window=Window(3, 5, 4),
+        strengths=strengths,
+        difference=difference,
+        steps=20,
+        conditions=("control", "treated"),
+        crop=crop,
+    )
 
 
 def test_a_computed_strength_comes_back_as_it_is_and_0_is_the_cell_itself() -> None:

@@ -39,7 +39,17 @@ def make_translator(tiny, dtype=np.uint8, crop=64, kind="affine", channels=2):
     names = tuple("abcdefghi"[:channels])
     intensity = IntensityMap.fit([plane(dtype, channels)], names, kind=kind)
     tokens = torch.randn(3, base.token_size)
-    adapter = Adapter(("control", "treated"), names, crop, None, intensity, tokens, weights, config, str(tiny))
+    adapter = Adapter(
+        conditions=("control", "treated"),
+        channel_names=names,
+        crop=crop,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tokens,
+        weights=weights,
+        config=config,
+        base=str(tiny),
+    )
     return Translator(load_base(tiny), adapter)
 
 

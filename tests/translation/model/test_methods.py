@@ -48,9 +48,17 @@ def predict(base, seed=0):
 def adapter_of(tuned: Tuned, method: str, tiny) -> Adapter:
     intensity = IntensityMap("affine", ("a", "b"), (0.0, 0.0), (1.0, 1.0))
     return Adapter(
-        ("control", "treated"), ("a", "b"), 64, None, intensity, tuned.tokens, tuned.weights, tuned.config, str(tiny),
+        conditions=("control", "treated"),
+        channel_names=("a", "b"),
+        crop=64,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tuned.tokens,
+        weights=tuned.weights,
+        config=tuned.config,
+        base=str(tiny),
         method=method,
-    )  # fmt: skip
+    )
 
 
 @METHOD

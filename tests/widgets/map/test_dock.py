@@ -50,7 +50,15 @@ def translate(w, row, change, strength=1.0):
     main.add_cell(cell)
     box = window_at(y, x, 32)
     difference = np.full((1, len(main.plane), 32, 32), change, np.float32)
-    main.update_cell(cell, CellTranslation(box, (strength,), difference, 20, cell.conditions, cut(main.plane, box)))
+    translation = CellTranslation(
+        window=box,
+        strengths=(strength,),
+        difference=difference,
+        steps=20,
+        conditions=cell.conditions,
+        crop=cut(main.plane, box),
+    )
+    main.update_cell(cell, translation)
     return cell
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtWidgets import QScrollArea, QWidget
 
 from phenolens.screens.intensity import IntensityMap
@@ -29,6 +30,8 @@ def test_nothing_is_cut_off_by_long_names(window, width):
     window.dock.screen_panel.show_screen(screen, intensity, "a screen with a name that goes on and on and on")
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     window.dock.translate_panel.held.offer(tuple(LONG), tuple(LONG), dict.fromkeys(LONG, 0.5))
+    pixels = np.zeros((40, 30, 8, 64, 64), np.uint8)
+    window.dock.screen_panel.layer_axes.offer([Image(pixels, name="a time series of stacks with a long name.ome.tiff")])
     for section in window.dock.sections:
         section.unfold(True)
     window.qtbot.wait(200)

@@ -92,7 +92,17 @@ def make_adapter(tiny, names, folder):
     count = len(names)
     intensity = IntensityMap("affine", names, (0.0,) * count, (1.0,) * count)
     tokens = torch.zeros(3, base.token_size)
-    return Adapter(("a", "b"), names, 48, None, intensity, tokens, weights, config, str(tiny)).save(folder)
+    return Adapter(
+        conditions=("a", "b"),
+        channel_names=names,
+        crop=48,
+        pixel_size=None,
+        intensity=intensity,
+        tokens=tokens,
+        weights=weights,
+        config=config,
+        base=str(tiny),
+    ).save(folder)
 
 
 def test_an_adapter_for_other_channels_is_refused_and_the_old_one_kept(

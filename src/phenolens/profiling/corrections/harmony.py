@@ -83,15 +83,14 @@ class HarmonyCorrection:
                 f"The embeddings have {table.shape[1]} dimensions where {len(self.mean)} were fitted: embed all with "
                 "the same encoder."
             )
-        numbers = {name: number for number, name in enumerate(self.batches)}
         names = _names(batches, len(table))
-        unknown = sorted(set(names) - set(numbers))
+        unknown = sorted(set(names) - set(self.batches))
         if unknown:
             raise ScreenError(
                 f"Batch {unknown[0]!r} was not among the {len(self.batches)} batches that were fitted: "
                 "fit it with that batch."
             )
-        which = np.array([numbers[name] for name in names], np.intp)
+        which = _numbers(names, self.batches)
         corrected = np.empty(table.shape, np.float32)
         for start in range(0, len(table), _ROWS):
             part = slice(start, start + _ROWS)
@@ -159,11 +158,8 @@ def fit_harmony(
     if min(ridge, softness) <= 0 or diversity < 0:
         raise ValueError(f"ridge {ridge} and softness {softness} must be above 0, diversity {diversity} not below")
     found = tuple(dict.fromkeys(names))
-    numbers = {name: number for number, name in enumerate(found)}
-    which = np.array([numbers[name] for name in names], np.intp)
-    count = clusters if clusters is not None else min(100, max(1, round(len(table) / 30)))
-    if not 1 <= count <= len(table):
-        raise ScreenError(f"{count} clusters were asked for among {len(table)} embeddings: ask for 1 to {len(table)}.")
+    which = _numbers(names, found)
+    count = _cluster_count(clusters, len(table))
     mean = table.mean(axis=0)
     axes = leading_directions(table - mean, components)
     leading = (table - mean) @ axes
@@ -218,3 +214,17 @@ def _names(batches: Sequence[Any], rows: int) -> list[str]:
     if len(names) != rows:
         raise ScreenError(f"{len(names)} batch names were given for {rows} embeddings: give one a row.")
     return names
+
+
+def _numbers(names: Sequence[str], known: Sequence[str]) -> NDArray[np.intp]:
+    """The place of each name among those known."""
+    places = {name: place for place, name in enumerate(known)}
+    return np.array([places[name] for name in names], np.intp)
+
+
+def _cluster_count(wanted: int | None, rows: int) -> int:
+    """How many clusters there are to be of so many rows; raise `ScreenError` where that cannot be."""
+    count = wanted if wanted is not None else min(100, max(1, round(rows / 30)))
+    if not 1 <= count <= rows:
+        raise ScreenError(f"{count} clusters were asked for among {rows} embeddings: ask for 1 to {rows}.")
+    return count

@@ -61,32 +61,25 @@ def optimise(
     """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-    start, run = 0, hashed(fingerprint)
+    run = hashed(fingerprint)
     kept = None if checkpoint is None else Checkpoints(checkpoint)
-    found = kept.read(run, device) if kept is not None and resume else None
-    if found is not None:
-        modules.load_state_dict(found[1]["modules"])
-        optimizer.load_state_dict(found[1]["optimizer"])
-        start = found[0].step
-        yield Progress(start, steps, f"Going on from step {start}")
-    elif kept is not None:
-        kept.start_over()
+    start = 0
+    if kept is not None:
+        start = yield from _take_up(kept, run, modules, optimizer, steps=steps, device=device, resume=resume)
     done = saved = start
 
     def save() -> None:
         nonlocal saved
         if kept is None or saved == done:
             return
-        state = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
-        kept.write(About(done, steps, run), state)
+        kept.write(About(done, steps, run), {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()})
         saved = done
 
     modules.train()
     try:
         for step in range(start, steps):
-            rate = float(learning_rate * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = _rate_at(step, steps, learning_rate)
             loss = _loss_of_step(loss_at, seed, step, device)
             value = float(loss.detach())
             if not np.isfinite(value):
@@ -104,6 +97,33 @@ def optimise(
         # Reached also when the job is closed or fails: what was learnt is kept.
         save()
     modules.eval()
+
+
+def _take_up(
+    kept: Checkpoints,
+    run: str,
+    modules: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    steps: int,
+    device: str,
+    resume: bool,
+) -> Job[int]:
+    """Load the checkpoint of an unfinished run, where there is one to go on from; return the steps that are done."""
+    found = kept.read(run, device) if resume else None
+    if found is None:
+        kept.start_over()
+        return 0
+    about, state = found
+    modules.load_state_dict(state["modules"])
+    optimizer.load_state_dict(state["optimizer"])
+    yield Progress(about.step, steps, f"Going on from step {about.step}")
+    return about.step
+
+
+def _rate_at(step: int, steps: int, peak: float) -> float:
+    """The learning rate of a step: rising for the first 30, and falling along a cosine."""
+    return float(peak * min(1.0, (step + 1) / 30) * (0.5 + 0.5 * np.cos(np.pi * step / steps)))
 
 
 def _loss_of_step(loss_at: LossAt, seed: int, step: int, device: str) -> Tensor:

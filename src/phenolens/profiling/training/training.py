@@ -137,24 +137,13 @@ def train_encoder(
             seed=settings.seed,
         )
         network, parts, notes = yield from fit(encoder.network, data, settings, device, checkpoint, str(start), resume)
-        bare = list(data.compounds.table["Metadata_Compound"][~data.compounds.structures])
-        if bare and settings.mode == "improved":
-            notes.append(f"no prediction goes by {bare[0]}" + _and_others(len(bare) - 1) + ", without a structure")
-        knows: Counterfactuals | StructureRegression | None = parts if settings.mode == "faithful" else None
         if settings.mode == "improved":
-            knows = structure_regression(network, data)
+            notes += _without_structure(data.compounds)
+        knows = _predictor(network, parts, data, settings.mode)
+        about = {"name": out.name, "start": str(start), "recipe": asdict(settings), "crop": crop}
         trained = CellEncoder(
             network,
-            {
-                "name": out.name,
-                "start": str(start),
-                "recipe": asdict(settings),
-                "crop": crop,
-                "cells": len(data),
-                "notes": notes,
-                "controls": list(data.compounds.controls),
-                "attribution": encoder.card.get("attribution", []),
-            },
+            {**about, **_facts_of(data, notes), "attribution": encoder.card.get("attribution", [])},
             intensity=intensity,
             counterfactuals=knows,
             compounds=None if knows is None else data.compounds.table[data.compounds.structures],
@@ -238,6 +227,26 @@ def fit(
         resume=resume,
     )
     return network, parts, sampler.notes
+
+
+def _facts_of(data: TrainingCells, notes: list[str]) -> dict[str, object]:
+    """What the card tells of the cells that an encoder was trained on."""
+    return {"cells": len(data), "notes": notes, "controls": list(data.compounds.controls)}
+
+
+def _without_structure(compounds: Compounds) -> list[str]:
+    """A note on the compounds that no prediction can go by, where there are any."""
+    bare = list(compounds.table["Metadata_Compound"][~compounds.structures])
+    return [f"no prediction goes by {bare[0]}{_and_others(len(bare) - 1)}, without a structure"] if bare else []
+
+
+def _predictor(
+    network: EncoderNetwork, parts: Counterfactuals, data: TrainingCells, mode: Objective
+) -> Counterfactuals | StructureRegression | None:
+    """What predicts the effect of a compound from its structure, where the mode has such a thing."""
+    if mode == "improved":
+        return structure_regression(network, data)
+    return parts if mode == "faithful" else None
 
 
 def _and_others(count: int) -> str:

@@ -12,7 +12,7 @@ from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_n
 from phenolens.translation.solvers import Trajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CellTranslation:
     """A cell under another condition, at one or more strengths.
 

@@ -301,9 +301,10 @@ class Translator:
             changes = self._decode(latents, delta, held)
             cells = [
                 CellTranslation(
-                    window, tuple(strengths), intensity_difference(intensity, raw[i], changes[:, i], strengths), count,
-                    (source, target), raw[i], trajectory and trajectory.one(i), seed, held, solver,
-                    network.rows // len(latents),
+                    window=window, strengths=tuple(strengths), steps=count, conditions=(source, target), crop=raw[i],
+                    difference=intensity_difference(intensity, raw[i], changes[:, i], strengths),
+                    trajectory=trajectory and trajectory.one(i), seed=seed, held=held, solver=solver,
+                    evaluations=network.rows // len(latents),
                 )
                 for i, window in enumerate(windows)
             ]  # fmt: skip

@@ -30,7 +30,7 @@ NOISE_FLOOR = "noise_floor"
 """Folder in an adapter's that is not part of the adapter; see `phenolens.evaluation`."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Adapter:
     """A fine-tuned pair of conditions.
 

@@ -26,7 +26,7 @@ MOST_CHANNELS = 8
 USUAL_CROP = 256
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Base:
     """A pre-trained latent diffusion model.
 
@@ -266,15 +266,15 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
     if memory.slicing:
         unet.set_attention_slice("auto")
     return Base(
-        autoencoder.to(device).eval().requires_grad_(False),
-        (unet.half() if memory.half else unet).to(device).eval().requires_grad_(False),
-        NoiseSchedule.from_config(scheduler),
-        scheduler,
-        card,
-        str(name),
-        device,
-        folder,
-        memory,
+        autoencoder=autoencoder.to(device).eval().requires_grad_(False),
+        unet=(unet.half() if memory.half else unet).to(device).eval().requires_grad_(False),
+        schedule=NoiseSchedule.from_config(scheduler),
+        scheduler_config=scheduler,
+        card=card,
+        name=str(name),
+        device=device,
+        folder=folder,
+        memory=memory,
     )
 
 

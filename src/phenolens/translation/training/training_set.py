@@ -3,12 +3,14 @@
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import CellError, ScreenError
+from phenolens.runtime.errors import CellError, DeviceError, ScreenError
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
@@ -20,11 +22,11 @@ from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import open_base
+from phenolens.translation.model.base import Base, open_base
 from phenolens.translation.model.methods import find_method
 from phenolens.translation.training.discriminative import TELLING, telling_channels
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
-from phenolens.translation.training.finetuning import finetune
+from phenolens.translation.training.finetuning import Tuned, finetune
 from phenolens.translation.training.guidance import calibrate_guidance
 
 
@@ -128,8 +130,6 @@ def finetune_screen(
     ScreenError, CellError, ModelError, OutputError, DeviceError
         Where a condition has no fields or cells, or the base, the output folder or the device is not usable.
     """
-    import torch
-
     settings = settings or FinetuneSettings()
     find_method(settings.method)
     out = check_output(out, ADAPTER, overwrite)
@@ -138,84 +138,141 @@ def finetune_screen(
     if not (resume or start_over):
         no_other_run(checkpoint, out.name)
     writable_folder(checkpoint.parent)
-    source_screen, target_screen = screen.select(source), screen.select(target)
-    shared = {f.key for f in source_screen} & {f.key for f in target_screen}
-    if shared:
-        raise ScreenError(
-            f"'{source.text}' and '{target.text}' share {len(shared)} fields, such as {sorted(shared)[0]}: "
-            "choose conditions that exclude one another."
-        )
+    source_fields, target_fields = _exclusive_fields(screen, source, target)
     where = resolve_device(device)
     if Path(base).is_dir():
         base = str(Path(base).resolve())
-    yield Progress(0, 0, "Loading the base model")
-    loaded = yield from open_base(base, where)
-    loaded.check_channels(len(screen.channel_names), "The screen")
-    if settings.network_crop:
-        loaded.use_crop(settings.network_crop)
+    loaded = yield from _load_base(base, where, screen, settings)
     if nucleus_channel is None and cells == "auto":
         nucleus_channel = guess_nucleus_channel(screen)
     if not isinstance(cells, Cells):
         both = screen.select(source.mask(screen.table) | target.mask(screen.table))
         cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
-    crops = yield from gather_crops(screen, source_screen, target_screen, cells, settings, loaded.crop, intensity)
-    yield Progress(0, 0, "Comparing the channels of the two conditions")
-    telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
-    moving = [True] * len(screen.channel_names) if telling is None else [bool(area >= TELLING) for area in telling]
-    try:
-        tuned = yield from finetune(
-            loaded,
-            crops.source,
-            crops.target,
-            tuple(screen.channel_names),
-            replace(settings, crop=crops.crop),
-            checkpoint,
-            resume,
-            moving,
-            request_of(screen, source, target, cells, base, settings, crops.crop),
-        )
-        matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
-        guidance = yield from retold(
-            calibrate_guidance(loaded, crops.source, crops.target, tuned.tokens, moving), matching
-        )
-        reverse_guidance = yield from retold(
-            calibrate_guidance(loaded, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), matching
-        )
-    except torch.OutOfMemoryError as error:
-        from phenolens.runtime.errors import DeviceError
-
-        raise DeviceError(f"{where} has no memory left: halve the batch ({settings.batch}), or use the CPU.") from error
-    adapter = Adapter(
-        (source.text, target.text),
-        tuple(screen.channel_names),
-        crops.crop,
-        screen.pixel_size,
-        crops.intensity,
-        tuned.tokens,
-        tuned.weights,
-        tuned.config,
-        base,
-        nucleus_channel,
-        tuple(name for name, moves in zip(screen.channel_names, moving, strict=True) if not moves),
-        guidance,
-        settings.method,
-        loaded.crop,
-        tuned.ends,
-        {
-            "cells_found": cells.found,
-            "settings": asdict(replace(settings, crop=crops.crop, learning_rate=settings.rate)),
-            "trained": tuned.trained,
-            "cells": {source.text: len(crops.source), target.text: len(crops.target)},
-            "fields": {source.text: [f.key for f in source_screen], target.text: [f.key for f in target_screen]},
-            "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),
-            "plane": screen.position and dict(zip("tz", screen.position, strict=True)),
-            "saturated": [float(share) for share in crops.intensity.saturated],
-            "final_loss": tuned.loss,
-        },
-        reverse_guidance=reverse_guidance,
+    crops = yield from gather_crops(screen, source_fields, target_fields, cells, settings, loaded.crop, intensity)
+    wish = _Wish(
+        screen=screen,
+        source=source,
+        target=target,
+        source_fields=source_fields,
+        target_fields=target_fields,
+        cells=cells,
+        nucleus_channel=nucleus_channel,
+        base=base,
+        settings=replace(settings, crop=crops.crop),
     )
+    adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
     adapter.save(out, overwrite)
     Checkpoints(checkpoint).remove()
     with suppress(OSError):  # where something else lies there
         checkpoint.parent.rmdir()
     return adapter
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wish:
+    """What an adapter is asked to be of, all of it found and chosen."""
+
+    screen: Screen
+    source: Condition
+    target: Condition
+    source_fields: Screen
+    target_fields: Screen
+    cells: Cells
+    nucleus_channel: int | None
+    base: str
+    settings: FinetuneSettings
+
+
+def _exclusive_fields(screen: Screen, source: Condition, target: Condition) -> tuple[Screen, Screen]:
+    """The fields of each condition; raise `ScreenError` where some are of both."""
+    source_fields, target_fields = screen.select(source), screen.select(target)
+    shared = {f.key for f in source_fields} & {f.key for f in target_fields}
+    if shared:
+        raise ScreenError(
+            f"'{source.text}' and '{target.text}' share {len(shared)} fields, such as {sorted(shared)[0]}: "
+            "choose conditions that exclude one another."
+        )
+    return source_fields, target_fields
+
+
+def _load_base(name: str, device: str, screen: Screen, settings: FinetuneSettings) -> Job[Base]:
+    """Load the base, and see that it takes the channels of the screen."""
+    yield Progress(0, 0, "Loading the base model")
+    base = yield from open_base(name, device)
+    base.check_channels(len(screen.channel_names), "The screen")
+    if settings.network_crop:
+        base.use_crop(settings.network_crop)
+    return base
+
+
+def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path, resume: bool) -> Job[Adapter]:
+    """Fine-tune `base` on the crops, in the channels that tell the conditions apart, and describe what came of it."""
+    names = tuple(wish.screen.channel_names)
+    yield Progress(0, 0, "Comparing the channels of the two conditions")
+    telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
+    moving = [True] * len(names) if telling is None else [bool(area >= TELLING) for area in telling]
+    try:
+        tuned, guidance, reverse_guidance = yield from _tune(wish, base, crops, checkpoint, resume, moving)
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{base.device} has no memory left: halve the batch ({wish.settings.batch}), or use the CPU."
+        ) from error
+    return Adapter(
+        conditions=(wish.source.text, wish.target.text),
+        channel_names=names,
+        crop=crops.crop,
+        pixel_size=wish.screen.pixel_size,
+        intensity=crops.intensity,
+        tokens=tuned.tokens,
+        weights=tuned.weights,
+        config=tuned.config,
+        base=wish.base,
+        nucleus_channel=wish.nucleus_channel,
+        held=tuple(name for name, moves in zip(names, moving, strict=True) if not moves),
+        guidance=guidance,
+        reverse_guidance=reverse_guidance,
+        method=wish.settings.method,
+        network_crop=base.crop,
+        ends=tuned.ends,
+        card=_card(wish, crops, tuned, telling),
+    )
+
+
+def _tune(
+    wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path, resume: bool, moving: list[bool]
+) -> Job[tuple[Tuned, float, float]]:
+    """Train, and find the guidance at which strength 1 looks as treated as treated cells do, there and back."""
+    settings = wish.settings
+    tuned = yield from finetune(
+        base,
+        crops.source,
+        crops.target,
+        tuple(wish.screen.channel_names),
+        settings,
+        checkpoint,
+        resume,
+        moving,
+        request_of(wish.screen, wish.source, wish.target, wish.cells, wish.base, settings, crops.crop),
+    )
+    matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
+    guidance = yield from retold(calibrate_guidance(base, crops.source, crops.target, tuned.tokens, moving), matching)
+    reverse_guidance = yield from retold(
+        calibrate_guidance(base, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), matching
+    )
+    return tuned, guidance, reverse_guidance
+
+
+def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, telling: np.ndarray | None) -> dict[str, Any]:
+    """What the adapter was trained on, and how."""
+    source, target, screen = wish.source.text, wish.target.text, wish.screen
+    return {
+        "cells_found": wish.cells.found,
+        "settings": asdict(replace(wish.settings, learning_rate=wish.settings.rate)),
+        "trained": tuned.trained,
+        "cells": {source: len(crops.source), target: len(crops.target)},
+        "fields": {source: [f.key for f in wish.source_fields], target: [f.key for f in wish.target_fields]},
+        "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),
+        "plane": screen.position and dict(zip("tz", screen.position, strict=True)),
+        "saturated": [float(share) for share in crops.intensity.saturated],
+        "final_loss": tuned.loss,
+    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
 
 from phenolens.screens.axes import LETTERS
@@ -36,14 +36,13 @@ class AxesChips(QWidget):
             chip.setCurrentIndex(list(LETTERS).index(letter))
             chip.setToolTip(f"What the axis of length {length} is")
             chip.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            chip.setMinimumContentsLength(7)
+            chip.setMinimumContentsLength(2)
             chip.activated.connect(lambda _: self.changed.emit(self.axes))
             self.chips.append(chip)
             self._line.addWidget(chip, 1)
-        for length, name in zip(shape[-2:], "YX", strict=True):
-            last = QLabel(f"{name} · {length}")
-            last.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            self._line.addWidget(last)
+        last = QLabel("Y X")
+        last.setToolTip(f"{shape[-2]} by {shape[-1]} pixels")
+        self._line.addWidget(last)
 
     @property
     def axes(self) -> str:
