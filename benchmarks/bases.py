@@ -33,7 +33,8 @@ from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, half_precision, load_base
 from phenolens.translation.training.finetuning import FinetuneSettings
-from phenolens.translation.training.pretraining import PretrainSettings, build_autoencoder, build_unet, pretrain, psnr
+from phenolens.translation.training.networks import build_autoencoder, build_unet
+from phenolens.translation.training.pretraining import PretrainSettings, pretrain, psnr
 from phenolens.translation.training.training_set import finetune_screen
 
 STYLE, TRUTH = 9001, 50_000
@@ -94,9 +95,14 @@ def trained(design: Design, work: Path, crops: Path, options: argparse.Namespace
     seconds = seconds_a_step(design, PretrainSettings().unet_batch)
     if not (folder / "base" / "card.json").is_file():
         settings = PretrainSettings(
-            autoencoder_steps=options.autoencoder_steps, unet_steps=max(20, round(60 * options.minutes / seconds)),
-            autoencoder_channels=design.autoencoder, unet_channels=design.unet, layers=design.layers, average=0.99,
-        )  # fmt: skip
+            styles=120,
+            autoencoder_steps=options.autoencoder_steps,
+            unet_steps=max(20, round(60 * options.minutes / seconds)),
+            autoencoder_channels=design.autoencoder,
+            unet_channels=design.unet,
+            layers=design.layers,
+            average=0.99,
+        )
         (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
         if crops.is_file():
             shutil.copy(crops, folder / "checkpoint" / "crops.pt")

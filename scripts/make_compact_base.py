@@ -8,6 +8,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,14 @@ Licence of the weights: BSD-3-Clause, as the package.
 
 {figures}
 
-The PSNR is that of the autoencoder, over simulated styles that pre-training never drew.
+The PSNR is that of the autoencoder, over simulated styles that pre-training never drew; beside it what is left of it by
+the camera's noise alone, which none can keep, and the PSNR of the same cells drawn without that noise.
 
+{curve}
 ## Data
 
-{crops:,} crops of {domains} data sets: {styles} simulated styles, each untreated and under one treatment, and
-these images, whose licences allow it:
+{crops:,} crops of {domains} data sets: {styles} simulated styles, each untreated, under a treatment and under mixtures
+of all that the simulator can change, and these images, whose licences allow it:
 
 {sources}
 
@@ -65,12 +68,14 @@ def make_compact_base(
     out: Path = OUT,
     settings: PretrainSettings = SETTINGS,
     device: str = "auto",
+    start: str | None = None,
 ) -> Job[Path]:
-    """Pre-train in `work`, measure, and write the base with its card to `out`."""
-    trained = yield from pretrain(work, images, settings, device)
+    """Pre-train in `work`, from the base `start` where there is one, measure, and write the base to `out`."""
+    trained = yield from pretrain(work, images, settings, device, start=start)
     yield Progress(0, 0, "Measuring")
     base = load_base(trained)
-    card = {**base.card, "name": "compact", "figures": _figures(base, trained)}
+    curve = json.loads((work / "curve.json").read_text())
+    card = {**base.card, "name": "compact", "figures": _figures(base, trained), "curve": curve}
     with writing_output(out, BASE) as folder:
         shutil.copytree(trained, folder, dirs_exist_ok=True)
         write_json(folder / "card.json", card)
@@ -83,12 +88,25 @@ def model_card(card: dict[str, Any]) -> str:
     """The card in words."""
     return _CARD.format(
         figures=_rows(card["figures"]),
+        curve=_curve(card.get("curve", [])),
         crops=card["crops"],
         domains=card["domains"],
         styles=card["recipe"]["styles"],
         sources="\n".join(f"- {line}" for line in card["attribution"] or ["none"]),
         recipe=_rows(card["recipe"]),
     )
+
+
+def _curve(looks: list[dict[str, float]], most: int = 12) -> str:
+    """A table of looks at styles kept apart, the last of them the last taken."""
+    if not looks:
+        return ""
+    rows = [
+        f"| {look['samples']:,} | {look['error']:.4f} | {look['variance']:.3f} |"
+        for look in looks[:: -max(1, -(-len(looks) // most))][::-1]
+    ]
+    head = ["| samples seen | error on styles kept apart | variance of their inverted noise |", "|---|---|---|"]
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def _rows(values: dict[str, Any]) -> str:
@@ -105,22 +123,29 @@ def _shown(value: Any) -> str:
 
 
 def _figures(base: Base, folder: Path) -> dict[str, Any]:
+    crops, still = _judging_crops(base.crop)
     return {
         "UNet parameters": sum(p.numel() for p in base.unet.parameters()),
         "autoencoder parameters": sum(p.numel() for p in base.autoencoder.parameters()),
         "megabytes": sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6,
-        "autoencoder PSNR (dB)": psnr(base, _judging_crops(base.crop)),
+        "autoencoder PSNR (dB)": psnr(base, crops),
+        "PSNR of the camera's noise alone (dB)": float(10 * np.log10(4 / np.square(crops - still).mean())),
+        "autoencoder PSNR without the camera's noise (dB)": psnr(base, still),
     }
 
 
-def _judging_crops(size: int, seeds: Sequence[int] = _JUDGED) -> np.ndarray:
-    """(n, 3, size, size) mapped crops of untreated simulated cells in styles set apart for judging."""
-    crops = []
+def _judging_crops(size: int, seeds: Sequence[int] = _JUDGED) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3, size, size) mapped crops of untreated simulated cells in styles set apart, and without camera noise."""
+    crops: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for seed in seeds:
-        field = simulate_field(style_for("translocation", seed), seed, shape=(256, 256))
-        mapped = IntensityMap.fit([field.image], field.channel_names).forward(field.image)
-        crops += [cut(mapped, window_at(cell.y, cell.x, size)) for cell in field.cells.itertuples()]
-    return resample(np.stack(crops), size)
+        style = style_for("translocation", seed)
+        field = simulate_field(style, seed, shape=(256, 256))
+        still = simulate_field(replace(style, photons=1e9, read_noise=0.0), seed, shape=(256, 256))
+        intensity = IntensityMap.fit([field.image], field.channel_names)
+        for drawn, kept in zip((field, still), crops, strict=True):
+            mapped = intensity.forward(drawn.image)
+            kept += [cut(mapped, window_at(cell.y, cell.x, size)) for cell in field.cells.itertuples()]
+    return resample(np.stack(crops[0]), size), resample(np.stack(crops[1]), size)
 
 
 def _arguments() -> argparse.Namespace:
@@ -128,6 +153,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="folder of real images with an images.csv")
     parser.add_argument("--work", type=Path, default=Path("pretrained"), help="folder for checkpoints")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--from", dest="start", help="base to go on from; from scratch without it")
     parser.add_argument("--device", default="auto")
     return parser.parse_args()
 
@@ -137,7 +163,7 @@ def main() -> None:
     given = _arguments()
     with reporting("make_compact_base", as_json=False) as console:
         folder = console.follow(
-            make_compact_base(given.work, given.images, given.out, device=given.device),
+            make_compact_base(given.work, given.images, given.out, device=given.device, start=given.start),
             lambda: f"checkpoints are in {given.work / 'checkpoint'}; the same command goes on from there",
         )
         card = json.loads((folder / "card.json").read_text())

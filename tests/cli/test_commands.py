@@ -367,18 +367,18 @@ def test_pretrain_passes_its_options_on(tmp_path, monkeypatch):
 
     given = []
 
-    def pretend(out, images, settings, device, overwrite):
-        given.append((out, images, settings.styles, settings.unet_steps, settings.seed, device))
+    def pretend(out, images, settings, device, overwrite, start):
+        given.append((out, images, settings.styles, settings.unet_steps, settings.seed, device, start))
         yield from ()
         return out / "base"
 
     monkeypatch.setattr(engine, "pretrain", pretend)
     ran = run(
         *("pretrain", "--out", tmp_path, "--styles", "3", "--unet-steps", "7", "--seed", "5", "--device", "cpu"),
-        *("--images", tmp_path, "--json"),
+        *("--images", tmp_path, "--from", "compact", "--json"),
     )
     assert ran.status == 0
-    assert given == [(tmp_path, tmp_path, 3, 7, 5, "cpu")]
+    assert given == [(tmp_path, tmp_path, 3, 7, 5, "cpu", "compact")]
     assert ran.facts["base"] == str((tmp_path / "base").resolve())
 
 

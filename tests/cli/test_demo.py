@@ -131,8 +131,9 @@ def test_demo_opens_the_viewer(as_shipped, tmp_path, monkeypatch):
 def test_compact_base_script_writes_its_card(tiny_base, tmp_path, monkeypatch):
     import make_compact_base as script
 
-    def pretend(work, images, settings, device):
+    def pretend(work, images, settings, device, start):
         yield from ()
+        assert start == "another"
         shutil.copytree(tiny_base, work / "base")
         card = {
             "crops": 1234,
@@ -141,14 +142,18 @@ def test_compact_base_script_writes_its_card(tiny_base, tmp_path, monkeypatch):
             "recipe": {"styles": 2, "unet_channels": [16, 32], "learning_rate": 4e-4},
         }
         (work / "base" / "card.json").write_text(json.dumps(card))
+        looks = [{"step": i, "samples": 32 * i, "error": 0.5 - i / 100, "variance": 0.9} for i in range(1, 31)]
+        (work / "curve.json").write_text(json.dumps(looks))
         return work / "base"
 
     monkeypatch.setattr(script, "pretrain", pretend)
     monkeypatch.setattr(script, "_JUDGED", (9000,))
-    out = finish(script.make_compact_base(tmp_path / "work", None, tmp_path / "compact"))
+    out = finish(script.make_compact_base(tmp_path / "work", None, tmp_path / "compact", start="another"))
     written = (out / "MODEL_CARD.md").read_text()
     assert "- Cells by A. Person (CC0)" in written
     assert "1,234 crops" in written
     assert "| unet channels | 16, 32 |" in written
+    assert "| 960 | 0.2000 | 0.900 |" in written  # the last look, and not all of those before it
+    assert written.count("| 0.900 |") == 10
     assert json.loads((out / "card.json").read_text())["name"] == "compact"
     assert (out / "unet").is_dir()

@@ -9,7 +9,8 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.model.lora import inject_lora, lora_config, lora_weights
 from phenolens.translation.solvers.schedule import NoiseSchedule
-from phenolens.translation.training.pretraining import SCHEDULER, build_autoencoder, build_unet
+from phenolens.translation.training.networks import build_autoencoder, build_unet
+from phenolens.translation.training.pretraining import SCHEDULER
 
 
 def make_tiny_base(folder: Path, seed: int = 0) -> Path:

@@ -1,6 +1,6 @@
 """Crops to pre-train a base on: simulated screens of many styles, and folders of real images."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
 
 CROP = 64
+# The four rotations and their mirror images.
+TURNS = 8
 # Styles with these seeds are drawn for judging only; pre-training never sees them.
 JUDGING_STYLES = range(9000, 10000)
 
@@ -39,11 +41,20 @@ class CropSet:
     attribution: str = ""
 
 
-def gather_sets(cache: Path, images: Path | None, styles: int, seed: int) -> Job[list[CropSet]]:
-    """Simulated crops and those of a folder of images; kept in the file `cache`, from which a later call takes them."""
+def gather_sets(
+    cache: Path,
+    images: Path | None,
+    styles: int,
+    seed: int,
+    draw: Callable[[int, int], Job[list[CropSet]]] | None = None,
+) -> Job[list[CropSet]]:
+    """Simulated crops and those of a folder of images; kept in the file `cache`, from which a later call takes them.
+
+    `draw` simulates `styles` styles by `seed`; `simulated_sets` where None.
+    """
     if cache.is_file():
         return read_sets(cache)
-    sets = yield from simulated_sets(styles, seed)
+    sets = yield from (draw or simulated_sets)(styles, seed)
     if images is not None:
         sets += yield from image_sets(Path(images), seed)
     write_sets(cache, sets)
@@ -183,12 +194,25 @@ def _random_crops(plane: np.ndarray, count: int, rng: np.random.Generator) -> It
         yield resample(crop[None], CROP)[0].astype(np.float16)
 
 
+def sample_places(
+    sets: list[CropSet], weights: np.ndarray, size: int, rng: np.random.Generator
+) -> list[tuple[int, int, int]]:
+    """Draw `size` times a set by its weight, then a crop of it, then one of its `TURNS`."""
+    return [
+        (int(index), int(rng.integers(len(sets[index].crops))), int(rng.integers(TURNS)))
+        for index in rng.choice(len(sets), size, p=weights)
+    ]
+
+
 def sample_batch(
     sets: list[CropSet], weights: np.ndarray, size: int, rng: np.random.Generator
 ) -> Generator[tuple[int, np.ndarray]]:
     """Draw `size` crops: a set by its weight, then a crop of it, turned and flipped at random."""
-    for index in rng.choice(len(sets), size, p=weights):
-        crops = sets[index].crops
-        crop = crops[rng.integers(len(crops))]
-        crop = np.rot90(crop, int(rng.integers(4)), axes=(1, 2))
-        yield int(index), np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    for index, number, turn in sample_places(sets, weights, size, rng):
+        yield index, turned(sets[index].crops[number], turn)
+
+
+def turned(crop: np.ndarray, turn: int) -> np.ndarray:
+    """One of the `TURNS` of a crop (C, H, W): rotated by turn % 4 right angles, mirrored from 4 on."""
+    rotated = np.rot90(crop, turn % 4, axes=(1, 2))
+    return np.ascontiguousarray(rotated[..., ::-1] if turn >= 4 else rotated)

@@ -3,7 +3,7 @@
 from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.simulation.compounds import Compound, compound_library
 from phenolens.simulation.field import SimulatedField, simulate_field
-from phenolens.simulation.mechanisms import MECHANISMS, Effect, compound_style
+from phenolens.simulation.mechanisms import MECHANISMS, Effect, compound_style, random_effect
 from phenolens.simulation.plates import PlateEffect, random_plate
 from phenolens.simulation.screen import simulate_screen
 from phenolens.simulation.styles import Style, random_style, style_for
@@ -19,6 +19,7 @@ __all__ = [
     "Style",
     "compound_library",
     "compound_style",
+    "random_effect",
     "random_plate",
     "random_style",
     "simulate_compound_screen",

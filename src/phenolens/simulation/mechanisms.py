@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from phenolens.runtime.errors import ScreenError
 from phenolens.simulation.styles import Organelle, Second, Style, random_style
 from phenolens.simulation.treatments import UNTREATED, CellState
@@ -60,6 +62,23 @@ MECHANISMS: dict[str, Effect] = {
     "elongation": Effect({"elongation": 0.55, "filament_loss": 0.1}),
 }
 """Full effect of each mechanism, from the plain to the subtle and in no order."""
+
+
+_MIXED = (
+    "rounding", "filament_loss", "translocation", "neurite_loss", "puncta_gain", "golgi_scatter", "retraction",
+    "bundling", "elongation", "nuclear_swelling", "chromatin_clumping",
+)  # fmt: skip
+
+
+def random_effect(rng: np.random.Generator) -> Effect:
+    """Draw an effect over all that the simulator can change: a mechanism, or one to four properties of a cell."""
+    lost = float(rng.uniform(0.0, 0.4)) if rng.random() < 0.3 else 0.0
+    if rng.random() < 0.4:
+        known = MECHANISMS[str(rng.choice(list(MECHANISMS)))].scaled(float(rng.uniform(0.35, 1.0)))
+        return known.plus(Effect(lost=lost))
+    chosen = [str(name) for name in rng.choice(_MIXED, int(rng.integers(1, 5)), replace=False)]
+    signs = {name: -1.0 if name in _SIGNED and rng.random() < 0.5 else 1.0 for name in chosen}
+    return Effect({name: signs[name] * float(rng.uniform(0.2, 1.0)) for name in chosen}, lost)
 
 
 def check_shows_mechanisms(style: Style) -> None:

@@ -45,6 +45,19 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_noise_levels_and_what_they_count_can_be_chosen(tiny, tmp_path):
+    def loss(**chosen) -> float:
+        settings = replace(SETTINGS, steps=1, preview_every=0, **chosen)
+        job = finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), settings, tmp_path / "part.pt")
+        return finish(job).loss
+
+    plain = loss()
+    # Weights of at least 1 undo the cap that min-SNR puts on low levels; a cap that is out of reach does the same.
+    assert loss(least_weight=1.0) == pytest.approx(loss(snr_gamma=1e12))
+    assert loss(least_weight=1.0) > plain
+    assert loss(low_noise=0.5) != pytest.approx(plain)
+
+
 def test_resumed_run_gives_the_weights_of_an_uninterrupted_one(tiny, tmp_path):
     whole = finish(finetune(load_base(tiny), crops(0, 0), crops(1, 0.5), ("a", "b"), SETTINGS, tmp_path / "whole.pt"))
     part = tmp_path / "part.pt"

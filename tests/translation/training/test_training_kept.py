@@ -195,6 +195,7 @@ def random_sets(*given):
 
 def test_pretraining_closed_anywhere_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, "gather_sets", random_sets)
+    monkeypatch.setattr(pretraining, "choosing_sets", random_sets)
     whole = load_base(finish(pretrain(tmp_path / "whole", settings=BASE, device="cpu")))
     folder = tmp_path / "part" / "checkpoint"
     for what, step in (("Autoencoder", 1), ("Autoencoder", 3), ("UNet", 2), ("UNet", 3)):

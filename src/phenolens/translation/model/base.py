@@ -193,10 +193,12 @@ class Base:
         from diffusers import DDIMScheduler
 
         with writing_output(folder, BASE, overwrite) as temporary:
-            self.autoencoder.half().save_pretrained(temporary / "vae")
-            self.unet.half().save_pretrained(temporary / "unet")
-            self.autoencoder.float()
-            self.unet.float()
+            try:
+                self.autoencoder.half().save_pretrained(temporary / "vae")
+                self.unet.half().save_pretrained(temporary / "unet")
+            finally:
+                self.autoencoder.float()
+                self.unet.float()
             DDIMScheduler.from_config(self.scheduler_config).save_pretrained(temporary / "scheduler")
             write_json(temporary / "card.json", self.card)
             if made is not None:

@@ -54,14 +54,16 @@ class Codec:
         at_once = max(1, _PIXELS // (crops.shape[-2] * crops.shape[-1]))
         device = next(self.autoencoder.parameters()).device
         parts = [self.autoencoder.encode(part.to(device)).latent_dist.mode() for part in images.split(at_once)]
-        latents = torch.cat(parts) * self.autoencoder.config.scaling_factor
+        mean, factor = self._scale(parts[0])
+        latents = (torch.cat(parts) - mean) * factor
         joined: torch.Tensor = latents.reshape(n, -1, *latents.shape[2:])
         return joined
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, channels: int | None = None) -> torch.Tensor:
         """Mapped crops (n, C, H, W) float32 of latents (n, G * k, h, w); all that the groups hold where C is None."""
-        flat = latents.reshape(-1, self.latents_per_group, *latents.shape[2:]) / self.autoencoder.config.scaling_factor
+        mean, factor = self._scale(latents)
+        flat = latents.reshape(-1, self.latents_per_group, *latents.shape[2:]) / factor + mean
         at_once = max(1, _PIXELS // (flat.shape[-2] * flat.shape[-1] * self.factor**2))
         crops = torch.cat([self.autoencoder.decode(part).sample for part in flat.split(at_once)])
         joined: torch.Tensor = crops.reshape(len(latents), -1, *crops.shape[2:])
@@ -76,6 +78,17 @@ class Codec:
         """(..., C) bool: the channels of which any latent differs from zero in `delta` (..., G * k, h, w)."""
         groups: torch.Tensor = delta.unflatten(-3, (-1, self.latents_per_group)).flatten(-3).any(dim=-1)
         return groups.repeat_interleave(self.together, dim=-1)[..., :channels]
+
+    def _scale(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and factor, (k, 1, 1) or (1, 1, 1), between what the autoencoder gives and latents of unit spread.
+
+        As diffusers has it: a scaling factor alone, or with it a mean and a spread of each latent, or one shift.
+        """
+        config = self.autoencoder.config
+        mean, std, shift = (config.get(name) for name in ("latents_mean", "latents_std", "shift_factor"))
+        means = [shift or 0.0] if mean is None else mean
+        factors = [config.scaling_factor / value for value in ([1.0] if std is None else std)]
+        return like.new_tensor(means).view(-1, 1, 1), like.new_tensor(factors).view(-1, 1, 1)
 
     def _filled(self, channels: int) -> list[int]:
         """Channel at each place of the groups."""

@@ -29,6 +29,11 @@ class FinetuneSettings:
         Share of crops whose condition token is hidden.
     snr_gamma
         Cap of the min-SNR loss weight (Hang et al., 2023, arXiv 2303.09556).
+    least_weight
+        What low noise levels count at least, which that cap leaves next to nothing: 0 for nothing more, 1 for as much
+        as any other level. See `loss_weight`.
+    low_noise
+        Share of the timesteps that are even in log s on the levels from which an inversion draws its noise.
     average
         Decay of the moving average whose weights are kept.
     crop
@@ -52,6 +57,8 @@ class FinetuneSettings:
     seed: int = 0
     dropout: float = 0.1
     snr_gamma: float = 5.0
+    least_weight: float = 0.0
+    low_noise: float = 0.0
     average: float = 0.99
     crop: int | None = None
     max_cells: int = 400

@@ -1,7 +1,6 @@
 """Fine-tune a base on the crops of two conditions, with learned condition tokens."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +16,9 @@ from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
+from phenolens.translation.training.averaging import averaged
 from phenolens.translation.training.finetune_settings import FinetuneSettings as FinetuneSettings
+from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
 
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
@@ -129,7 +130,7 @@ def finetune(
                 saved = step
             preview = None
             if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
-                with training.averaged():
+                with averaged(training.average, training.parameters):
                     preview = yield from _preview(
                         base, source[:4], channel_names, training.tokens, step, settings.steps, moving
                     )
@@ -184,19 +185,6 @@ class _Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.load_state_dict(state["average"])
         self.step, self.loss = step, state["loss"]
-
-    @contextmanager
-    def averaged(self) -> Generator[None]:
-        """Compute with the averaged weights for a while."""
-        try:
-            with unbroken():
-                self.average.store(self.parameters)
-                self.average.copy_to(self.parameters)
-            yield
-        finally:
-            if self.average.temp_stored_params is not None:
-                with unbroken():
-                    self.average.restore(self.parameters)
 
     def result(self) -> Tuned:
         """Put the averaged weights into the base, and take them out."""
@@ -294,21 +282,15 @@ def _train_step(training: _Training, latents: list[torch.Tensor], settings: Fine
     clean = torch.stack(
         [latents[c][t, int(u * latents[c].shape[1])] for c, t, u in zip(condition, turn, draw, strict=True)]
     )
-    levels = len(base.schedule.alphas_cumprod)
-    spread = (torch.randperm(n, generator=rng) + torch.rand(n, generator=rng)) / n
-    timesteps = (spread * levels).long().to(device)
+    timesteps = draw_timesteps(base.schedule, n, settings.low_noise, rng).to(device)
     alpha, sigma = base.schedule.alpha_sigma(timesteps)
     eps = torch.randn(clean.shape, generator=rng).to(device)
     keep = (torch.rand(n, generator=rng) >= settings.dropout).to(device)
     context = torch.stack([tokens[0].expand(n, -1), tokens[1:][condition.to(device)] * keep[:, None]], dim=1)
     with half_precision(device):
         out = base.predict(alpha * clean + sigma * eps, timesteps, context)
-    if base.schedule.prediction == "v_prediction":
-        goal, unit = alpha * eps - sigma * clean, base.schedule.snr(timesteps) + 1
-    else:
-        goal, unit = eps, base.schedule.snr(timesteps).clamp(min=1e-8)
-    # Error in the clean latents has weight snr + 1 under v (snr under epsilon): cap it at gamma.
-    weight = unit.clamp(max=settings.snr_gamma) / unit
+    goal = alpha * eps - sigma * clean if base.schedule.prediction == "v_prediction" else eps
+    weight = loss_weight(base.schedule, timesteps, settings.snr_gamma, settings.least_weight)
     loss = ((out - goal).square().mean(dim=(1, 2, 3)) * weight).mean()
     value = float(loss.detach())
     if not np.isfinite(value):

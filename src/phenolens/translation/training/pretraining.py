@@ -1,7 +1,6 @@
 """Pre-train the compact base: first the autoencoder, then the UNet on its latents."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,25 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from phenolens.pretraining.pretraining_sets import CROP, CropSet, gather_sets, sample_batch
-from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
+from phenolens.pretraining.pretraining_sets import CROP, CropSet, gather_sets, sample_batch, sample_places
+from phenolens.pretraining.style_sets import choosing_sets, style_sets
+from phenolens.runtime.checkpoints import fingerprint
 from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import writable_folder
-from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import BASE
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
-from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.solvers.schedule import NoiseSchedule
+from phenolens.translation.training.best_weights import BestWeights, read_curve
+from phenolens.translation.training.held_out_styles import HeldOut
+from phenolens.translation.training.latent_store import LatentStore
+from phenolens.translation.training.networks import build_autoencoder, build_unet
+from phenolens.translation.training.noise_levels import draw_timesteps
+from phenolens.translation.training.pretraining_loop import Part, train_part
+from phenolens.translation.training.whitening import is_white, whiten
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -29,24 +36,50 @@ SCHEDULER = {
     "set_alpha_to_one": False,
     "timestep_spacing": "trailing",
 }
+# Squared errors of a crop below this count alike: about 41 dB.
+_NO_WORSE = 3e-4
+# Shares of the crops whose tokens are both hidden, and of the others whose condition is.
+_UNKNOWN, _NO_CONDITION = 0.25, 0.15
+
+# Settings that leave the weights as they are, and others that matter to the UNet alone.
+_BESIDE = ("checkpoint_every", "compiled")
+_OF_UNET = ("learning_rate", "low_noise", "judge_every", "layers")
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """How a base is pre-trained; the same settings give the same weights on the same machine."""
+    """How a base is pre-trained; the same settings give the same weights on the same machine.
 
-    styles: int = 120
-    autoencoder_steps: int = 1500
-    autoencoder_batch: int = 32
-    unet_steps: int = 2700
+    Parameters
+    ----------
+    styles
+        Simulated styles, each with four conditions.
+    average
+        Decay of the moving average whose weights are kept.
+    low_noise
+        Share of the timesteps that are even in log s on the levels from which an inversion draws its noise.
+    judge_every
+        Steps of the UNet between two looks at styles kept apart; the best weights are written then.
+    compiled
+        Whether the UNet is compiled first, which takes minutes and a C++ compiler.
+    """
+
+    styles: int = 640
+    autoencoder_steps: int = 3000
+    autoencoder_batch: int = 16
+    autoencoder_rate: float = 1e-3
+    unet_steps: int = 62500
     unet_batch: int = 32
     learning_rate: float = 4e-4
     average: float = 0.999
+    low_noise: float = 0.5
     seed: int = 0
     checkpoint_every: int = 200
+    judge_every: int = 500
     autoencoder_channels: tuple[int, ...] = (32, 48, 64)
     unet_channels: tuple[int, ...] = (96, 160, 160)
     layers: int = 2
+    compiled: bool = False
 
 
 @one_at_a_time()
@@ -56,37 +89,59 @@ def pretrain(
     settings: PretrainSettings | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    start: str | None = None,
 ) -> Job[Path]:
-    """Train a base from scratch and write it to `out`; an interrupted run goes on from its checkpoint.
+    """Train a base and write it to `out`; an interrupted run goes on from its checkpoint.
+
+    The best weights so far, by styles that training never sees, are in the folder ``base`` from the first look on, and
+    figures by the samples seen in ``curve.json``; so the run may be stopped at any time.
 
     Parameters
     ----------
     out
-        Folder for the base; checkpoints live in its subfolder ``checkpoint`` until training ends.
+        Folder for the base; checkpoints live in its subfolder ``checkpoint``.
     images
         Folder of real images with an ``images.csv`` (see `image_sets`); simulated screens alone without it.
     overwrite
         Replace any earlier output of phenolens in ``<out>/base``, not a base alone.
+    start
+        Name or folder of a base from whose weights training goes on; from scratch without it. Its networks keep their
+        layout, whatever the settings say of channels and layers.
 
     Raises
     ------
     ScreenError, ImageError, OutputError
         Where the images or the output folder are not usable.
+    ModelError
+        Where there is no such base to start from, or it is of another kind.
     """
     settings = settings or PretrainSettings()
     device = resolve_device(device)
     check_output(Path(out) / "base", BASE, overwrite)
+    read_curve(Path(out))
+    first, origin = None, ""
+    if start is not None:
+        first = _starting_base(start, Path(out), device)
+        settings, origin = _like(first, settings), _weights_of(first)
     checkpoints = writable_folder(Path(out) / "checkpoint")
-    sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed)
-    autoencoder = yield from _train_autoencoder(sets, settings, device, checkpoints / "autoencoder.pt")
-    unet = yield from _train_unet(sets, autoencoder, settings, device, checkpoints / "unet.pt")
+    sets = yield from gather_sets(checkpoints / "crops.pt", images, settings.styles, settings.seed, style_sets)
+    apart = yield from choosing_sets(checkpoints / "crops_apart.pt")
+    before = {} if first is None else first.card
     card = {
         "name": Path(out).name,
         "recipe": asdict(settings),
         "crops": sum(len(s.crops) for s in sets),
         "domains": len({s.domain for s in sets}),
-        "attribution": sorted({s.attribution for s in sets} - {""}),
+        "attribution": sorted({s.attribution for s in sets} - {""} | set(before.get("attribution", []))),
     }
+    if first is not None:
+        card["started_from"] = {name: before[name] for name in ("name", "recipe", "samples") if name in before}
+    part = _part(settings, "Autoencoder", checkpoints, device, origin)
+    autoencoder = yield from _train_autoencoder(sets, first, settings, part)
+    torch.manual_seed(settings.seed + 1)
+    size = CROP // 2 ** (len(autoencoder.config.block_out_channels) - 1)
+    unet = build_unet(settings.unet_channels, settings.layers, size=size) if first is None else first.unet
+    unet = unet.to(device).requires_grad_(True)
     base = Base(
         autoencoder=autoencoder,
         unet=unet,
@@ -97,7 +152,63 @@ def pretrain(
         device=device,
     )
     made = {"seed": settings.seed, "device": device, "recipe": asdict(settings)}
-    return base.save(Path(out) / "base", overwrite, made)
+    best = BestWeights(base, HeldOut(base, apart), Path(out), settings.unet_batch, made, overwrite)
+    part = _part(settings, "UNet", checkpoints, device, origin)
+    yield from _train_unet(base, sets, settings, part, best)
+    return Path(out) / "base"
+
+
+def _part(settings: PretrainSettings, what: str, folder: Path, device: str, origin: str) -> Part:
+    """One of the two networks, and how it is trained; `origin` tells the weights that it starts from."""
+    # What is looked at and saved now and then, and how it is computed, changes no weights but by rounding.
+    known = asdict(settings) | dict.fromkeys(_BESIDE)
+    steps, rate = settings.unet_steps, settings.learning_rate
+    if what == "Autoencoder":
+        steps, rate = settings.autoencoder_steps, settings.autoencoder_rate
+        known = {name: value for name, value in known.items() if not name.startswith("unet") and name not in _OF_UNET}
+    return Part(
+        what=what,
+        steps=steps,
+        rate=rate,
+        average=settings.average,
+        seed=settings.seed,
+        device=device,
+        checkpoint=folder / f"{what.lower()}.pt",
+        checkpoint_every=settings.checkpoint_every,
+        run=fingerprint(what, steps, known, origin),
+    )
+
+
+def _weights_of(base: Base) -> str:
+    states = (base.autoencoder.state_dict(), base.unet.state_dict())
+    return fingerprint(*(value.cpu().numpy() for state in states for value in state.values()))
+
+
+def _like(base: Base, settings: PretrainSettings) -> PretrainSettings:
+    """The settings with the layout of the networks of `base`."""
+    return replace(
+        settings,
+        autoencoder_channels=tuple(base.autoencoder.config.block_out_channels),
+        unet_channels=tuple(base.unet.config.block_out_channels),
+        layers=int(base.unet.config.layers_per_block),
+    )
+
+
+def _starting_base(name: str, out: Path, device: str) -> Base:
+    """The base to go on from, if its networks and its schedule are of the kind that is trained here."""
+    if Path(name).resolve() == (out / "base").resolve():
+        raise OutputError(f"{name} would be replaced by what goes on from it: choose another output folder.")
+    base = load_base(name, device)
+    schedule = NoiseSchedule.from_config(SCHEDULER)
+    same = schedule.prediction == base.schedule.prediction and np.array_equal(
+        schedule.alphas_cumprod, base.schedule.alphas_cumprod
+    )
+    if not same or base.codec.together != 1 or base.unet.config.in_channels % base.latents_per_channel:
+        raise ModelError(
+            f"Pre-training cannot go on from the base '{name}', which is of another kind: give 'compact' or a base "
+            "that phenolens pretrain wrote."
+        )
+    return base
 
 
 def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:
@@ -113,48 +224,11 @@ def _weights(sets: list[CropSet], real_share: float) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def build_autoencoder(channels: tuple[int, ...]) -> Any:
-    """An untrained autoencoder of one channel: 64 x 64 pixels to 4 latents, of 16 x 16 where there are three levels."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        block_out_channels=channels,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-        sample_size=CROP,
-    )
-
-
-def build_unet(channels: tuple[int, ...], layers: int, latent_channels: int = 12, size: int = 16) -> Any:
-    """An untrained UNet; attention to the condition tokens stands at the middle resolutions."""
-    from diffusers import UNet2DConditionModel
-
-    middle = range(1, max(2, len(channels) - 1))
-    down = ["CrossAttnDownBlock2D" if i in middle else "DownBlock2D" for i in range(len(channels))]
-    up = [kind.replace("Down", "Up") for kind in reversed(down)]
-    return UNet2DConditionModel(
-        sample_size=size,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        down_block_types=tuple(down),
-        up_block_types=tuple(up),
-        block_out_channels=channels,
-        layers_per_block=layers,
-        cross_attention_dim=128,
-        attention_head_dim=4,
-        norm_num_groups=16,
-    )
-
-
-def _train_autoencoder(sets: list[CropSet], settings: PretrainSettings, device: str, checkpoint: Path) -> Job[Any]:
+def _train_autoencoder(sets: list[CropSet], start: Base | None, settings: PretrainSettings, part: Part) -> Job[Any]:
+    device = part.device
     torch.manual_seed(settings.seed)
-    model = build_autoencoder(settings.autoencoder_channels).to(device)
+    model = build_autoencoder(settings.autoencoder_channels) if start is None else start.autoencoder
+    model = model.to(device).requires_grad_(True)
     weights = _weights(sets, real_share=0.5)
 
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
@@ -163,45 +237,40 @@ def _train_autoencoder(sets: list[CropSet], settings: PretrainSettings, device: 
             plane = crop[rng.integers(len(crop))].astype(np.float32)
             # Ranges differ from user to user: shift and stretch a little so that none is special.
             crops.append((plane + 1) * rng.uniform(0.5, 1.3) - 1 + rng.uniform(-0.1, 0.1))
-        x = torch.from_numpy(np.stack(crops)[:, None]).to(device)
+        x = torch.from_numpy(np.stack(crops)[:, None].astype(np.float32)).to(device)
         posterior = model.encode(x).latent_dist
         decoded = model.decode(
             posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=noise).to(device)
         )
-        error = decoded.sample.float() - x
-        loss: torch.Tensor = error.square().mean() + 0.1 * error.abs().mean() + 1e-6 * posterior.kl().mean()
+        # The logarithm: each crop counts in dB, or crops full of shot noise, which none can keep, would be all.
+        error = (decoded.sample.float() - x).square().mean(dim=(1, 2, 3))
+        loss: torch.Tensor = (error + _NO_WORSE).log().mean() + 1e-4 * posterior.kl().mean() / x[0].numel()
         return loss
 
-    yield from _train(
-        model.parameters(),
-        loss_at,
-        settings,
-        settings.autoencoder_steps,
-        1e-3,
-        device,
-        checkpoint,
-        "Autoencoder",
-        model,
-    )
+    yield from train_part(model, loss_at, part)
     model.eval().requires_grad_(False)
     rng = np.random.default_rng([settings.seed, 7])
     planes = [crop[c] for _, crop in sample_batch(sets, weights, 256, rng) for c in range(len(crop))]
-    with torch.no_grad():
-        latents = model.encode(
-            torch.from_numpy(np.stack(planes)[:, None].astype(np.float32)).to(device)
-        ).latent_dist.mode()
-    model.register_to_config(scaling_factor=float(1 / latents.std()))
-    return model
+    images = torch.from_numpy(np.stack(planes)[:, None].astype(np.float32)).to(device)
+
+    @torch.no_grad()
+    def latents() -> torch.Tensor:
+        parts = [model.encode(part).latent_dist.mode() for part in images.split(64)]
+        joined: torch.Tensor = torch.cat(parts) * model.config.scaling_factor
+        return joined
+
+    encoded = latents()
+    if settings.autoencoder_steps or not is_white(encoded):
+        whiten(model, encoded)
+    # As it will be written, so that the UNet is trained on the latents that the written one gives.
+    return model.half().float()
 
 
 def _train_unet(
-    sets: list[CropSet], autoencoder: Any, settings: PretrainSettings, device: str, checkpoint: Path
-) -> Job[Any]:
-    torch.manual_seed(settings.seed + 1)
-    schedule = NoiseSchedule.from_config(SCHEDULER)
-    size = CROP // 2 ** (len(settings.autoencoder_channels) - 1)
-    unet = build_unet(settings.unet_channels, settings.layers, size=size).to(device)
-    base = Base(autoencoder=autoencoder, unet=unet, schedule=schedule, scheduler_config=SCHEDULER, device=device)
+    base: Base, sets: list[CropSet], settings: PretrainSettings, part: Part, best: BestWeights
+) -> Job[None]:
+    torch.manual_seed(settings.seed + 2)
+    unet, schedule, device = base.unet, base.schedule, base.device
     domains = sorted({s.domain for s in sets})
     conditions = sorted({(s.domain, s.condition) for s in sets if s.condition})
     domain_of = [domains.index(s.domain) for s in sets]
@@ -213,124 +282,61 @@ def _train_unet(
             "condition": torch.nn.Embedding(len(conditions) + 1, base.token_size, padding_idx=0),
         }
     ).to(device)
+    with torch.no_grad():
+        # Near the zero token, which stands for what is not known and stays what it is.
+        for row in tokens.parameters():
+            row.mul_(0.02)
     weights = _weights(sets, real_share=0.3)
+    store = LatentStore(part.checkpoint.parent / "latents", sets, base, settings.seed)
+    if settings.compiled:
+        unet.compile()
 
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
-        latents, used, indices = _latent_batch(base, list(sample_batch(sets, weights, settings.unet_batch, rng)))
+        places = sample_places(sets, weights, settings.unet_batch, rng)
+        latents, used = store.take(places)
         n = len(latents)
-        # Stratified timesteps: an even spread in every batch steadies the loss.
-        timesteps = (
-            ((torch.arange(n) + torch.rand(n, generator=noise)) / n * len(schedule.alphas_cumprod)).long().to(device)
-        )
+        timesteps = draw_timesteps(schedule, n, settings.low_noise, noise).to(device)
         alpha, sigma = schedule.alpha_sigma(timesteps)
         eps = torch.randn(latents.shape, generator=noise).to(device)
-        keep = (torch.rand(n, 2, 1, generator=noise) > torch.tensor([[[0.1], [0.15]]])).to(device)
+        # Fine-tuning starts from zero tokens, so they must be known well.
+        chance = torch.rand(2, n, generator=noise)
+        known = chance[0] >= _UNKNOWN
+        keep = torch.stack([known, known & (chance[1] >= _NO_CONDITION)], dim=1)[..., None].to(device)
         context = torch.stack(
             [
-                tokens["domain"](torch.tensor([domain_of[i] for i in indices], device=device)),
-                tokens["condition"](torch.tensor([condition_of[i] for i in indices], device=device)),
+                tokens["domain"](torch.tensor([domain_of[index] for index, _, _ in places], device=device)),
+                tokens["condition"](torch.tensor([condition_of[index] for index, _, _ in places], device=device)),
             ],
             dim=1,
         )
         out = base.predict((alpha * latents + sigma * eps) * used, timesteps, context * keep)
         return ((out - (alpha * eps - sigma * latents)).square() * used).sum() / used.expand_as(latents).sum()
 
-    both = torch.nn.ModuleList([unet, tokens])
-    yield from _train(
-        both.parameters(),
-        loss_at,
-        settings,
-        settings.unet_steps,
-        settings.learning_rate,
-        device,
-        checkpoint,
-        "UNet",
-        both,
-    )
-    return unet.eval().requires_grad_(False)
+    watch = _Watch(store, best, settings)
+    yield from train_part(torch.nn.ModuleList([unet, tokens]), loss_at, part, watch)
+    unet.eval().requires_grad_(False)
 
 
-def _latent_batch(base: Base, batch: list[tuple[int, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    """Latents (n, room, h, w), a mask of the slots in use (n, room, 1, 1), and the set of each crop."""
-    k, room = base.latents_per_channel, base.unet.config.in_channels
-    planes = torch.from_numpy(np.concatenate([crop for _, crop in batch])[:, None].astype(np.float32))
-    encoded = base.encode(planes)
-    latents = encoded.new_zeros(len(batch), room, *encoded.shape[2:])
-    used = encoded.new_zeros(len(batch), room, 1, 1)
-    first = 0
-    for row, (_, crop) in enumerate(batch):
-        count = len(crop)
-        latents[row, : count * k] = encoded[first : first + count].flatten(0, 1)
-        used[row, : count * k] = 1
-        first += count
-    return latents, used, [index for index, _ in batch]
+@dataclass(frozen=True)
+class _Watch:
+    """What is done beside the UNet's training: latents are kept, and its weights judged now and then."""
 
+    store: LatentStore
+    best: BestWeights
+    settings: PretrainSettings
 
-def _train(
-    parameters: Any,
-    loss_at: Callable[[np.random.Generator, torch.Generator], torch.Tensor],
-    settings: PretrainSettings,
-    steps: int,
-    learning_rate: float,
-    device: str,
-    checkpoint: Path,
-    what: str,
-    model: torch.nn.Module,
-) -> Job[None]:
-    """Optimise `model` in place and leave its averaged weights in it."""
-    from diffusers.training_utils import EMAModel
+    def begin(self, step: int) -> None:
+        self.best.go_on_from(step)
 
-    parameters = list(parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=1e-4)
-    average = EMAModel(parameters, decay=settings.average, use_ema_warmup=True, power=0.75)
-    kept, start = Checkpoints(checkpoint), 0
-    run = _run_of(settings, what, steps)
-    if (found := kept.read(run, device)) is not None:
-        model.load_state_dict(found[1]["model"])
-        optimizer.load_state_dict(found[1]["optimizer"])
-        average.load_state_dict(found[1]["average"])
-        start = found[0].step
-    done = saved = start
+    def keep(self) -> None:
+        self.store.save()
 
-    def save() -> None:
-        nonlocal saved
-        if saved < done:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.state_dict()}
-            kept.write(About(done, steps, run), state)
-            saved = done
-
-    try:
-        for step in range(start, steps):
-            # Randomness depends on the step alone, so that a resumed run is the run itself.
-            rng = np.random.default_rng([settings.seed, step, len(what)])
-            noise = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-            decay = min(1.0, (step + 1) / 100, (steps - step) / (0.25 * steps))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * decay
-            with half_precision(device):
-                loss = loss_at(rng, noise)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            with unbroken():
-                optimizer.step()
-                average.step(parameters)
-                done = step + 1
-            optimizer.zero_grad(set_to_none=True)
-            if done % settings.checkpoint_every == 0 or done == steps:
-                save()
-            yield Progress(done, steps, what, {"loss": float(loss.detach())})
-    finally:
-        # Reached also when the job is closed or fails: what was learnt is kept.
-        save()
-    average.copy_to(parameters)
-
-
-def _run_of(settings: PretrainSettings, what: str, steps: int) -> str:
-    """Fingerprint of all that the training of one part depends on."""
-    known = asdict(settings) | {"checkpoint_every": None}
-    if what == "Autoencoder":
-        known = {name: value for name, value in known.items() if not name.startswith("unet")}
-    return fingerprint(what, steps, known)
+    def look(self, step: int) -> Job[None] | None:
+        last = self.settings.unet_steps
+        due = step > 0 and (step % self.settings.judge_every == 0 or step == last)
+        if not due or self.best.has_looked_at(step):
+            return None
+        return self.best.look(step, Progress(step, last, "Looking at styles kept apart"))
 
 
 def psnr(base: Base, crops: np.ndarray, peak: float = 2.0) -> float:
