@@ -93,7 +93,6 @@ import resource, sys, time
 from pathlib import Path
 from phenolens.profiling.tables.profile_files import read_profiles
 from phenolens.screens.images import read_image
-from project import ROOT
 from phenolens.runtime.errors import PhenolensError
 import pandas, pyarrow.parquet, tifffile, imagecodecs, PIL.Image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
