@@ -71,4 +71,4 @@ def test_results_of_tiles_and_of_cells_are_not_mixed(adapter, tmp_path):
     assert translate(adapter, path, tmp_path / "out", "--cells", "tiles").status == 0
     ran = translate(adapter, path, tmp_path / "out", "--cells", "whole")
     assert ran.status == 2
-    assert "made with another cells" in ran.error
+    assert "made with another choice of cells" in ran.error

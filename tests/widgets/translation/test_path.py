@@ -97,6 +97,8 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     kinds = ("source", "translated", "difference")
     assert names == {
         *(f"{key}__{kind}.ome.tif" for kind in kinds),
+        *(f"{key}__{drawn}" for drawn in ("cells.ome.tif", "cells__cells.csv", "synthetic_cells.geojson")),
+        "annotations.csv",
         "cells.parquet",
         "provenance.json",
         ".phenolens.json",

@@ -127,7 +127,9 @@ def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter,
     window.wait(lambda: "Exported" in dock.translate_panel.state.text())
     (folder,) = tmp_path.iterdir()
     images = {f"stack__z{z}__{kind}.ome.tif" for z in (2, 3) for kind in ("source", "translated", "difference")}
-    assert {path.name for path in folder.iterdir()} == {*images, "cells.parquet", "provenance.json", ".phenolens.json"}
+    drawn = {"stack__cells.ome.tif", "stack__cells__cells.csv", "stack__synthetic_cells.geojson", "annotations.csv"}
+    told = {"cells.parquet", "provenance.json", ".phenolens.json"}
+    assert {path.name for path in folder.iterdir()} == images | drawn | told
     np.testing.assert_array_equal(tifffile.imread(folder / "stack__z2__source.ome.tif"), image.plane(z=2))
     np.testing.assert_array_equal(tifffile.imread(folder / "stack__z2__translated.ome.tif"), shown[:, 2])
     assert pd.read_parquet(folder / "cells.parquet")["z"].tolist() == [2, 3]
