@@ -87,7 +87,7 @@ def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype):
     table = pd.DataFrame(
         {
             "index": [0, 1, 3],
-            "class": ["", "treated", 'odd, "quoted"'],
+            "class": ["", "=cmd|'/C calc'!A0", 'odd, "quoted"'],
             "note": ["", "µ\nnew line", "x"],
             "area": [0.0, 2.5, np.nan],
         }
@@ -96,6 +96,7 @@ def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype):
         np.array([[0, 1], [3, 3]], dtype), features=table, colormap={1: "red", 3: "#112233", None: "transparent"}
     )
     back = saved(labels, tmp_path)
+    assert "'=cmd|" in (tmp_path / "saved__Labels__Labels.csv").read_text(), "no formula for a spreadsheet"
     assert back.data.dtype == dtype
     np.testing.assert_array_equal(back.data, labels.data)
     pd.testing.assert_frame_equal(back.features, labels.features)

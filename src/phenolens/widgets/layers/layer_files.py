@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.errors import ImageError, OutputError
 from phenolens.runtime.files import write_json, writing
 from phenolens.widgets.layers.appearance import KINDS, appearance, restored
@@ -169,17 +170,14 @@ def read_geometry(file: Path) -> list[LayerData] | None:
 
 
 def write_features(file: Path, table: "DataFrame") -> None:
-    """Write the features of a layer as CSV."""
+    """Write the features of a layer as CSV, of which a spreadsheet computes nothing."""
     with writing(file) as partial:
-        table.to_csv(partial, index=False)
+        write_csv(table, partial)
 
 
 def read_features(file: Path, dtypes: Mapping[str, str]) -> "DataFrame":
     """Read what `write_features` wrote, each column in the type that it had."""
-    import pandas as pd
-
-    table = pd.read_csv(file, keep_default_na=False, na_values=[""], dtype=str)
-    return typed(table, dtypes)
+    return typed(read_text_csv(file).replace("", np.nan), dtypes)
 
 
 def typed(table: "DataFrame", dtypes: Mapping[str, str]) -> "DataFrame":
