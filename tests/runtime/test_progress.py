@@ -2,7 +2,7 @@
 
 import pytest
 
-from phenolens.runtime.progress import Job, Progress, finish, retold
+from phenolens.runtime.progress import Job, Progress, finish, relabelled
 
 
 def writing_its_checkpoint(log: list[str]) -> Job[str]:
@@ -17,10 +17,10 @@ def writing_its_checkpoint(log: list[str]) -> Job[str]:
 
 
 def longer(job: Job[str]) -> Job[str]:
-    return (yield from retold(job, lambda now: Progress(now.step + 10, 12)))
+    return (yield from relabelled(job, lambda now: Progress(now.step + 10, 12)))
 
 
-def test_a_retold_job_is_closed_with_the_longer_one() -> None:
+def test_a_relabelled_job_is_closed_with_the_longer_one() -> None:
     log: list[str] = []
     inner = writing_its_checkpoint(log)
     outer = longer(inner)

@@ -38,8 +38,8 @@ class Progress:
 Job = Generator[Progress, None, T]
 
 
-def retold(job: Job[T], tell: Progress | Callable[[Progress], Progress]) -> Job[T]:
-    """Pass `job` on as part of a longer one, with `tell` for each of its progress, or what `tell` makes of it.
+def relabelled(job: Job[T], label: Progress | Callable[[Progress], Progress]) -> Job[T]:
+    """Run `job` as part of a longer one; each progress is replaced by `label`, or by what `label` makes of it.
 
     Closing the longer job closes `job` at once, and what goes wrong in closing it is raised.
     """
@@ -49,7 +49,7 @@ def retold(job: Job[T], tell: Progress | Callable[[Progress], Progress]) -> Job[
                 progress = next(job)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
-            yield tell if isinstance(tell, Progress) else tell(progress)
+            yield label if isinstance(label, Progress) else label(progress)
 
 
 def finish(job: Job[T], follow: Callable[[Progress], None] | None = None) -> T:

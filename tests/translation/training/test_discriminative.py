@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from phenolens.translation.training.discriminative import TELLING, fit_judge, fit_progress, telling_channels
+from phenolens.translation.training.discriminative import (
+    DISCRIMINATIVE,
+    discriminative_channels,
+    fit_judge,
+    fit_progress,
+)
 
 
 def crops(rng, wells, change=0.0, per_well=20, of_wells=0.0):
@@ -22,19 +27,19 @@ def areas(change, of_wells=0.0, seed=0, wells=3):
     rng = np.random.default_rng(seed)
     source, source_wells = crops(rng, [f"A{i}" for i in range(wells)], of_wells=of_wells)
     target, target_wells = crops(rng, [f"B{i}" for i in range(wells)], change, of_wells=of_wells)
-    return telling_channels(source, target, source_wells, target_wells)
+    return discriminative_channels(source, target, source_wells, target_wells)
 
 
 def test_the_changed_channel_tells_and_the_other_does_not():
     untouched, changed = areas(0.8)
     assert changed > 0.95
-    assert untouched < TELLING
+    assert untouched < DISCRIMINATIVE
 
 
 def test_without_a_change_no_channel_tells():
     found = np.array([areas(0.0, seed=seed) for seed in range(10)])
     assert abs(found.mean() - 0.5) < 0.05
-    assert (found < TELLING).mean() >= 0.9
+    assert (found < DISCRIMINATIVE).mean() >= 0.9
 
 
 def test_what_only_wells_differ_in_tells_nothing():

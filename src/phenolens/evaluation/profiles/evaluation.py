@@ -54,8 +54,8 @@ def evaluate_profiles(profiles: Profiles, *, seed: int = 0, permutations: int = 
     unit_rows(wells.vectors)
     known = Identities.of(wells.metadata)
     notes += known.notes
-    vectors, standardised, told = _standardised(wells, known)
-    notes.append(told)
+    vectors, standardised, scaling = _standardised(wells, known)
+    notes.append(scaling)
     notes += _about(known)
     if profiles.card.get("encoder_mode"):
         notes.append(
@@ -136,8 +136,8 @@ def _standardised(profiles: Profiles, known: Identities) -> tuple[NDArray[np.flo
     made = PlateScaling.fit(profiles.vectors, plates, everyone).apply(profiles.vectors, plates)
     if not np.isfinite(made).all() or not np.abs(made).max(axis=1).all():
         return profiles.vectors, False, "The profiles are evaluated as they are: scaled, some would have no direction."
-    told = f"Each feature was centred and scaled {reference} Figures marked 'as given' are without it."
-    return made, True, told
+    note = f"Each feature was centred and scaled {reference} Figures marked 'as given' are without it."
+    return made, True, note
 
 
 def _full_plates(known: Identities) -> bool:
@@ -170,7 +170,7 @@ def _about(known: Identities) -> list[str]:
         if several.any() and pairs.shape[1] == len(np.unique(known.compound.codes[both])):
             notes.append(
                 "Every compound is always in the same position of the plate, so that an effect of the position cannot "
-                "be told from one of the compound."
+                "be distinguished from one of the compound."
             )
     return notes
 

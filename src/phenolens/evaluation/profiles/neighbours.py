@@ -59,7 +59,7 @@ def mechanisms(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identit
     if known.mechanism is None:
         return not_measured(key, title, "no column names the mechanisms (Metadata_Mechanism or Metadata_MoA)")
     if known.compound is None:
-        return not_measured(key, title, "no column names the compounds, so none could be told from another")
+        return not_measured(key, title, "no column names the compounds, so none could be distinguished from another")
     treated, lacking = ~known.control, {}
     rules = [MatchRule("other compound", known.mechanism, (known.compound,), treated)]
     other, name = (known.batch, "batch") if _several(known.batch, treated) else (known.plate, "plate")
@@ -72,7 +72,7 @@ def mechanisms(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identit
 
 
 def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Identities, seed: int) -> Part:
-    """Can plate, batch and source be told from the neighbours of other compounds, and from other controls?"""
+    """Can plate, batch and source be read from the neighbours of other compounds, and from other controls?"""
     from pandas import DataFrame
 
     key, title = "batch_predictability", "Batches: do a well's neighbours give away where it comes from?"
@@ -115,19 +115,19 @@ def batch_effects(vectors: NDArray[Any], given: NDArray[Any] | None, known: Iden
             lacking.append(f"the {name} (no well has another compound's, or another control, of its {name} to go by)")
     if not rows:
         return not_measured(key, title, ", ".join(lacking))
-    told = _told_by(rows, given=False)
-    if told:
-        verdict = f"Where a well comes from shows: {NEIGHBOURS} neighbours name {told}."
+    named = _named_by(rows, given=False)
+    if named:
+        verdict = f"Where a well comes from shows: {NEIGHBOURS} neighbours name {named}."
     else:
         names = _and(dict.fromkeys(row["predicted"] for row in rows))
         verdict = f"{NEIGHBOURS} neighbours name a well's {names} no more often than chance."
-    if before := _told_by(rows, given=True):
+    if before := _named_by(rows, given=True):
         verdict += f" In the profiles as given, they name {before}."
     table = DataFrame(rows)
     notes = [f"Not measured for {one}." for one in lacking]
     figures = {"neighbours": NEIGHBOURS, "rows": rows}
     table = table.drop(columns=["given", "above chance"])
-    return Part(key, title, verdict, not told, figures, table, notes=tuple(notes))
+    return Part(key, title, verdict, not named, figures, table, notes=tuple(notes))
 
 
 def _matching_part(
@@ -177,15 +177,15 @@ def _matching_part(
     excess = strictest.excess_interval(seed)
     rate, chance = strictest.rate, strictest.chance_rate
     good = bool(excess[0, 0] > 0)
-    told = f"{rate[0]:.1%} of the nearest wells ({strictest.rule}) are of {what}, where chance is {chance[0]:.1%}"
+    rate_found = f"{rate[0]:.1%} of the nearest wells ({strictest.rule}) are of {what}, where chance is {chance[0]:.1%}"
     if good:
-        verdict = f"{told}: {rate[0] / chance[0]:.1f} times chance, and above it."
+        verdict = f"{rate_found}: {rate[0] / chance[0]:.1f} times chance, and above it."
     elif excess[0, -1] > 0:
-        verdict = f"{told}: not above chance. Among the ten nearest there is one more often than by chance."
+        verdict = f"{rate_found}: not above chance. Among the ten nearest there is one more often than by chance."
     else:
-        verdict = f"{told}: this does not beat chance."
+        verdict = f"{rate_found}: this does not beat chance."
     if good and chance[0] > 0.99:
-        good, verdict = False, f"{told}: there is nothing to tell apart."
+        good, verdict = False, f"{rate_found}: there is nothing to compare."
     return Part(key, title, verdict, good, figures, DataFrame(rows), tuple(asked), tuple(notes))
 
 
@@ -196,11 +196,11 @@ def _against_exchanges(part: Part, mechanism: Groups, compound: Groups, seed: in
     strictest = _strictest(part.curves)
     p_value = exchanged_p_value(strictest, mechanism, compound, seed=seed)
     figures = {**part.figures, "exchanged_p_value": p_value}
-    told = f" Exchanging the mechanisms among the compounds gives p = {p_value:.2g}"
+    null = f" Exchanging the mechanisms among the compounds gives p = {p_value:.2g}"
     if part.good and p_value > _LEVEL:
-        verdict = f"{part.verdict}{told}, so that it may be chance all the same: too few compounds look alike."
+        verdict = f"{part.verdict}{null}, so that it may be chance all the same: too few compounds look alike."
         return replace(part, verdict=verdict, good=False, figures=figures)
-    return replace(part, verdict=f"{part.verdict}{told}.", figures=figures)
+    return replace(part, verdict=f"{part.verdict}{null}.", figures=figures)
 
 
 def _strictest(found: Sequence[Matching]) -> Matching:
@@ -208,8 +208,8 @@ def _strictest(found: Sequence[Matching]) -> Matching:
     return next((one for one in found if "batch" in one.rule), None) or found[-1]
 
 
-def _told_by(rows: list[dict[str, Any]], given: bool) -> str:
-    """What neighbours name more often than by chance, in words; for each the most telling kind of well."""
+def _named_by(rows: list[dict[str, Any]], given: bool) -> str:
+    """What neighbours name more often than by chance, in words; for each the most frequent kind of well."""
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["given"] == given and row["above chance"]:

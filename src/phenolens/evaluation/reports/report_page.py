@@ -150,8 +150,8 @@ def html_table(
         )
         body.append(f"<tr{' class=found' * (found is not None and found(row))}>{cells}</tr>")
     more = len(table) - _MOST_ROWS
-    told = f'<p class="method">{more:,} more rows are in report.json.</p>' if more > 0 else ""
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{told}'
+    hint = f'<p class="method">{more:,} more rows are in report.json.</p>' if more > 0 else ""
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>{hint}'
 
 
 def html_notes(notes: Sequence[str]) -> str:

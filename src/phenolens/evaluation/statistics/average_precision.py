@@ -50,9 +50,9 @@ class PairRule:
     among: str = ""
 
     def __str__(self) -> str:
-        told = [f"same {', '.join(self.same)}"] if self.same else []
-        told += [f"different {', '.join(self.different)}"] if self.different else []
-        return " and ".join([*told, *([f"among {self.among}"] if self.among else [])]) or "any other profile"
+        conditions = [f"same {', '.join(self.same)}"] if self.same else []
+        conditions += [f"different {', '.join(self.different)}"] if self.different else []
+        return " and ".join([*conditions, *([f"among {self.among}"] if self.among else [])]) or "any other profile"
 
 
 @dataclass(frozen=True, eq=False)

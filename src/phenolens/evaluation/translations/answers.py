@@ -35,11 +35,11 @@ def flip_answer(flips: Flips | None) -> Part:
         f"A classifier of other wells calls {_share(rate)} of the translated cells treated, beside {_share(null)} of "
         f"the control cells they were made from and {_share(flips.treated)} of real treated cells"
     )
-    told = (
+    note = (
         f"There are too few wells for the exchange of labels to give a p-value below {flips.smallest_p:.2f}, so it is "
         "not asked to."
     )
-    notes = (told,) if flips.smallest_p > ERROR_RATE else ()
+    notes = (note,) if flips.smallest_p > ERROR_RATE else ()
     if flips.accuracy < LEAST_ACCURACY:
         good: bool | None = False
         verdict = (
@@ -142,7 +142,7 @@ def changes_answer(changes: Changes | None) -> Part:
     counts = {
         name: int((table["called"] == name).sum()) for name in ("both", "real only", "translated only", "opposite")
     }
-    told = (
+    note = (
         f"{len(table)} features, in units of the spread of control cells, over {changes.wells[0]} control and "
         f"{changes.wells[1]} treated wells."
     )
@@ -181,7 +181,7 @@ def changes_answer(changes: Changes | None) -> Part:
             f"{in_words(changes.slope)}, correlation {in_words(changes.correlation)}"
         )
         verdict += "." if good else f": effects are {_wrong(changes)} in translated cells, so do not read their sizes."
-    return Part("changes", title, verdict, good, figures, shown, notes=(told,))
+    return Part("changes", title, verdict, good, figures, shown, notes=(note,))
 
 
 def _wrong(changes: Changes) -> str:

@@ -50,8 +50,8 @@ def dose_answer(found: DoseDistances | None, wells: DoseWells) -> Part:
         nearest = min(mine, key=lambda level: level.distance[0])
         verdict += f"not to the adapter's own ({own}), {in_words(nearest.distance)} away at the nearest."
     if others:
-        told = "Nor do they" if good is None and near else "These wells do not"
-        verdict += f" {told} tell it from {_listed([_dose(level) for level in others])}."
+        subject = "Nor do they" if good is None and near else "These wells do not"
+        verdict += f" {subject} distinguish it from {_listed([_dose(level) for level in others])}."
     if any(level.dose is None for level in found.alike):
         good = None
         verdict += " So this measure does not tell."

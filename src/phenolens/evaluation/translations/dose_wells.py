@@ -65,10 +65,10 @@ def find_doses(
         column = column_named(table, asked)
         text = next((one for one in known if column in _columns(one, screen)), target)
     else:
-        told = [(one, columns[0]) for one in known if len(columns := _numeric(one, screen)) == 1]
-        if not told:
+        numeric = [(one, columns[0]) for one in known if len(columns := _numeric(one, screen)) == 1]
+        if not numeric:
             return DoseWells()
-        text, column = told[0]
+        text, column = numeric[0]
     doses = _numbers(screen, column)
     owners = Condition.parse(trained if trained in known else target).mask(table)
     own = np.unique(doses[owners & np.isfinite(doses)])

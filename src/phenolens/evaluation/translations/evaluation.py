@@ -178,11 +178,11 @@ def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str
 
 
 def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
-    """The feature whose distribution is compared: the one asked for, or that of the most telling channel."""
+    """The feature whose distribution is compared: the one asked for, or that of the most discriminative channel."""
     if asked is None:
-        telling = adapter.card.get("telling") or {}
+        areas = adapter.card.get("telling") or {}
         others = [name for number, name in enumerate(adapter.channel_names) if number != nucleus]
-        best = max(others or adapter.channel_names, key=lambda name: telling.get(name, 0.0))
+        best = max(others or adapter.channel_names, key=lambda name: areas.get(name, 0.0))
         return nuclear_ratio(best)
     if asked not in (names := feature_names(adapter.channel_names)):
         raise ScreenError(f"There is no measure '{asked}': choose one of {', '.join(names)}.")

@@ -40,7 +40,7 @@ class ComparedCells:
     ----------
     along
         (m, S, F) what the classifier sees of the first m control cells at each of `STRENGTHS`.
-    taught
+    classifier_cells
         Further cells that only teach the classifier, or None.
     """
 
@@ -48,7 +48,7 @@ class ComparedCells:
     translated: MeasuredCells
     treated: MeasuredCells
     along: NDArray[np.float32]
-    taught: LabelledCells | None
+    classifier_cells: LabelledCells | None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,18 +118,20 @@ class Evaluator:
         treated = yield from measure_all(drawn[1], nucleus, adapter, "treated cells")
         along = (yield from describe(moved.reshape(-1, *moved.shape[2:]), adapter)).reshape(*moved.shape[:2], -1)
         along = np.concatenate([control.seen[: len(along), None], along], axis=1)
-        taught = None
+        classifier_cells = None
         if len(drawn) > 2:
             more_control = yield from describe(drawn[2].crops, adapter)
             more_treated = yield from describe(drawn[3].crops, adapter)
-            taught = _labelled(more_control, drawn[2].wells, more_treated, drawn[3].wells)
-        return ComparedCells(control, translated, treated, along, taught)
+            classifier_cells = _labelled(more_control, drawn[2].wells, more_treated, drawn[3].wells)
+        return ComparedCells(control, translated, treated, along, classifier_cells)
 
     def compare(self, cells: ComparedCells) -> Job[Figures]:
         """Compare the translated cells with the control cells that they were made of, and with the treated ones."""
         control, translated, treated, seed = cells.control, cells.translated, cells.treated, self.seed
         judged = _labelled(control.seen, control.wells, treated.seen, treated.wells)
-        flips = yield from judge_flips(judged, cells.taught, translated.seen, cells.along, np.array(STRENGTHS), seed)
+        flips = yield from judge_flips(
+            judged, cells.classifier_cells, translated.seen, cells.along, np.array(STRENGTHS), seed
+        )
         identity = yield from measure_identity(self.translator.base, self.adapter, control, translated, treated)
         changes = self._changes(control, translated, treated)
         yield Progress(0, 0, "Comparing distributions")

@@ -58,5 +58,5 @@ def cells_picture(shown: Shown, intensity: IntensityMap) -> str:
     stream = BytesIO()
     sheet.save(stream, format="PNG", optimize=True)
     data = base64.b64encode(stream.getvalue()).decode("ascii")
-    told = "Source cells, their translations (synthetic), and the real treated cells most like these"
-    return f'<img alt="{told}" width="{width}" src="data:image/png;base64,{data}">'
+    caption = "Source cells, their translations (synthetic), and the real treated cells most like these"
+    return f'<img alt="{caption}" width="{width}" src="data:image/png;base64,{data}">'

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from phenolens.evaluation.translations.judged_cells import JudgedCells
 from phenolens.runtime.files import writable_folder, writing
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.crops import Window
 from phenolens.translation.apply.translator import Translator
 
@@ -45,7 +45,7 @@ def translate_cells(
                 list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,), solver=solver
             )
             now = Progress(start, len(cells), "Translating cells")
-            change = np.stack([cell.difference for cell in (yield from retold(job, now))])
+            change = np.stack([cell.difference for cell in (yield from relabelled(job, now))])
             with writing(file) as partial, partial.open("wb") as stream:
                 np.save(stream, change)
         done.append(_in_range(crops[:, None].astype(np.float32) + change, crops.dtype))

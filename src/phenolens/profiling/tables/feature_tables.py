@@ -134,7 +134,7 @@ def profiles_of_parts(
         )
     finite = np.isfinite(vectors)
     if droppable:
-        kept = _telling(vectors, finite)
+        kept = _informative(vectors, finite)
         if not kept.any():
             raise ScreenError(f"{source}: none of the {len(features)} columns of features differs from row to row.")
         card["dropped_columns"] = [name for name, keep in zip(features, kept, strict=True) if not keep]
@@ -223,7 +223,7 @@ def _says_which(name: str) -> bool:
     return not folded or folded in _STANDARD_NAMES or folded in _PLACES or _NUMBER_OF_A_THING.search(folded) is not None
 
 
-def _telling(vectors: NDArray[np.float32], finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _informative(vectors: NDArray[np.float32], finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(d,) which columns hold a number and, where there are several rows, more than one."""
     some = finite.any(axis=0)
     if len(vectors) < 2:

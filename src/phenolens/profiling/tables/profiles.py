@@ -236,8 +236,8 @@ def _keys(metadata: DataFrame, level: str) -> list[str]:
     """Columns that tell fields or wells apart."""
     known = set(metadata.columns)
     keys = [f"{PREFIX}{name}" for name in ("Source", "Batch", "Plate", "Well") if f"{PREFIX}{name}" in known]
-    telling = ("Field", "Site") if level == "field" else ("Well",)
-    required = next((PREFIX + name for name in telling if PREFIX + name in known), None)
+    required_columns = ("Field", "Site") if level == "field" else ("Well",)
+    required = next((PREFIX + name for name in required_columns if PREFIX + name in known), None)
     if required is None:
         wanted = "Metadata_Field or Metadata_Site" if level == "field" else "Metadata_Well"
         raise ScreenError(

@@ -148,14 +148,14 @@ def number_compounds(metadata: "DataFrame", by: str = "compound") -> Compounds:
             f"Row {nameless[0] + 1} of column Metadata_Compound names no compound: name it, or mark the row as a "
             "negative control in Metadata_Role."
         )
-    told = treatment_names(metadata).to_numpy(object) if by == "treatment" else named.to_numpy(object)
+    names = treatment_names(metadata).to_numpy(object) if by == "treatment" else named.to_numpy(object)
     if by == "treatment":
-        keys = np.array([f"{key} {name}" for key, name in zip(keys, told, strict=True)], object)
+        keys = np.array([f"{key} {name}" for key, name in zip(keys, names, strict=True)], object)
     numbers = np.zeros(len(metadata), np.int64)
     codes, _ = pd.factorize(keys[~controls])
     numbers[~controls] = codes + 1
     first = np.array([np.flatnonzero(numbers == number)[0] for number in np.unique(codes) + 1], np.int64)
-    table = pd.DataFrame({"Metadata_Compound": told[first], "SMILES": standard[first]})
+    table = pd.DataFrame({"Metadata_Compound": names[first], "SMILES": standard[first]})
     counts = np.zeros((len(table) + 1, BITS), np.float32)
     known = np.flatnonzero((table["SMILES"] != "").to_numpy())
     if len(known):

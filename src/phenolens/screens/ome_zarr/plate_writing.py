@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.image_details import ChannelDisplay
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.keys import safe_name
@@ -132,11 +132,11 @@ def write_plates(folder: str | os.PathLike[str], screen: Screen, **settings: Any
     for plate, mask in by_plate.items():
         chosen = screen.select(mask)
 
-        def told(progress: Progress, before: int = before) -> Progress:
+        def relabelled_progress(progress: Progress, before: int = before) -> Progress:
             return replace(progress, step=before + progress.step, total=len(screen))
 
         job = write_plate(Path(folder) / f"{safe_name(plate)}.zarr", chosen, **settings)
-        written.append((yield from retold(job, told)))
+        written.append((yield from relabelled(job, relabelled_progress)))
         before += len(chosen)
     return written
 

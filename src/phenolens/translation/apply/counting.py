@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 
 T = TypeVar("T")
 
@@ -23,4 +23,4 @@ class CountedNetwork:
 
 def counted(job: Job[T], done: int, total: int) -> Job[T]:
     """Pass a job on with its steps counted within a longer one."""
-    return retold(job, lambda now: Progress(done + now.step, total, now.message))
+    return relabelled(job, lambda now: Progress(done + now.step, total, now.message))

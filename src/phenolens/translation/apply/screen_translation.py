@@ -14,7 +14,7 @@ from phenolens.runtime.files import writing
 from phenolens.runtime.locks import holding
 from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, Cells
 from phenolens.screens.crops import Window, changed, window_at
@@ -314,7 +314,7 @@ def _translate_tiles(
 
 
 def _as_field(job: Job[list[Translated]], number: int, total: int) -> Job[list[Translated]]:
-    return retold(job, lambda now: Progress(number - 1, total, now.message))
+    return relabelled(job, lambda now: Progress(number - 1, total, now.message))
 
 
 def _write(task: Task, field: Field, image: FieldImage, planes: list[Translated]) -> None:

@@ -13,14 +13,14 @@ from scipy.stats import rankdata
 
 # Chance is 0.5. On simulated screens channels that a treatment leaves alone come to 0.38 to 0.60, those that it changes
 # to 0.93 and more.
-TELLING = 0.65
+DISCRIMINATIVE = 0.65
 _RINGS = 6
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _SCALES = (0.7, 1.5, 3.0, 6.0)
 _RIDGE = 10.0
 
 
-def telling_channels(
+def discriminative_channels(
     source: np.ndarray, target: np.ndarray, source_wells: np.ndarray, target_wells: np.ndarray
 ) -> np.ndarray | None:
     """Area under the ROC curve with which each channel alone tells two conditions apart, in wells left out.
@@ -76,7 +76,7 @@ def fit_progress(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray
 
 
 def fit_judge(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit the linear classifier of `telling_channels` to all channels together.
+    """Fit the linear classifier of `discriminative_channels` to all channels together.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import torch
 from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.interrupts import unbroken
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
@@ -321,9 +321,9 @@ def _preview(
     inverting = invert(base.noise_at, latents, source.expand(len(cells), *source.shape), base.schedule.grid(8))
     # Each evaluation is a step of its own, so that a waiting click or a cancel does not wait for the whole preview.
     waiting = Progress(step, steps, "Translating a preview")
-    trajectory = yield from retold(inverting, waiting)
+    trajectory = yield from relabelled(inverting, waiting)
     free = [True] * cells.shape[1] if moving is None else moving
     job = difference(base.noise_at, trajectory, source, target, (1.0,), moving=base.latent_mask(free))
-    delta = yield from retold(job, waiting)
+    delta = yield from relabelled(job, waiting)
     change = base.decode_change(latents, delta, free)[0].cpu().numpy()
     return Preview(names, cells, cells + change)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from phenolens.pretraining.pretraining_sets import CropSet
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.solvers.difference_ode import invert
 
@@ -58,7 +58,7 @@ class HeldOut:
                 total += float((out - (alpha * drawn - sigma * latents)).square().sum())
                 values += out.numel()
                 yield waiting
-            path = yield from retold(invert(self._noise_at, latents, tokens, schedule.grid(_STEPS)), waiting)
+            path = yield from relabelled(invert(self._noise_at, latents, tokens, schedule.grid(_STEPS)), waiting)
             noises.append(path.noise.flatten())
         return Knowledge(total / values, float(torch.cat(noises).var(unbiased=False)))
 

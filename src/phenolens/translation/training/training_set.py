@@ -15,7 +15,7 @@ from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
 from phenolens.runtime.outputs import check_output
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, resample, window_at
@@ -24,7 +24,7 @@ from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, open_base
 from phenolens.translation.model.methods import find_method
-from phenolens.translation.training.discriminative import TELLING, telling_channels
+from phenolens.translation.training.discriminative import DISCRIMINATIVE, discriminative_channels
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.training.finetuning import Tuned, finetune
 from phenolens.translation.training.guidance import calibrate_guidance
@@ -209,8 +209,8 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
     """Fine-tune `base` on the crops, in the channels that tell the conditions apart, and describe what came of it."""
     names = tuple(wish.screen.channel_names)
     yield Progress(0, 0, "Comparing the channels of the two conditions")
-    telling = telling_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
-    moving = [True] * len(names) if telling is None else [bool(area >= TELLING) for area in telling]
+    areas = discriminative_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
+    moving = [True] * len(names) if areas is None else [bool(area >= DISCRIMINATIVE) for area in areas]
     try:
         tuned, guidance, reverse_guidance = yield from _tune(wish, base, crops, checkpoint, resume, moving)
     except torch.OutOfMemoryError as error:
@@ -234,7 +234,7 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
         method=wish.settings.method,
         network_crop=base.crop,
         ends=tuned.ends,
-        card=_card(wish, crops, tuned, telling),
+        card=_card(wish, crops, tuned, areas),
     )
 
 
@@ -255,14 +255,16 @@ def _tune(
         request_of(wish.screen, wish.source, wish.target, wish.cells, wish.base, settings, crops.crop),
     )
     matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
-    guidance = yield from retold(calibrate_guidance(base, crops.source, crops.target, tuned.tokens, moving), matching)
-    reverse_guidance = yield from retold(
+    guidance = yield from relabelled(
+        calibrate_guidance(base, crops.source, crops.target, tuned.tokens, moving), matching
+    )
+    reverse_guidance = yield from relabelled(
         calibrate_guidance(base, crops.target, crops.source, tuned.tokens[[0, 2, 1]], moving), matching
     )
     return tuned, guidance, reverse_guidance
 
 
-def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, telling: np.ndarray | None) -> dict[str, Any]:
+def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, areas: np.ndarray | None) -> dict[str, Any]:
     """What the adapter was trained on, and how."""
     source, target, screen = wish.source.text, wish.target.text, wish.screen
     return {
@@ -271,7 +273,7 @@ def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, telling: np.ndarray | N
         "trained": tuned.trained,
         "cells": {source: len(crops.source), target: len(crops.target)},
         "fields": {source: [f.key for f in wish.source_fields], target: [f.key for f in wish.target_fields]},
-        "telling": None if telling is None else dict(zip(screen.channel_names, map(float, telling), strict=True)),
+        "telling": None if areas is None else dict(zip(screen.channel_names, map(float, areas), strict=True)),
         "plane": screen.position and dict(zip("tz", screen.position, strict=True)),
         "saturated": [float(share) for share in crops.intensity.saturated],
         "final_loss": tuned.loss,

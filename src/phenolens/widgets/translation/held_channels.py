@@ -28,7 +28,7 @@ class HeldChannels(ElidedButton):
         self.setMenu(self._menu)
         self.ticks: list[QAction] = []
 
-    def offer(self, channels: tuple[str, ...], held: tuple[str, ...], telling: Mapping[str, float]) -> None:
+    def offer(self, channels: tuple[str, ...], held: tuple[str, ...], areas: Mapping[str, float]) -> None:
         """List `channels` with those of `held` ticked, and for each how well it tells the conditions apart."""
         self._menu.clear()
         self.ticks = []
@@ -36,8 +36,8 @@ class HeldChannels(ElidedButton):
             tick = QAction(name, self._menu)
             tick.setCheckable(True)
             tick.setChecked(name in held)
-            if name in telling:
-                tick.setText(f"{name}  (tells apart {telling[name]:.2f}, chance 0.50)")
+            if name in areas:
+                tick.setText(f"{name}  (tells apart {areas[name]:.2f}, chance 0.50)")
             tick.setData(name)
             tick.triggered.connect(self._emit)
             self._menu.addAction(tick)

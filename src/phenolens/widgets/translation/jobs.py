@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phenolens.runtime.errors import CellError
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 
 if TYPE_CHECKING:
     from phenolens.profiling.tables.profiles import Profiles
@@ -155,7 +155,7 @@ def translate_cells(
             [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
             strengths=(strength,), source=source, target=target,
         )  # fmt: skip
-        done = yield from retold(job, Progress(start, len(cells), "Translating cells"))
+        done = yield from relabelled(job, Progress(start, len(cells), "Translating cells"))
         for number, pair in enumerate(zip(few, done, strict=True), start=start + 1):
             yield Progress(number, len(cells), f"Translating {pair[0].name}", preview=pair)
 
@@ -166,5 +166,5 @@ def move_cells(translator: "Translator", cells: "Sequence[TranslatedCell]", stre
         translation = cell.translation
         if translation is None or translation.trajectory is None:
             continue
-        moved = yield from retold(translator.move(translation, strengths), Progress.without_preview)
+        moved = yield from relabelled(translator.move(translation, strengths), Progress.without_preview)
         yield Progress(done, len(cells), f"moving {cell.name}", preview=(cell, moved))

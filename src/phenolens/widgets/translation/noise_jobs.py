@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from phenolens.runtime.progress import Job, Progress, retold
+from phenolens.runtime.progress import Job, Progress, relabelled
 
 if TYPE_CHECKING:
     from phenolens.evaluation.noise.noise_floor import NoiseFloor
@@ -60,7 +60,7 @@ def doubts(kind: str, translator: "Translator", cells: "Sequence[TranslatedCell]
             found = autoencoder_error(translator, crop[None])[0]
         else:
             job = translate_by_seeds(translator, crop, cell.conditions)
-            found = spread_over_seeds((yield from retold(job, Progress.without_preview)))[0]
+            found = spread_over_seeds((yield from relabelled(job, Progress.without_preview)))[0]
         yield Progress(done, len(cells), "Asking what is doubtful", preview=(cell, found))
 
 
