@@ -39,9 +39,6 @@ def pretrain(
     unet_steps: Annotated[
         int | None, typer.Option(help="Training steps of the UNet.", metavar="N", show_default="62500", min=1)
     ] = None,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the UNet first; takes minutes and a C++ compiler.")
-    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", metavar="S")] = 0,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -58,7 +55,7 @@ def pretrain(
 
         given: dict[str, Any] = {"styles": styles, "autoencoder_steps": autoencoder_steps, "unet_steps": unet_steps}
         settings = pretraining.PretrainSettings(
-            seed=seed, compiled=compiled, **{name: value for name, value in given.items() if value is not None}
+            seed=seed, **{name: value for name, value in given.items() if value is not None}
         )
         checkpoints = out / "checkpoint"
 

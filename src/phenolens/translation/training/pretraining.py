@@ -60,8 +60,6 @@ class PretrainSettings:
         Share of the timesteps that are even in log s on the levels from which an inversion draws its noise.
     judge_every
         Steps of the UNet between two looks at styles kept apart; the best weights are written then.
-    compiled
-        Whether the UNet is compiled first, which takes minutes and a C++ compiler.
     """
 
     styles: int = 640
@@ -79,7 +77,6 @@ class PretrainSettings:
     autoencoder_channels: tuple[int, ...] = (32, 48, 64)
     unet_channels: tuple[int, ...] = (96, 160, 160)
     layers: int = 2
-    compiled: bool = False
 
 
 @one_at_a_time()
@@ -288,8 +285,6 @@ def _train_unet(
             row.mul_(0.02)
     weights = _weights(sets, real_share=0.3)
     store = LatentStore(part.checkpoint.parent / "latents", sets, base, settings.seed)
-    if settings.compiled:
-        unet.compile()
 
     def loss_at(rng: np.random.Generator, noise: torch.Generator) -> torch.Tensor:
         places = sample_places(sets, weights, settings.unet_batch, rng)
