@@ -6,6 +6,8 @@ Untreated and treated cells of styles that pre-training never draws are inverted
 knows has a variance of 1 and a flat spectrum. Prints a Markdown table, a row a base:
 
 - *variance*: over all values; by latent, the lowest and the highest; by style, the same.
+- *by spread*: power of the noise in four quarters of the 4 x 4 patches, from those in which latents differ least to those
+  in which they differ most; 1 in each where the model knows how much detail a place has.
 - *spectrum*: power by spatial frequency in four bands, from coarse to fine, 1 for white noise.
 - *error*: of the predicted noise at each s = sigma / alpha, root mean square, with the same noise for every base.
 - *autoencoder*: PSNR in dB of these crops as they are, pooled and as the mean over styles, and of the same crops drawn
@@ -56,11 +58,13 @@ def cells_of(seed: int, most: int) -> tuple[np.ndarray, np.ndarray]:
 def row(base: Base, crops: list[np.ndarray], still: list[np.ndarray], steps: int) -> list[str]:
     """Figures of one base."""
     tokens = torch.zeros(2, base.token_size)
-    noises, errors = [], {level: [] for level in LEVELS}
+    noises, spreads, errors = [], [], {level: [] for level in LEVELS}
     for cells in crops:
         latents = base.encode(torch.from_numpy(cells))
         context = tokens.expand(len(cells), -1, -1)
         noises.append(finish(invert(base.noise_at, latents, context, base.schedule.grid(steps))).noise)
+        pool = torch.nn.functional.avg_pool2d
+        spreads.append((pool(latents.square(), 4) - pool(latents, 4).square()).flatten())
         drawn = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
         for level in LEVELS:
             out = base.noise_at(latents + level * drawn, level, context)
@@ -68,13 +72,16 @@ def row(base: Base, crops: list[np.ndarray], still: list[np.ndarray], steps: int
     joined = torch.cat(noises)
     found = inverted_noise(joined)
     by_latent = joined.var(dim=(0, 2, 3), unbiased=False)
+    power = torch.nn.functional.avg_pool2d(joined.square(), 4).flatten()
+    quarters = power[torch.cat(spreads).argsort()].chunk(4)
     by_style = [float(noise.var()) for noise in noises]
     dbs = [psnr(base, cells) for cells in crops]
     return [
         f"{found.variance:.3f}",
         f"{by_latent.min():.2f}-{by_latent.max():.2f}",
         f"{min(by_style):.2f}-{max(by_style):.2f}",
-        ", ".join(f"{power:.2f}" for power in found.spectrum),
+        ", ".join(f"{float(quarter.mean()):.2f}" for quarter in quarters),
+        ", ".join(f"{band:.2f}" for band in found.spectrum),
         ", ".join(f"{np.sqrt(np.mean(errors[level])):.3g}" for level in LEVELS),
         f"{psnr(base, np.concatenate(crops)):.1f}, {np.mean(dbs):.1f}, {psnr(base, np.concatenate(still)):.1f}",
     ]
@@ -92,7 +99,16 @@ def main() -> None:
     lost = np.mean([np.square(one - other).mean() for one, other in pairs])
     count = sum(map(len, crops))
     print(f"{count} cells of {len(crops)} styles; the camera's noise alone: {10 * np.log10(4 / lost):.1f} dB\n")
-    head = ("base", "variance", "by latent", "by style", "spectrum", f"error at s = {LEVELS}", "autoencoder (dB)")
+    head = (
+        "base",
+        "variance",
+        "by latent",
+        "by style",
+        "by spread",
+        "spectrum",
+        f"error at s = {LEVELS}",
+        "autoencoder (dB)",
+    )
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
     for name in options.base:
         print("| " + " | ".join([name, *row(load_base(name), crops, still, options.steps)]) + " |", flush=True)
