@@ -6,8 +6,8 @@ Untreated and treated cells of styles that pre-training never draws are inverted
 knows has a variance of 1 and a flat spectrum. Prints a Markdown table, a row a base:
 
 - *variance*: over all values; by latent, the lowest and the highest; by style, the same.
-- *by spread*: power of the noise in four quarters of the 4 x 4 patches, from those in which latents differ least to those
-  in which they differ most; 1 in each where the model knows how much detail a place has.
+- *by spread*: power of the noise in four quarters of the 4 x 4 patches, from those whose latents differ least to those
+  whose latents differ most; 1 in each where the model knows how much detail a place has.
 - *spectrum*: power by spatial frequency in four bands, from coarse to fine, 1 for white noise.
 - *error*: of the predicted noise at each s = sigma / alpha, root mean square, with the same noise for every base.
 - *autoencoder*: PSNR in dB of these crops as they are, pooled and as the mean over styles, and of the same crops drawn
