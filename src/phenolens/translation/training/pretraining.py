@@ -42,7 +42,7 @@ _NO_WORSE = 3e-4
 _UNKNOWN, _NO_CONDITION = 0.25, 0.15
 
 # Settings that leave the weights as they are, and others that matter to the UNet alone.
-_BESIDE = ("checkpoint_every", "compiled")
+_BESIDE = ("checkpoint_every",)
 _OF_UNET = ("learning_rate", "low_noise", "judge_every", "layers")
 
 
