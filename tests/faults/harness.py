@@ -1,0 +1,110 @@
+"""Every fault over every command that writes, and the page of the docs that says what came of it.
+
+Usage: ``python tests/faults/harness.py [--kills 200] [--commands NAME ...] [--write docs/faults.md]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
+
+from fault_commands import COMMANDS, Command, named
+from fault_damage import damages
+from fault_kinds import Faults, Outcome
+from fault_page import page
+from fault_runs import Server
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[Server, Path]]:
+    """A server of runs, and the folder with what the commands read."""
+    inputs, logs = folder / "inputs", folder / "logs"
+    for made in (inputs, logs):
+        made.mkdir(parents=True)
+    with Server(logs) as server:
+        made_inputs = server.run(folder, inputs, call="fault_commands:make_inputs")
+        assert made_inputs.status == 0, made_inputs.errors
+        tuned = server.run(folder, *named("finetune").line(inputs), **named("finetune").how)
+        assert tuned.status == 0, tuned.errors
+        (folder / "out").rename(inputs / "adapter")
+        yield server, inputs
+
+
+def kills(faults: Faults, count: int) -> Iterator[Outcome]:
+    """Kill a command so often, in turn in the middle of a file, at a random moment, and before an operation on files.
+
+    The operations are spread over all that the command does.
+    """
+    before = np.linspace(1, faults.whole.operations, max(1, count // 3 + 1)).astype(int)
+    for number in range(count):
+        if number % 3 == 0:
+            yield faults.killed_in_a_file()
+        elif number % 3 == 1:
+            yield faults.killed_at_operation(int(before[number // 3]))
+        else:
+            yield faults.killed_by_time()
+
+
+def others(faults: Faults) -> Iterator[Outcome]:
+    """All faults but kills."""
+    for share in (0.05, 0.4, 0.8):
+        yield faults.full_disk(share)
+    yield faults.read_only()
+    for _ in range(3):
+        yield faults.vanishing()
+    yield faults.two_at_once()
+    for _ in range(3):
+        yield faults.interrupted()
+    if not faults.command.name.startswith("translate"):  # filled field by field, never replaced
+        for number in np.linspace(0.7, 1, 4) * faults.whole.operations:
+            yield faults.killed_over_an_earlier_result(int(number))
+    for damage in damages(faults.command):
+        yield faults.damaged(damage)
+
+
+def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[Outcome]:
+    """Every fault over these commands, with `count` kills in all or a few more."""
+    each = -(-count // len(commands))
+    with serving(folder) as (server, inputs):
+        for number, command in enumerate(commands):
+            began = time.monotonic()
+            faults = Faults(server, command, folder / "runs" / str(number), inputs, seed=number)
+            for outcome in (*kills(faults, each), *others(faults)):
+                if outcome.problems:
+                    print(f"{outcome.command}, {outcome.fault}: {outcome.problems}", flush=True)
+                yield outcome
+            print(f"{command.name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Try everything, print what is wrong, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--commands", nargs="*", default=[command.name for command in COMMANDS])
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--folder", type=Path, help="where to work, and to leave everything")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        outcomes = list(try_all([named(name) for name in chosen.commands], chosen.kills, chosen.folder or Path(made)))
+    counts = Counter(outcome.fault for outcome in outcomes)
+    in_file = sum(outcome.in_file for outcome in outcomes)
+    wrong = [outcome for outcome in outcomes if outcome.problems]
+    print(*(f"{fault}: {count}" for fault, count in counts.items()), f"in a file: {in_file}", sep="\n")
+    print(f"{len(outcomes)} faults, {len(wrong)} with problems")
+    if chosen.write:
+        chosen.write.write_text(page(outcomes), encoding="utf-8")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
