@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from fault_commands import COMMANDS
 from fault_kinds import Outcome, can_mount
 
 _KILL = "kill -9"
@@ -23,7 +24,8 @@ no temporary file left. Damaged inputs end with status 2 and a sentence, in at m
 
 def page(outcomes: Sequence[Outcome]) -> str:
     """The page, in Markdown."""
-    commands = list(dict.fromkeys(outcome.command for outcome in outcomes))
+    tried = {outcome.command for outcome in outcomes}
+    commands = [command.name for command in COMMANDS if command.name in tried]
     killed = [outcome for outcome in outcomes if outcome.fault.startswith(_KILL)]
     faults = list(dict.fromkeys(outcome.fault for outcome in outcomes if outcome not in killed))
     lines = [_TOP, "## Killed", "", *_kills(commands, killed), ""]

@@ -102,12 +102,16 @@ class Server:
         self._runs: dict[int, Run] = {}
         self._count = 0
         self._buffer = b""
+        self.threads: list[str] = []
 
     def __enter__(self) -> Server:
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+        quiet = {"PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+        # Arrow's own pool of memory has a thread.
+        plain = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
         self._child = subprocess.Popen(
             [sys.executable, str(_HERE / "fault_server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, **one, "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, **one, **quiet, **plain},
         )  # fmt: skip
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -168,7 +172,7 @@ class Server:
         for line in lines:
             said = json.loads(line)
             if "ready" in said:
-                self.ready = True
+                self.ready, self.threads = True, said["threads"]
             elif "began" in said:
                 self._runs[said["began"]].pid = said["pid"]
             else:

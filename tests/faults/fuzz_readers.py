@@ -169,7 +169,7 @@ def _predict(base: Any) -> None:
     import torch
 
     size = base.crop_step // base.codec.factor
-    noisy = torch.ones(1, base.codec.latents_per_group, size, size)
+    noisy = torch.ones(1, base.codec.latents_per_group, size, 2 * size)
     with torch.no_grad():
         base.predict(noisy, torch.full((1,), 100.0), torch.ones(1, 2, base.token_size))
 

@@ -132,6 +132,7 @@ def test_forged_bases_are_refused_in_little_memory_and_time(tiny_base, tmp_path)
     ran = subprocess.run(
         [sys.executable, "-c", LOADING, str(tiny_base), *folders], capture_output=True, text=True, check=False
     )
+    assert ran.returncode == 0, ran.stderr[-2000:]
     *said, last = ran.stdout.strip().splitlines()
     assert [line for line in said if not line.startswith("SAID")] == [], ran.stderr[-2000:]
     assert len(said) == len(BASES)

@@ -77,7 +77,8 @@ def check_levels(alphas_cumprod: np.ndarray) -> None:
 def try_networks(base: Any) -> None:
     """Let the networks of a loaded base compute once, on the smallest crop; raise `NotABase` where they do not."""
     size = base.crop_step
-    crops = torch.linspace(-1, 1, size * size).view(1, 1, size, size)
+    # Twice as wide as the smallest, for one pixel alone cannot be normalised.
+    crops = torch.linspace(-1, 1, 2 * size * size).view(1, 1, size, 2 * size)
     latents = base.codec.encode(crops)
     decoded = base.codec.decode(latents, 1)
     room = int(base.unet.config.in_channels)
