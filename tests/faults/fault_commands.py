@@ -26,6 +26,10 @@ class Command:
         Name of what it writes.
     again
         What is given beside when an interrupted run is to go on.
+    prepare
+        A function that is called before it.
+    share
+        How often it is killed, beside others: less where it takes long, for its processes import everything anew.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Command:
     out: str = "out"
     again: tuple[str, ...] = ()
     prepare: str | None = None
+    share: float = 1.0
 
     def line(self, inputs: Path, *, again: bool = False) -> list[str]:
         """The whole command."""
@@ -78,14 +83,15 @@ COMMANDS = (
     Command("simulate:zarr", lambda _: (*_SMALL, "--format", "zarr"), {}),
     Command("simulate:compounds", lambda _: (
         "--compounds", "1", "--batches", "1", "--wells", "1", "--control-wells", "1", "--cells", "2", "--workers", "2"
-    ), {}),
+    ), {}, share=0.3),
     Command("pretrain", lambda inputs: (
         "--from", inputs / "base", "--styles", "1", "--autoencoder-steps", "1", "--unet-steps", "2", "--device", "cpu"
     ), {"base": "base"}, prepare="fault_commands:little_to_draw"),
     Command("finetune", _finetune, _SCREEN | {"base": "base"}, again=("--resume",),
             prepare="fault_commands:often_saved"),
     Command("translate", _translate, _ADAPTER | _SCREEN),
-    Command("translate:workers", lambda inputs: (*_translate(inputs), "--workers", "2"), _ADAPTER | _SCREEN),
+    Command("translate:workers", lambda inputs: (*_translate(inputs), "--workers", "2"), _ADAPTER | _SCREEN,
+            share=0.3),
     Command("floor", _on_adapter("--splits", "1", "--judged", "4", "--steps", "2", "--device", "cpu"),
             _ADAPTER | _SCREEN, again=("--resume",), prepare="fault_commands:often_saved"),
     Command("evaluate", _on_adapter("--most", "8", "--steps", "2", "--device", "cpu"), _ADAPTER | _SCREEN),

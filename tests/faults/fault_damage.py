@@ -109,6 +109,11 @@ def _long_header(name: str) -> Callable[[Path], None]:
     return do
 
 
+def change_card(adapter: Path, **values: object) -> None:
+    """Let the card of an adapter say something else."""
+    _json("card.json", **values)(adapter)
+
+
 def _json(name: str, **values: object) -> Callable[[Path], None]:
     def do(folder: Path) -> None:
         path = folder / name

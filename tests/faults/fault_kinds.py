@@ -16,7 +16,7 @@ import numpy as np
 
 from fault_checks import broken, contents, difference, half_written, left_over
 from fault_commands import Command
-from fault_damage import Damage
+from fault_damage import Damage, change_card
 from fault_runs import Run, Server
 
 NOBODY = 65534
@@ -234,11 +234,9 @@ class Faults:
         inputs.mkdir()
         for entry in self.inputs.iterdir():
             (inputs / entry.name).symlink_to(entry)
-        changed = inputs / damage.entry
-        changed.unlink()
-        source = self.inputs / damage.entry
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, changed)
-        damage.do(changed)
+        if damage.entry == "base" and "adapter" in self.command.inputs:
+            change_card(self._copied(inputs, "adapter"), base=str(inputs / "base"))
+        damage.do(self._copied(inputs, damage.entry))
         place = folder / "run"
         place.mkdir()
         run = self.server.run(place, *self.command.line(inputs), **self.command.how)
@@ -257,6 +255,13 @@ class Faults:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
+
+    def _copied(self, inputs: Path, entry: str) -> Path:
+        """A copy of one of the inputs instead of a link to it."""
+        copy, source = inputs / entry, self.inputs / entry
+        copy.unlink()
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy)
+        return copy
 
     def _begin(self, folder: Path, *, again: bool = False, out: str | None = None, **how: object) -> Run:
         line = self.command.line(self.inputs, again=again)

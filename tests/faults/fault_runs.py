@@ -78,8 +78,9 @@ class Run:
 
     def send(self, number: int) -> None:
         """Send a signal to the run, but not to what it started."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def left_running(self) -> list[int]:
         """Processes that it started and that still run; they are ended."""

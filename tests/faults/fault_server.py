@@ -144,7 +144,7 @@ class _Watch:
             path = arguments[0]
         else:
             return
-        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path).startswith(self.folder):
+        if not isinstance(path, (str, os.PathLike)) or not str(Path(self.folder, path)).startswith(self.folder):
             return
         self.done += 1
         os.pwrite(self.count, b"%8d" % self.done, 0)

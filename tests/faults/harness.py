@@ -1,13 +1,14 @@
 """Every fault over every command that writes, and the page of the docs that says what came of it.
 
 Usage: ``python tests/faults/harness.py [--kills 200] [--commands NAME ...] [--write docs/faults.md]``. With
-``--outcomes FILE`` what was seen is added to a file, so that commands can be tried at several times; the page is of all.
+``--outcomes FILE`` what was seen is added to a file, so that commands can be tried one by one; the page is of all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -77,12 +78,14 @@ def others(faults: Faults) -> Iterator[Outcome]:
 
 def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[Outcome]:
     """Every fault over these commands, with `count` kills in all or a few more."""
-    each = -(-count // len(commands))
+    if not commands:
+        return
+    shares = sum(command.share for command in commands)
     with serving(folder) as (server, inputs):
         for number, command in enumerate(commands):
             began = time.monotonic()
             faults = Faults(server, command, folder / "runs" / str(number), inputs, seed=number)
-            for outcome in (*kills(faults, each), *others(faults)):
+            for outcome in (*kills(faults, math.ceil(count * command.share / shares)), *others(faults)):
                 if outcome.problems:
                     print(f"{outcome.command}, {outcome.fault}: {outcome.problems}", flush=True)
                 yield outcome
