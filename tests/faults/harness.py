@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,36 +45,34 @@ def serving(folder: Path) -> Iterator[tuple[Server, Path]]:
         yield server, inputs
 
 
-def kills(faults: Faults, count: int) -> Iterator[Outcome]:
-    """Kill a command so often, in turn in the middle of a file, at a random moment, and before an operation on files.
+def kills(faults: Faults, count: int) -> Iterator[Callable[[], Outcome]]:
+    """Kill a command so often, in turn in the middle of a file, before an operation on files, and at a random moment.
 
     The operations are spread over all that the command does.
     """
     before = np.linspace(1, faults.whole.operations, max(1, count // 3 + 1)).astype(int)
     for number in range(count):
         if number % 3 == 0:
-            yield faults.killed_in_a_file()
+            yield faults.killed_in_a_file
         elif number % 3 == 1:
-            yield faults.killed_at_operation(int(before[number // 3]))
+            yield partial(faults.killed_at_operation, int(before[number // 3]))
         else:
-            yield faults.killed_by_time()
+            yield faults.killed_by_time
 
 
-def others(faults: Faults) -> Iterator[Outcome]:
+def others(faults: Faults) -> Iterator[Callable[[], Outcome]]:
     """All faults but kills."""
     for share in (0.05, 0.4, 0.8):
-        yield faults.full_disk(share)
-    yield faults.read_only()
-    for _ in range(2):
-        yield faults.vanishing()
-    yield faults.two_at_once()
-    for _ in range(2):
-        yield faults.interrupted()
+        yield partial(faults.full_disk, share)
+    yield faults.read_only
+    yield from [faults.vanishing] * 2
+    yield faults.two_at_once
+    yield from [faults.interrupted] * 2
     if not faults.command.name.startswith("translate"):  # filled field by field, never replaced
         for share in (0.9, 1):
-            yield faults.killed_over_an_earlier_result(int(share * faults.whole.operations))
+            yield partial(faults.killed_over_an_earlier_result, int(share * faults.whole.operations))
     for damage in damages(faults.command):
-        yield faults.damaged(damage)
+        yield partial(faults.damaged, damage)
 
 
 def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[Outcome]:
@@ -84,12 +83,25 @@ def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[O
     with serving(folder) as (server, inputs):
         for number, command in enumerate(commands):
             began = time.monotonic()
-            faults = Faults(server, command, folder / "runs" / str(number), inputs, seed=number)
-            for outcome in (*kills(faults, math.ceil(count * command.share / shares)), *others(faults)):
+            try:
+                faults = Faults(server, command, folder / "runs" / str(number), inputs, seed=number)
+            except AssertionError as error:
+                yield _failed(command, error)
+                continue
+            for attempt in (*kills(faults, math.ceil(count * command.share / shares)), *others(faults)):
+                try:
+                    outcome = attempt()
+                except AssertionError as error:
+                    outcome = _failed(command, error)
                 if outcome.problems:
                     print(f"{outcome.command}, {outcome.fault}: {outcome.problems}", flush=True)
                 yield outcome
             print(f"{command.name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _failed(command: Command, error: AssertionError) -> Outcome:
+    print(f"{command.name}: {error}", flush=True)
+    return Outcome(command.name, "a run that hung, or failed undisturbed", 1, "", "nothing", [str(error)])
 
 
 def main() -> None:

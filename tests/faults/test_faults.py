@@ -59,8 +59,8 @@ def test_two_at_once_and_damaged_inputs(faults):
 @pytest.mark.slow
 @pytest.mark.parametrize("faults", [command.name for command in COMMANDS], indirect=True)
 def test_every_fault_over_every_command(faults):
-    for outcome in (*kills(faults, 3), *others(faults)):
-        fine(outcome)
+    for attempt in (*kills(faults, 3), *others(faults)):
+        fine(attempt())
 
 
 def test_what_is_looked_for_is_found(tmp_path):
