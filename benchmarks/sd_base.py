@@ -198,7 +198,7 @@ def main() -> None:
         translator = Translator(load_base(folder, device), adapter)
         plane = np.random.default_rng(0).integers(0, 255, (3, 2 * options.crop, 2 * options.crop)).astype(np.uint8)
         for steps in (8, 20):
-            job = partial(translator.translate_cell, plane, options.crop, options.crop, steps=(steps,))
+            job = partial(translator.translate_cell, plane, options.crop, options.crop, steps=steps)
             seconds = meter.median(partial(_finished, job), options.repeats)
             rows.append((f"translation of a cell, difference, {steps} steps", seconds, meter.gigabytes()))
         del translator, job

@@ -11,6 +11,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.screens.crops import Window
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 
 
@@ -20,9 +21,8 @@ def translation(strengths: tuple[float, ...], slope: float = 10.0) -> CellTransl
     crop = np.full((2, 4, 4), 100, np.uint8)
     return CellTranslation(
         window=Window(3, 5, 4),
-        strengths=strengths,
+        settings=TranslationSettings(strengths=strengths),
         difference=difference,
-        steps=20,
         conditions=("control", "treated"),
         crop=crop,
     )

@@ -23,6 +23,7 @@ from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
 from phenolens.screens.table import Screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 from phenolens.translation.model.base import open_base
@@ -249,11 +250,12 @@ def _judge_direction(fit: _Fit, null: Adapter, number: int, direction: int, done
     rng = np.random.default_rng([fit.settings.seed, number, direction])
     chosen = table.iloc[np.sort(rng.permutation(len(table))[: fit.settings.cells])]
     base = yield from open_base(fit.adapter.base, fit.device)
-    translator = Translator(base, null, fit.adapter.guidance, fit.held)
-    names = null.conditions[::-1] if direction else null.conditions
-    found = yield from _largest_changes(
-        translator, fit.controls, chosen, names, fit.settings.solver_steps, done, fit.total
+    how = TranslationSettings(
+        strengths=STRENGTHS, steps=fit.settings.solver_steps, guidance=fit.adapter.guidance, held=fit.held
     )
+    translator = Translator(base, null, how)
+    names = null.conditions[::-1] if direction else null.conditions
+    found = yield from _largest_changes(translator, fit.controls, chosen, names, done, fit.total)
     return _Judged(found, [fit.wells[key] for key in chosen["field"]], _width(fit.adapter, base.crop))
 
 
@@ -292,7 +294,6 @@ def _largest_changes(
     screen: Screen,
     table: "pd.DataFrame",
     conditions: tuple[str, str],
-    steps: int,
     done: int,
     total: int,
 ) -> Job[np.ndarray]:
@@ -302,9 +303,7 @@ def _largest_changes(
     source, target = conditions
     largest: list[np.ndarray] = []
     for planes, windows in _batches(screen, table, adapter.crop):
-        job = translator.translate_crops(
-            planes, windows, strengths=STRENGTHS, steps=(steps,), source=source, target=target
-        )
+        job = translator.translate_crops(planes, windows, source=source, target=target)
         translated = yield from _counted(job, done + len(largest), total, "translating controls")
         for cell in translated:
             changes = [local_change(cell.crop, one, adapter.intensity, width) for one in cell.difference]
