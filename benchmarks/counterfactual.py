@@ -150,7 +150,9 @@ def main() -> None:
                 )  # fmt: skip
                 print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
             adapter = Adapter.load(folder)
-            print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card["telling"]}))
+            print(
+                json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.discriminative})
+            )
             if options.effects:
                 for given in options.guidance:
                     judged = effects(adapter, treatment, style, folder, given, options.fine_noise)

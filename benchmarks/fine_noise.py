@@ -60,7 +60,7 @@ def inverted(screen, translator, cells):
 def leak(screen_folder: Path, adapter: Adapter, cells: int) -> None:
     """Print how well the noise tells the conditions apart."""
     screen, translator = read_screen(screen_folder), Translator(load_base(adapter.base), adapter)
-    known = np.isin([f.key for f in screen], [key for keys in adapter.card["fields"].values() for key in keys])
+    known = np.isin([f.key for f in screen], [key for keys in (adapter.card.fields or {}).values() for key in keys])
     rows = screen.table["Metadata_Well"].str[0]
     own = rows.isin(set(rows[known])).to_numpy()
     (taught, y), (judged, truth) = (inverted(screen.select(part), translator, cells) for part in (own, ~own))

@@ -4,6 +4,7 @@ back."""
 import inspect
 import json
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,9 @@ def test_every_door_has_the_same_defaults() -> None:
                 checked += 1
     assert checked >= 15
     # what these leave open, the translator's settings say
-    for door in (ph.translate_screen, Translator.translate):
-        given = {name: one.default for name, one in inspect.signature(door).parameters.items() if name in NAMES}
+    open_doors: tuple[Any, ...] = (ph.translate_screen, Translator.translate)
+    for open_door in open_doors:
+        given = {name: one.default for name, one in inspect.signature(open_door).parameters.items() if name in NAMES}
         assert set(given.values()) - {given.get("strengths")} == {None}
 
 

@@ -195,7 +195,7 @@ def _folder(adapter: Adapter, out: Path | None) -> Path:
 def _tuning(adapter: Adapter, settings: FloorSettings) -> FinetuneSettings:
     """The settings that the adapter was trained with, on its own crop."""
     known = {one.name for one in fields(FinetuneSettings)}
-    given = {name: value for name, value in adapter.card.get("settings", {}).items() if name in known}
+    given = {name: value for name, value in (adapter.card.settings or {}).items() if name in known}
     given |= {"crop": adapter.crop, "preview_every": 0}
     if settings.steps is not None:
         given["steps"] = settings.steps

@@ -158,7 +158,7 @@ def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str
 def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
     """The feature whose distribution is compared: the one asked for, or that of the most discriminative channel."""
     if asked is None:
-        areas = adapter.card.get("telling") or {}
+        areas = adapter.card.discriminative or {}
         others = [name for number, name in enumerate(adapter.channel_names) if number != nucleus]
         best = max(others or adapter.channel_names, key=lambda name: areas.get(name, 0.0))
         return nuclear_ratio(best)

@@ -101,14 +101,14 @@ def hold_out(
             "choose conditions that exclude one another."
         )
     wells = np.array([field.well for field in screen])
-    used = adapter.card.get("fields")
+    used = adapter.card.fields
     notes: list[str] = []
     if used is None and not unseen:
         seen = np.ones(len(screen), bool)
         trained = (len(set(wells[masks[0]])), len(set(wells[masks[1]])))
         notes.append("The adapter does not say which fields it was fine-tuned on, so all count as used.")
     else:
-        used = used or {text: [] for text in adapter.conditions}
+        used = used or dict.fromkeys(adapter.conditions, ())
         keys = [key for text in adapter.conditions for key in used[text]]
         named = np.array([field.key in set(keys) for field in screen])
         if unseen:

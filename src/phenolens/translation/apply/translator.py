@@ -225,7 +225,7 @@ class Translator:
         ModelError
             Where the plane has other channels than the adapter, or there is no such condition, strength or solver.
         """
-        asked = {"steps": steps, "solver": solver, "renoise": renoise, "seed": seed}
+        asked: dict[str, Any] = {"steps": steps, "solver": solver, "renoise": renoise, "seed": seed}
         strengths = tuple(np.atleast_1d(np.asarray(strength, float)).tolist())
         how = replace(self.settings, strengths=strengths, **{k: v for k, v in asked.items() if v is not None})
         source, target = (None if one is None else str(one) for one in (source, target))
@@ -361,7 +361,7 @@ class Translator:
         )
 
     def _stock(
-        self, network: NoiseModel, how: TranslationSettings, latents: torch.Tensor, tokens: list[torch.Tensor]
+        self, network: CountedNetwork, how: TranslationSettings, latents: torch.Tensor, tokens: list[torch.Tensor]
     ) -> Job[torch.Tensor]:
         source, target = tokens
         between = [source + strength * (target - source) for strength in how.strengths]
