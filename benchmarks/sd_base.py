@@ -27,6 +27,7 @@ from diffusers import AutoencoderKL, DDIMInverseScheduler, DDIMScheduler, UNet2D
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import Job, finish
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -129,7 +130,8 @@ def fine_tune(base: Base, settings: FinetuneSettings, folder: Path, meter: Meter
     tuned = finish(finetune(base, crops[0], crops[1], NAMES, settings, folder / "checkpoint.pt"), note)
     intensity = IntensityMap.fit([np.arange(3 * 256, dtype=np.uint8).reshape(3, 16, 16)], NAMES)
     adapter = Adapter(
-        conditions=("a", "b"),
+        source=Condition.parse("a"),
+        target=Condition.parse("b"),
         channel_names=NAMES,
         crop=base.crop,
         pixel_size=None,

@@ -169,12 +169,14 @@ def deepprofiler(folder: Path) -> list[Path]:
 def adapter(folder: Path) -> list[Path]:
     import torch
 
+    from phenolens.screens.conditions import Condition
     from phenolens.screens.intensity import IntensityMap
     from phenolens.translation.model.adapter import Adapter
     from phenolens.translation.model.adapter_card import AdapterCard
 
     Adapter(
-        conditions=("Metadata_Role=negative control", "Metadata_Compound=x"),
+        source=Condition.parse("Metadata_Role=negative control"),
+        target=Condition.parse("Metadata_Compound=x"),
         channel_names=("DNA", "GFP"),
         crop=64,
         pixel_size=(0.65, 0.65),

@@ -85,6 +85,7 @@ def evaluate(
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.output_kinds import EVALUATION
         from phenolens.runtime.outputs import check_output
+        from phenolens.screens.conditions import Condition
         from phenolens.translation.model.adapter import Adapter
 
         out = check_output(out, EVALUATION, overwrite)
@@ -99,8 +100,8 @@ def evaluate(
                 overwrite=overwrite,
                 name=f"{adapter.name} on {shown_name(screen)}",
                 cells=found,
-                source=source,
-                target=target,
+                source=None if source is None else Condition.parse(source),
+                target=None if target is None else Condition.parse(target),
                 unseen=unseen,
                 most=most,
                 measure=measure,

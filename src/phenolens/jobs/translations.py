@@ -257,7 +257,7 @@ def evaluate(
         return (
             yield from report_on_adapter(
                 adapter, opened_screen(screen), Path(kept) / "cells", settings, name=name, cells=cells,
-                source=None if source is None else str(source), target=None if target is None else str(target),
+                source=None if source is None else parsed(source), target=None if target is None else parsed(target),
                 unseen=unseen, most=most, measure=measure, dose=dose, memorisation=memorisation,
                 device=where, seed=seed,
             )

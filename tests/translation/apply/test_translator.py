@@ -6,6 +6,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
+from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.cell_translation import CellTranslation
@@ -41,7 +42,8 @@ def make_translator(tiny, dtype=np.uint8, crop=64, kind="affine", channels=2):
     intensity = IntensityMap.fit([plane(dtype, channels)], names, kind=kind)
     tokens = torch.randn(3, base.token_size)
     adapter = Adapter(
-        conditions=("control", "treated"),
+        source=Condition.parse("control"),
+        target=Condition.parse("treated"),
         channel_names=names,
         crop=crop,
         pixel_size=None,

@@ -156,7 +156,7 @@ def fit_noise_floor(
         raise ModelError(
             "All channels are held, so that a translation changes nothing and needs no noise floor: hold fewer."
         )
-    control = control or Condition.parse(adapter.conditions[0])
+    control = control or adapter.source
     controls = screen.select(control)
     cells = yield from adapter.cells_as_trained(controls, cells)
     filled = set(cells.table["field"])
@@ -365,7 +365,7 @@ def _weak(
 
 def _target_fields(adapter: Adapter, screen: Screen) -> Screen | tuple[()]:
     try:
-        return screen.select(Condition.parse(adapter.conditions[1]))
+        return screen.select(adapter.target)
     except ScreenError:
         return ()
 

@@ -27,6 +27,7 @@ from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job
 from phenolens.screens.cells import Cells, guess_nucleus_channel
+from phenolens.screens.conditions import Condition
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
@@ -81,8 +82,8 @@ def evaluate_translation(
     settings: TranslationSettings | None = None,
     *,
     cells: str | Path | Cells | None = None,
-    source: str | None = None,
-    target: str | None = None,
+    source: Condition | None = None,
+    target: Condition | None = None,
     unseen: bool = False,
     most: int = CELLS,
     measure: str | None = None,
@@ -128,8 +129,8 @@ def evaluate_translation(
     translator = Translator((yield from open_base(adapter.base, where)), adapter, settings)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
     measure = _measure(measure, adapter, nucleus)
-    conditions = (source or adapter.conditions[0], target or adapter.conditions[1])
-    doses = find_doses(screen, chosen.new, adapter.conditions[1], *conditions, dose)
+    asked = (source or adapter.source, target or adapter.target)
+    doses = find_doses(screen, chosen.new, adapter.target, *asked, dose)
     found = yield from _found(adapter, screen, [*chosen.screens, *doses.screens.values()], cells)
     evaluator = Evaluator(
         translator=translator, chosen=chosen, doses=doses, cells=found, nucleus=nucleus, measure=measure, most=most,
@@ -142,7 +143,7 @@ def evaluate_translation(
     if memorisation and not unseen:
         memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
     parts = _answers(evaluator, judged, figures, memorised, memorisation)
-    facts = _facts(evaluator, judged, conditions)
+    facts = _facts(evaluator, judged, asked)
     shown = _shown(judged, figures, memorised)
     remove_kept(kept)
     return TranslationEvaluation(facts, parts, _notes(evaluator), shown=shown, adapter=adapter)
@@ -190,11 +191,11 @@ def _answers(
     )
 
 
-def _facts(evaluator: Evaluator, cells: ComparedCells, conditions: tuple[str, str]) -> dict[str, Any]:
+def _facts(evaluator: Evaluator, cells: ComparedCells, asked: tuple[Condition, Condition]) -> dict[str, Any]:
     """What was judged and how, for the head of the report."""
     adapter, how, chosen = evaluator.adapter, evaluator.translator.settings_for(), evaluator.chosen
     return {
-        "conditions": list(conditions),
+        "conditions": [one.text for one in asked],
         "channels": list(adapter.channel_names),
         "nucleus_channel": adapter.channel_names[evaluator.nucleus],
         **{name: how.to_dict()[name] for name in ("held", "guidance", "steps", "solver", "fine_noise")},

@@ -71,7 +71,11 @@ class HeldOut:
 
 
 def hold_out(
-    adapter: Adapter, screen: Screen, source: str | None = None, target: str | None = None, unseen: bool = False
+    adapter: Adapter,
+    screen: Screen,
+    source: Condition | None = None,
+    target: Condition | None = None,
+    unseen: bool = False,
 ) -> Job[HeldOut]:
     """Choose the wells to judge `adapter` on: whole wells, none of whose fields it was fine-tuned on.
 
@@ -92,8 +96,8 @@ def hold_out(
     ImageError
         A field cannot be read.
     """
-    asked = (source or adapter.conditions[0], target or adapter.conditions[1])
-    masks = [Condition.parse(text).mask(screen.table) for text in asked]
+    asked = (source or adapter.source, target or adapter.target)
+    masks = [condition.mask(screen.table) for condition in asked]
     shared = masks[0] & masks[1]
     if shared.any():
         raise ScreenError(

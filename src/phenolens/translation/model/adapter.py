@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from phenolens.runtime.cards import texts
-from phenolens.runtime.errors import CellError, ImageError, ModelError
+from phenolens.runtime.errors import CellError, ImageError, ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import ADAPTER
@@ -16,6 +16,7 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.notebook import shown
 from phenolens.screens.segmenters import segmenter_named
@@ -38,8 +39,8 @@ class Adapter:
 
     Parameters
     ----------
-    conditions
-        Names of the source and the target condition.
+    source, target
+        The two conditions, read once; in files, tables and pictures they go by their texts, as `conditions` has them.
     channel_names
         Channels in the order that the network sees them.
     crop
@@ -85,7 +86,8 @@ class Adapter:
     (40, ('DNA', 'Reporter', 'Organelle'))
     """
 
-    conditions: tuple[str, str]
+    source: Condition
+    target: Condition
     channel_names: tuple[str, ...]
     crop: int
     pixel_size: tuple[float, float] | None
@@ -103,6 +105,11 @@ class Adapter:
     card: AdapterCard = field(default_factory=AdapterCard)
     folder: Path | None = None
     reverse_guidance: float | None = None
+
+    @property
+    def conditions(self) -> tuple[str, str]:
+        """Texts of the source and the target condition."""
+        return self.source.text, self.target.text
 
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
@@ -297,8 +304,10 @@ class Adapter:
             method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
+            source, target = (Condition.parse(one) for one in texts(card.pop("conditions")))
             return cls(
-                conditions=_two(texts(card.pop("conditions"))),
+                source=source,
+                target=target,
                 channel_names=texts(card.pop("channel_names")),
                 crop=int(card.pop("crop")),
                 pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
@@ -320,16 +329,10 @@ class Adapter:
         except ModelError:
             raise
         except (
-            SafetensorError, ImageError, OSError, KeyError, ValueError, TypeError, IndexError, AttributeError,
-            OverflowError, RuntimeError, MemoryError,
+            SafetensorError, ImageError, ScreenError, OSError, KeyError, ValueError, TypeError, IndexError,
+            AttributeError, OverflowError, RuntimeError, MemoryError,
         ) as error:  # fmt: skip
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
-
-
-def _two(names: tuple[str, ...]) -> tuple[str, str]:
-    if len(names) != 2:
-        raise ValueError(f"2 names were expected, and not {len(names)}")
-    return names[0], names[1]
 
 
 def _optional(kind: Callable[[Any], Any], value: Any) -> Any:

@@ -218,7 +218,8 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
             f"{base.device} has no memory left: halve the batch ({wish.settings.batch}), or use the CPU."
         ) from error
     return Adapter(
-        conditions=(wish.source.text, wish.target.text),
+        source=wish.source,
+        target=wish.target,
         channel_names=names,
         crop=crops.crop,
         pixel_size=wish.screen.pixel_size,

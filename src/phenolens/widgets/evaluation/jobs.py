@@ -13,6 +13,7 @@ from phenolens.runtime.progress import Job, Progress
 if TYPE_CHECKING:
     from phenolens.evaluation.reports.saved_report import SavedEvaluation
     from phenolens.evaluation.translations.held_out import HeldOut
+    from phenolens.screens.conditions import Condition
     from phenolens.screens.table import Screen
     from phenolens.translation.model.adapter import Adapter
 
@@ -25,7 +26,7 @@ def load_adapter(folder: Path) -> Job[Adapter]:
     return Adapter.load(folder)
 
 
-def choose_wells(adapter: Adapter, screen: Screen, source: str, target: str, unseen: bool) -> Job[HeldOut]:
+def choose_wells(adapter: Adapter, screen: Screen, source: Condition, target: Condition, unseen: bool) -> Job[HeldOut]:
     """The wells that `evaluate` will judge `adapter` on, and what a reader should know about the choice."""
     from phenolens.evaluation.translations.held_out import hold_out
 
