@@ -22,7 +22,7 @@ from phenolens.cli.options import (
     held_from,
 )
 from phenolens.runtime.errors import ModelError
-from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.apply.settings import SCREEN_STRENGTHS, TranslationSettings
 
 if TYPE_CHECKING:
     from phenolens.screens.table import Screen
@@ -81,7 +81,7 @@ def translate(
 
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs, pattern, conditions)
-        strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
+        strengths = sorted(set(strength or SCREEN_STRENGTHS))
         settings = TranslationSettings(
             strengths=tuple(strengths), solver=solver, steps=steps, held=held_from(hold), renoise=renoise,
             guidance=guidance, fine_noise=fine_noise, seed=seed,

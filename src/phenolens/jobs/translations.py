@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from phenolens.jobs.inputs import channel_index, chosen_model, opened_screen, parsed
 from phenolens.runtime.progress import Job
+from phenolens.translation.apply.settings import SCREEN_STRENGTHS
 
 if TYPE_CHECKING:
     from phenolens.evaluation.translations.report import TranslationReport
@@ -109,7 +110,7 @@ def translate_screen(
     screen: Screen | str | Path,
     *,
     out: str | Path,
-    strengths: Sequence[float] = (0.0, 0.5, 1.0),
+    strengths: Sequence[float] = SCREEN_STRENGTHS,
     cells: str | Path | Cells | None = None,
     solver: str | None = None,
     steps: int | None = None,

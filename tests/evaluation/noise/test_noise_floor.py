@@ -270,7 +270,7 @@ def test_a_floor_says_nothing_of_the_way_back_where_that_is_guided_otherwise(tin
     session.set_floor(floor_of(np.ones((3, 2))))
     for shown, reverse, fits in ((0, 0.8, True), (1, 0.8, False), (1, None, True)):
         adapter.reverse_guidance = reverse
-        monkeypatch.setattr(session, "belongs", lambda condition, shown=shown: condition == adapter.conditions[shown])
+        monkeypatch.setattr(session, "belongs", lambda one, shown=shown: one.text == adapter.conditions[shown])
         assert (session.floor_misfit() == "") == fits
 
 

@@ -71,7 +71,7 @@ def test_doses_that_cannot_be_told_apart_are_named():
     assert {found.closest.dose, *(level.dose for level in found.alike)} == {4, 5}
     told = answered(found, own=(4.0, 5.0))
     assert told.good is True
-    assert f"These wells do not tell it from {9 - found.closest.dose:g}." in told.verdict
+    assert f"These wells do not distinguish it from {9 - found.closest.dose:g}." in told.verdict
     other = 9 - found.closest.dose
     undecided = answered(compared(4, means=(1, 2, 3, 4, 4), own=(other,)), own=(other,))
     assert undecided.good is None

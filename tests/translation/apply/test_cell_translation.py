@@ -63,11 +63,17 @@ def test_joining_keeps_the_strengths_of_both_and_the_later_one_where_both_have_i
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("window", Window(0, 0, 4)), ("conditions", ("treated", "control")), ("held", ("DNA",))]
+    ("said", "name", "value"),
+    [
+        ("window", "window", Window(0, 0, 4)),
+        ("conditions", "conditions", ("treated", "control")),
+        ("held", "settings", TranslationSettings(held=("DNA",))),
+        ("solver", "settings", TranslationSettings(solver="obelm")),
+    ],
 )
-def test_what_is_of_another_cell_or_kind_is_not_joined(name: str, value: object) -> None:
+def test_what_is_of_another_cell_or_kind_is_not_joined(said: str, name: str, value: object) -> None:
     one = translation((1.0,))
-    with pytest.raises(ValueError, match=f"another {name}"):
+    with pytest.raises(ValueError, match=f"another {said}"):
         one.joined(replace(one, **{name: value}))
 
 

@@ -11,6 +11,8 @@ from phenolens.runtime.errors import ModelError
 
 # Past strength 1 the cell leaves what the target condition has shown: extrapolation.
 STRONGEST = 1.5
+SCREEN_STRENGTHS = (0.0, 0.5, 1.0)
+"""At which whole screens are translated where nobody says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
