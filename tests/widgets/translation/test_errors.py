@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -94,7 +95,8 @@ def make_adapter(tiny, names, folder):
     intensity = IntensityMap("affine", names, (0.0,) * count, (1.0,) * count)
     tokens = torch.zeros(3, base.token_size)
     return Adapter(
-        conditions=("a", "b"),
+        source=Condition.parse("a"),
+        target=Condition.parse("b"),
         channel_names=names,
         crop=48,
         pixel_size=None,
