@@ -34,7 +34,7 @@ def main_dock(viewer: Viewer) -> "PhenolensDock":
     return dock
 
 
-def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) -> list[LayerData]:
+def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name: str) -> list[LayerData]:
     """Layers of the first field of a screen, which the dock opens too where there is a viewer.
 
     Parameters

@@ -9,8 +9,19 @@ from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from phenolens.runtime.contents import SCREENS, content_of
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
@@ -37,10 +48,13 @@ class ScreenPanel(QWidget):
     def __init__(self, viewer: Viewer, session: Session, running: Running, field_layers: FieldLayers) -> None:
         super().__init__()
         self._viewer, self._session, self._running, self._field_layers = viewer, session, running, field_layers
-        self.open_button = action("Open a screen", "A table of images, a folder, or layers that are open", accent=True)
+        self.open_button = action(
+            "Open a screen", "A table of images, a folder, an OME-Zarr plate, or layers that are open", accent=True
+        )
         menu = QMenu(self)
         menu.addAction("Table or image file…", self._ask_file)
         menu.addAction("Folder of images…", self._ask_folder)
+        menu.addAction("OME-Zarr at an address…", self._ask_address)
         menu.addAction("Selected layers in the viewer", self.open_layers)
         self.open_button.setMenu(menu)
         self.layer_axes = LayerAxes()
@@ -102,8 +116,24 @@ class ScreenPanel(QWidget):
         return row
 
     def open_path(self, path: str | Path, pattern: str | None = None) -> None:
-        """Open a table, a folder or an image in the background; what was open stays until the new one is read."""
+        """Open a table, a folder, an image or a URL in the background; what was open stays until the new one is read.
+
+        What is no screen, such as an adapter or an export, opens as it does when it is dropped on the viewer.
+        """
+        from phenolens.screens.ome_zarr.folders import is_url, shown_name
+
+        if is_url(path):
+            self._folder = None
+            self._start(jobs.open_screen(path), shown_name(path))
+            return
         path = Path(path)
+        content = content_of(path)
+        if pattern is None and (path.suffix == ".geojson" or (content is not None and content.name not in SCREENS)):
+            try:
+                self._viewer.open(str(path), plugin="napari-phenolens")
+            except PhenolensError as error:
+                self._refused(error)
+            return
         self._folder = path if path.is_dir() else None
         self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
 
@@ -278,6 +308,11 @@ class ScreenPanel(QWidget):
         path = QFileDialog.getExistingDirectory(self, "Open a folder of images")
         if path:
             self.open_path(path)
+
+    def _ask_address(self) -> None:
+        text, ok = QInputDialog.getText(self, "Open an OME-Zarr", "Address of a plate or image (https://…, s3://…):")
+        if ok and text.strip():
+            self.open_path(text.strip())
 
     def _retry_folder(self) -> None:
         if self._folder is None:
