@@ -121,7 +121,8 @@ def open_all(window, door, made, monkeypatch):
     window.map, window.evaluation = (open_dock(window.viewer, f"Phenolens {name}") for name in ("map", "evaluation"))
     found: dict[str, object] = {}
     for one in FORMATS:
-        window.viewer.layers.clear()
+        if one.kept is not None or one.what == "export":
+            window.viewer.layers.clear()
         screen, path = window.session.screen, made[one.name]
         if door == "drop":
             drop(window, path)

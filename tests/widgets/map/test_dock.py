@@ -364,7 +364,16 @@ def test_the_shipped_encoder_and_a_trained_one(window, tmp_path, monkeypatch):
         assert matches[-1].prediction.vector.tobytes() == placed.vector.tobytes()
         distances = [one["distance"] for one in ran.facts["neighbours"]]
         np.testing.assert_allclose(distances[:5], placed.neighbours["distance"][:5], rtol=1e-12)
+    # what is no encoder and no map says what it is
+    before = w.session.data
+    w.dock.encoder.load(folder)
+    w.wait(lambda: "is a screen, and not an encoder: open it as a screen" in w.dock.encoder.about.text())
+    w.idle()
     assert w.window.messages == []
+    w.dock.open_path(tmp_path / "encoder")
+    w.wait(lambda: "is an encoder, and not an atlas: load it in the Phenolens map" in w.dock.head.about.text())
+    w.idle()
+    assert w.session.data is before
 
 
 def _noting(search, matches):

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from phenolens.runtime.contents import SCREENS, content_of
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.screens.label_images import holds_labels
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
@@ -123,19 +124,16 @@ class ScreenPanel(QWidget):
         from phenolens.screens.ome_zarr.folders import is_url, shown_name
 
         if is_url(path):
-            self._folder = None
-            self._start(jobs.open_screen(path), shown_name(path))
+            self._start(jobs.open_screen(path), shown_name(path), path)
             return
         path = Path(path)
-        content = content_of(path)
-        if pattern is None and (path.suffix == ".geojson" or (content is not None and content.name not in SCREENS)):
+        if pattern is None and not _opens_as_screen(path):
             try:
                 self._viewer.open(str(path), plugin="napari-phenolens")
             except PhenolensError as error:
                 self._refused(error)
             return
-        self._folder = path if path.is_dir() else None
-        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
+        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, path)
 
     def open_layers(self, _: bool = False) -> None:
         """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`.
@@ -163,7 +161,10 @@ class ScreenPanel(QWidget):
 
         self._start(fit(), "layers", before=lambda: self._field_layers.adopt(adopted))
 
-    def _start(self, job: Any, name: str, before: Callable[[], None] | None = None) -> None:
+    def _start(
+        self, job: Any, name: str, path: str | Path | None = None, before: Callable[[], None] | None = None
+    ) -> None:
+        self._folder = _folder_of_images(path)
         self.open_button.setEnabled(False)
         self.problem.say("")
         self.about.say(f"Reading {name}…")
@@ -171,7 +172,7 @@ class ScreenPanel(QWidget):
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
             if before is not None:
                 before()
-            self.show_screen(*result, name)
+            self.show_screen(*result, name, path)
 
         self._running.start(
             job,
@@ -188,13 +189,16 @@ class ScreenPanel(QWidget):
         self.problem.say(
             str(error) if known else "The screen could not be read; the notification has the details.", "error"
         )
-        self.pattern.setVisible(known and self._lacks_table())
+        self.pattern.setVisible(known and self._folder is not None)
         screen = self._session.screen
         self.about.say(self._describe(screen) if screen is not None else "")
 
-    def show_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
-        """Work on a screen that has been read, and show its first control field."""
-        self.pattern.setVisible(self._lacks_table())
+    def show_screen(
+        self, screen: "Screen", intensity: "IntensityMap", name: str, path: str | Path | None = None
+    ) -> None:
+        """Work on a screen that has been read from `path`, and show its first control field."""
+        self._folder = _folder_of_images(path)
+        self.pattern.setVisible(self._folder is not None)
         set_accent(self.open_button, False)
         self.open_button.setText("Open another screen")
         if name != "layers":
@@ -233,12 +237,6 @@ class ScreenPanel(QWidget):
         if self._session.source is None:
             return 0
         return int(np.flatnonzero(self._session.source.mask(screen.table))[0])
-
-    def _lacks_table(self) -> bool:
-        """Whether the folder's file names, rather than a table, say what its images are."""
-        return self._folder is not None and not any(
-            (self._folder / f"screen.{end}").is_file() for end in ("csv", "parquet")
-        )
 
     def _describe(self, screen: "Screen") -> str:
         facts = [self._session.screen_name, f"{len(screen)} fields" if len(screen) != 1 else "1 field"]
@@ -319,6 +317,20 @@ class ScreenPanel(QWidget):
             show_error("Choose a folder first.")
             return
         self.open_path(self._folder, self.pattern.text().strip() or None)
+
+
+def _opens_as_screen(path: Path) -> bool:
+    """Whether a file or folder is a screen, or nothing known, rather than something else that can be dropped."""
+    content = content_of(path)
+    if content is None:
+        return path.suffix != ".geojson"
+    return content.name in SCREENS and not (content.name == "images" and holds_labels(path))
+
+
+def _folder_of_images(path: str | Path | None) -> Path | None:
+    """`path` where it is a folder whose file names, rather than a table, say what its images are."""
+    content = None if path is None else content_of(path)
+    return Path(path) if path is not None and content is not None and content.name in ("images", "layers") else None
 
 
 def _percent(share: float) -> str:
