@@ -81,11 +81,12 @@ def evaluate(
     with reporting("evaluate", as_json) as console:
         found = None if cells is None else cells_from(cells)
 
-        from phenolens.cli.inputs import open_screen, shown_name
+        from phenolens.cli.inputs import open_screen
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.output_kinds import EVALUATION
         from phenolens.runtime.outputs import check_output
         from phenolens.screens.conditions import Condition
+        from phenolens.screens.ome_zarr.folders import shown_name
         from phenolens.translation.model.adapter import Adapter
 
         out = check_output(out, EVALUATION, overwrite)

@@ -20,6 +20,7 @@ from phenolens.profiling.tables.profiles import Profiles
 from phenolens.profiling.vectors.row_blocks import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
 from phenolens.runtime.array_files import broken_arrays, read_npz
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
@@ -262,7 +263,9 @@ class Atlas:
 
         source = Path(folder)
         if not (source / CARD).is_file():
-            raise ModelError(f"{source} is not an atlas folder: make one with phenolens micon map.")
+            raise ModelError(
+                mistaken(source, "atlas") or f"{source} is not an atlas folder: make one with phenolens micon map."
+            )
         absent = [name for name in (_PROFILES, _VECTORS, _FITTED) if not (source / name).is_file()]
         if absent:
             raise ModelError(f"The atlas {source} lacks {', '.join(absent)}: make it again with phenolens micon map.")

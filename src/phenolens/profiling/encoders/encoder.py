@@ -18,6 +18,7 @@ from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.encoders.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.molecules.molecules import fingerprints, molecule_key
 from phenolens.profiling.molecules.structure_regression import StructureRegression
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
@@ -245,7 +246,9 @@ class CellEncoder:
         from safetensors.torch import load_file
 
         if not (folder / _CARD).is_file() or not (folder / _WEIGHTS).is_file():
-            raise ModelError(f"{folder} is not an encoder: it needs {_CARD} and {_WEIGHTS}.")
+            raise ModelError(
+                mistaken(folder, "encoder") or f"{folder} is not an encoder: it needs {_CARD} and {_WEIGHTS}."
+            )
         try:
             card = read_json_object(folder / _CARD)
             EncoderCard.check_format(card, f"The encoder {folder}")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from phenolens.runtime.cards import texts
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.errors import CellError, ImageError, ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
@@ -295,6 +296,10 @@ class Adapter:
             "card.json",
         )
         absent = [name for name in names if not (folder / name).is_file()]
+        if absent and (reason := mistaken(folder, "adapter")):
+            raise ModelError(reason)
+        if len(absent) == len(names):
+            raise ModelError(f"{folder} is not an adapter: choose the folder that a fine-tuning wrote.")
         if absent:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
         try:
