@@ -10,6 +10,7 @@ from napari import current_viewer
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
+from phenolens.widgets.layers.zarr_layers import read_zarr, saved_layers
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
 
 Reader = Callable[[Any], list[Any]]
@@ -61,6 +62,8 @@ def read_export(folder: str | Path) -> list[LayerData]:
             found = read_pixels(file)
         elif file.suffix == ".geojson":
             found = read_geometry(file)
+        elif file.suffix == ".zarr":
+            found = read_zarr(file)
         else:
             continue
         for data, how, kind in found or ():
@@ -87,6 +90,13 @@ def _in_order(file: Path) -> tuple[str, int]:
     stem, _, last = file.name.partition(".")[0].rpartition("__")
     order = {"source": 0, "translated": 1, "synthetic": 1, "difference": 2}
     return (stem or last, order.get(last, 4 if file.suffix == ".geojson" else 3 if stem else 0))
+
+
+def _read_zarr(path: str) -> list[LayerData]:
+    layers = read_zarr(Path(path))
+    if layers is None:
+        raise ScreenError(f"{path} is not an image that Phenolens wrote.")
+    return layers
 
 
 def _read_image(path: str) -> list[Any]:
@@ -151,4 +161,5 @@ _FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (_holds("atlas.json"), _read_atlas),
     (_holds("report.json"), _read_evaluation),
     (_is_export, read_export),
+    (saved_layers, _read_zarr),
 )
