@@ -22,14 +22,13 @@ from phenolens.widgets.layers.layer_files import (
     stacked_members,
     typed,
 )
+from phenolens.widgets.layers.shown_levels import LARGE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from phenolens.screens.ome_zarr.images import LabelImage
 
-# A plane of more pixels is shown by its levels, of which a viewer reads what is in view; smaller ones are shown whole.
-LARGE = 2048 * 2048
 _INDEX = "label"
 
 

@@ -21,15 +21,15 @@ def axes_of_layers(layers: Sequence[Image]) -> AxesGuess:
     Raises
     ------
     ImageError
-        No layer, layers of different shapes, RGB layers, or pyramids.
+        No layer, layers of different shapes, or RGB layers.
     """
     if not layers:
         raise ImageError("There is no Image layer to use: open an image, or select its layers in the layer list.")
     names = ", ".join(layer.name for layer in layers)
     if len({layer.data.shape for layer in layers}) > 1:
         raise ImageError(f"The layers {names} have different shapes: select those that are channels of one image.")
-    if any(layer.rgb or layer.multiscale for layer in layers):
-        raise ImageError(f"The layers {names} hold colours or a pyramid: use one plain layer for each channel.")
+    if any(layer.rgb for layer in layers):
+        raise ImageError(f"The layers {names} hold colours: use one plain layer for each channel.")
     first = layers[0]
     guess = guess_axes(first.data.shape, first.axis_labels, [str(unit) for unit in first.units])
     if len(layers) > 1 and not guess.sure and "C" in guess.axes:
@@ -70,7 +70,7 @@ def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, lis
         raise ImageError(f"The layers {names} are channels already: select one of them, or say what their axis is.")
     size = _micrometres(first, -1)
     spacing = _micrometres(first, axes.index("Z")) if "Z" in axes else None
-    pixels = layers[0].data if "C" in axes else _stacked(layers)
+    pixels = _largest(layers[0]) if "C" in axes else _stacked(layers)
     order = axes if "C" in axes else f"C{axes}"
     inner = "".join(letter for letter in "TZ" if letter in order)
     wanted = (FIELDS if FIELDS in order else "") + f"C{inner}YX"
@@ -95,11 +95,17 @@ def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
 
 def _stacked(layers: Sequence[Image]) -> Any:
     """The pixels of all layers, channels first; not read yet where a layer reads its pixels when they are looked at."""
-    if all(isinstance(layer.data, np.ndarray) for layer in layers):
-        return np.stack([layer.data for layer in layers])
+    largest = [_largest(layer) for layer in layers]
+    if all(isinstance(pixels, np.ndarray) for pixels in largest):
+        return np.stack(largest)
     import dask.array as da
 
-    return da.stack([da.asarray(layer.data) for layer in layers])
+    return da.stack([da.asarray(pixels) for pixels in largest])
+
+
+def _largest(layer: Image) -> Any:
+    """The pixels of a layer, those at full resolution where it has several levels."""
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def _micrometres(layer: Image, axis: int) -> float | None:
