@@ -16,12 +16,13 @@ from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import Window, window_at
+from phenolens.screens.image_details import ImageDetails
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.export_figures import check_figures, write_figures
-from phenolens.translation.apply.export_looks import plain_looks
+from phenolens.translation.apply.export_looks import labels_look, plain_looks
 from phenolens.translation.apply.session_export import ExportedField, check_format, export_session, exported_planes
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -109,7 +110,9 @@ def export_cells(
     )
     exported = composed(field.key, image, translated, strength)
     if field.key in cells.labels:
-        inside = labels_inside(cells.labels[field.key], annotated(cells.table[cells.table["field"] == field.key]))
+        inside = labels_inside(
+            cells.labels[field.key], annotated(cells.table[cells.table["field"] == field.key]), image
+        )
         exported = [replace(one, labels=inside[0], tables=inside[1]) for one in exported]
     facts = {
         **_facts_of(adapter),
@@ -134,15 +137,17 @@ def export_cells(
 
 
 def labels_inside(
-    pixels: NDArray[Any], table: "pd.DataFrame"
+    pixels: NDArray[Any], table: "pd.DataFrame", image: FieldImage
 ) -> "tuple[dict[str, LabelImage], dict[str, pd.DataFrame]]":
     """The found cells of a field as `ExportedField` takes labels and tables; classes and notes go with both."""
     from phenolens.screens.ome_zarr.images import LabelImage
 
     said = [name for name in ("class", "note") if name in table.columns]
     properties = table.set_index("label")[said] if said else None
-    features = table.drop(columns="field").assign(label=table["label"].astype(int)).reset_index(drop=True)
-    return {"cells": LabelImage(pixels, "YX", properties)}, {"cells": features}
+    features = table.drop(columns="field").assign(label=table["label"].astype("int64")).reset_index(drop=True)
+    look = labels_look("cells", pixels, image, features)
+    inside = LabelImage(pixels, "YX", properties, details=ImageDetails(facts={"layer": look}))
+    return {"cells": inside}, {"cells": features}
 
 
 def _as_it_is(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,10 +1,15 @@
 """How the channels of an export look in a viewer where none was open: one contrast for source and translated."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from phenolens.screens.colours import LESS_SHADES, MORE_SHADES, channel_colour
 from phenolens.screens.images import FieldImage
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Looks = dict[str, list[dict[str, Any]]]
 
@@ -44,8 +49,21 @@ def plain_looks(image: FieldImage, low: Sequence[float], high: Sequence[float]) 
     return looks
 
 
-def _place(image: FieldImage) -> dict[str, Any]:
-    axes = (*image.stack_axes, "Y", "X")
+def labels_look(name: str, pixels: NDArray[Any], image: FieldImage, features: "DataFrame") -> dict[str, Any]:
+    """The look of a label image (H, W) on the planes of a field, whose `features` lie in the table of its name."""
+    columns = {("index" if column == "label" else str(column)): str(column) for column in features.columns}
+    return {
+        "kind": "labels", "name": name, "dtype": str(pixels.dtype), "shape": list(pixels.shape), **_place(image, "YX"),
+        "metadata": {"phenolens": {"made": True, "synthetic": False, "kind": name}},
+        "features": {
+            "table": name, "columns": columns,
+            "dtypes": {shown: str(features[stored].dtype) for shown, stored in columns.items()},
+        },
+    }  # fmt: skip
+
+
+def _place(image: FieldImage, axes: str = "") -> dict[str, Any]:
+    axes = axes or f"{image.stack_axes}YX"
     scales = [image.scale(axis) for axis in axes]
     return {
         "scale": [scale.step for scale in scales],

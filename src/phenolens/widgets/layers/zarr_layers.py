@@ -94,10 +94,12 @@ def lies_on(labels: LayerData, image: LayerData) -> bool:
     if shape not in (whole, whole[-2:]):
         return False
     one, other = (appearance(meta, "image") for meta in (of_labels, of_image))
-    if shape == whole:
-        return all(_close(one.get(name), other.get(name)) for name in PLACE)
-    flat = ("scale", "translate", "units")
-    return all(_close(one.get(name), (other.get(name) or [])[-2:] or None) for name in flat)
+    names = ("scale", "translate", "units") if shape != whole else [name for name in PLACE if name != "axis_labels"]
+    return all(
+        _close(one[name], other[name] if shape == whole else other[name][-2:])
+        for name in names
+        if name in one and name in other
+    )
 
 
 def saved_layers(folder: Path) -> bool:
@@ -218,4 +220,5 @@ def _colours(colormap: Any) -> dict[int, str]:
 def _close(one: Any, other: Any) -> bool:
     if one is None or other is None or isinstance(one[0], str):
         return bool(one == other)
+    one, other = np.asarray(one, float), np.asarray(other, float)
     return np.shape(one) == np.shape(other) and bool(np.allclose(one, other))

@@ -204,9 +204,8 @@ def _with_labels(
     """A field with the labels that lie inside its image, and the layers that do not."""
     plain = field.image.channel(0)
     look: dict[str, Any] = dict((looks or {}).get("source", [{}])[0])
-    for name in ("scale", "translate", "units"):
-        if name in look:
-            look[name] = list(look[name])[-plain.ndim :]
+    if len(look.get("scale", ())) != plain.ndim:  # one plane of a stack
+        look = {name: list(look[name])[-plain.ndim :] for name in ("scale", "translate", "units") if name in look}
     inside = [layer for layer in layers if layer[2] == "labels" and lies_on(layer, (plain, look, "image"))]
     labels, tables = labels_of(inside)
     others = [layer for layer in layers if not any(layer is one for one in inside)]
