@@ -238,6 +238,7 @@ def _single_level(data: Any, meta: Mapping[str, Any]) -> Any:
     if meta.get("rgb"):
         raise OutputError(f"The layer {name} holds colours: save it as a PNG, or split it into its channels first.")
     level = data[0] if meta.get("multiscale") else data
+    level = getattr(level, "lazy", level)
     if np.ndim(level) > 4:
         raise OutputError(f"The layer {name} has {np.ndim(level)} axes: layers of T, Z, Y and X can be saved.")
     return level if hasattr(level, "dask") else np.asarray(level)

@@ -22,7 +22,7 @@ from phenolens.widgets.layers.layer_files import (
     stacked_members,
     typed,
 )
-from phenolens.widgets.layers.shown_levels import LARGE
+from phenolens.widgets.layers.shown_levels import LARGE, halving
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -170,7 +170,7 @@ def _layer(folder: Path, look: Mapping[str, Any], levels: Sequence[Any], tables:
         columns = {stored: name for name, stored in kept.get("columns", {}).items() if stored in table.columns}
         how["features"] = typed(table[list(columns)].rename(columns=columns), kept.get("dtypes", {}))
     if len(whole) > 1 and (look.get("multiscale") or shape[-2] * shape[-1] > LARGE):
-        return whole, {**how, "multiscale": True}, kind
+        return halving(whole), {**how, "multiscale": True}, kind
     return np.asarray(whole[0]), how, kind
 
 

@@ -105,7 +105,8 @@ def _stacked(layers: Sequence[Image]) -> Any:
 
 def _largest(layer: Image) -> Any:
     """The pixels of a layer, those at full resolution where it has several levels."""
-    return layer.data[0] if layer.multiscale else layer.data
+    pixels = layer.data[0] if layer.multiscale else layer.data
+    return getattr(pixels, "lazy", pixels)
 
 
 def _micrometres(layer: Image, axis: int) -> float | None:
