@@ -109,9 +109,8 @@ def test_any_part_of_kept_blocks_is_that_of_the_array(data):
 def test_blocks_are_read_once_and_no_more_are_kept_than_there_is_room(monkeypatch):
     read = []
     blocks = da.zeros((400, 100), chunks=(100, 100), dtype=np.uint8)
-    lazy = blocks.map_blocks(
-        lambda block, block_info=None: read.append(1) or block, dtype=np.uint8, meta=np.zeros((0, 0))
-    )
+    meta = np.zeros((0, 0), np.uint8)
+    lazy = blocks.map_blocks(lambda block: read.append(1) or block, dtype=np.uint8, meta=meta)
     kept = KeptBlocks(lazy)
     for _ in range(5):
         assert kept[50:150, 20:30].shape == (100, 10)
