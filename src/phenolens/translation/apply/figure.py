@@ -138,7 +138,7 @@ def write_figure(path: str | Path, content: FigureContent, *, width_mm: float = 
         "svg": {"Description": about, "Date": None, "Creator": "napari-phenolens"},
         "pdf": {"Subject": about, "CreationDate": None, "Creator": "napari-phenolens"},
     }
-    words = {"svg.fonttype": "none", "svg.hashsalt": "phenolens", "pdf.fonttype": 42, "font.family": "DejaVu Sans"}
+    words: Any = {"svg.fonttype": "none", "svg.hashsalt": "phenolens", "pdf.fonttype": 42, "font.family": "DejaVu Sans"}
     with rc_context(words), writing(path) as partial:
         _drawn(content, width_mm / _INCH).savefig(partial, format=ending, dpi=_DPI, metadata=facts[ending])
     return path
@@ -220,8 +220,8 @@ def _row(
     bar.ax.tick_params(labelsize=size * 0.85, length=2, pad=1.5, width=0.5)
     bar.ax.set_yticklabels([f"{-half:+.3g}", "0", f"{half:+.3g}"])
     for label, where in zip(bar.ax.get_yticklabels(), ("bottom", "center", "top"), strict=True):
-        label.set_verticalalignment(where)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+        label.update({"verticalalignment": where})
+    bar.outline.set_linewidth(0.5)
 
 
 def _scale_bar(axes: Axes, pixel_size: float | None, width: int, size: float) -> None:

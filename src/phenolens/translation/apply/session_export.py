@@ -232,10 +232,10 @@ def _write_layers(
             time_scale=image.scale("T"), **inside,
         )  # fmt: skip
     for name, labels in {} if zarr else of.labels.items():
-        look = {fact: said for fact, said in labels.details.facts.get("layer", {}).items() if fact != "features"}
+        own = {fact: said for fact, said in labels.details.facts.get("layer", {}).items() if fact != "features"}
         WRITERS[ending](
             folder / f"{of.stem}__{name}{ending}", labels.pixels, labels.axes, (name,), image.pixel_size,
-            synthetic=False, description=about | ({"layers": [look]} if look else {}), z_spacing=image.z_spacing,
+            synthetic=False, description=about | ({"layers": [own]} if own else {}), z_spacing=image.z_spacing,
         )  # fmt: skip
 
 
