@@ -27,6 +27,8 @@ WIDTH_MM = 180.0
 """Width of a figure over two columns of a journal; one column is about 88 mm."""
 _NARROWEST_MM, _WIDEST_MM = 40.0, 1000.0
 _AMBER = "#ffb020"
+# a plate behind words on a picture: an outline would turn text into curves
+_PLATE: dict[str, Any] = {"facecolor": (0.0, 0.0, 0.0, 0.55), "edgecolor": "none", "pad": 0.8}
 _DPI = 300
 _INCH = 25.4
 _TALLEST = 2.0  # of a panel, in its widths
@@ -211,14 +213,14 @@ def _row(
             interpolation="antialiased", extent=(0, pixels.shape[2], pixels.shape[1], 0),
         )  # fmt: skip
         if number:
-            _outlined(
-                axes.text(0.03, 0.97, "synthetic", fontsize=size, color=_AMBER, va="top", transform=axes.transAxes)
+            axes.text(
+                0.04, 0.96, "synthetic", fontsize=size, color=_AMBER, va="top", transform=axes.transAxes, bbox=_PLATE
             )
         elif row == 0:
             _scale_bar(axes, content.pixel_size, pixels.shape[2], size)
     bar = figure.colorbar(image, cax=figure.add_axes(beside), ticks=[-half, 0, half])
     bar.ax.tick_params(labelsize=size * 0.85, length=2, pad=1.5, width=0.5)
-    bar.ax.set_yticklabels([f"{-half:+.3g}", "0", f"{half:+.3g}"])
+    bar.ax.set_yticklabels([_amount(-half), "0", _amount(half)])
     for label, where in zip(bar.ax.get_yticklabels(), ("bottom", "center", "top"), strict=True):
         label.update({"verticalalignment": where})
     bar.outline.set_linewidth(0.5)
@@ -236,15 +238,12 @@ def _scale_bar(axes: Axes, pixel_size: float | None, width: int, size: float) ->
         transform=axes.transAxes,
     )  # fmt: skip
     words = f"{length:g} {'µm' if pixel_size else 'px'}"
-    text = axes.text(x, y + 0.035, words, fontsize=size, color="white", ha="right", transform=axes.transAxes)
+    axes.text(x, y + 0.045, words, fontsize=size, color="white", ha="right", transform=axes.transAxes, bbox=_PLATE)
     axes.set_xlim(0, width)
-    _outlined(text)
 
 
-def _outlined(text: Any) -> None:
-    from matplotlib.patheffects import withStroke
-
-    text.set_path_effects([withStroke(linewidth=1.4, foreground="black")])
+def _amount(value: float) -> str:
+    return f"{value:+.4g}" if abs(value) < 1e4 else f"{value:+,.0f}"
 
 
 def _printable(pixels: NDArray[Any]) -> NDArray[Any]:
