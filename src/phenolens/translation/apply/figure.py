@@ -209,7 +209,7 @@ def _row(
         axes = figure.add_axes(place)
         axes.set_axis_off()
         image = axes.imshow(
-            _printable(pixels[row]), cmap=colormap, vmin=limits[0], vmax=limits[1], aspect="auto",
+            _printable(pixels[row]), cmap=colormap, vmin=limits[0], vmax=limits[1], aspect="equal",
             interpolation="antialiased", extent=(0, pixels.shape[2], pixels.shape[1], 0),
         )  # fmt: skip
         if number:
