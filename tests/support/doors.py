@@ -316,7 +316,12 @@ FORMATS = (
     Format(
         "OME-Zarr by its URL",
         make_plate("0.5"),
-        ("a screen", "`viewer.open(url)`: the dialog knows files alone", "*OME-Zarr at an address*", *OPENS[3:]),
+        (
+            "a screen",
+            'none, for the dialog knows files alone: `viewer.open(url, plugin="napari-phenolens")`',
+            "*OME-Zarr at an address*",
+            *OPENS[3:],
+        ),
         PLATE,
         what="url",
     ),
