@@ -18,6 +18,7 @@ from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.map.dock import MapDock
 from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
 from phenolens.widgets.state.session import TranslatedCell
@@ -53,9 +54,8 @@ def translate(w, row, change, strength=1.0):
     difference = np.full((1, len(main.plane), 32, 32), change, np.float32)
     translation = CellTranslation(
         window=box,
-        strengths=(strength,),
+        settings=TranslationSettings(strengths=(strength,)),
         difference=difference,
-        steps=20,
         conditions=cell.conditions,
         crop=cut(main.plane, box),
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 from qtpy.QtWidgets import QFileDialog
 
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -95,7 +96,8 @@ def make_adapter(tiny, names, folder):
     intensity = IntensityMap("affine", names, (0.0,) * count, (1.0,) * count)
     tokens = torch.zeros(3, base.token_size)
     return Adapter(
-        conditions=("a", "b"),
+        source=Condition.parse("a"),
+        target=Condition.parse("b"),
         channel_names=names,
         crop=48,
         pixel_size=None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST_FIELDS = 24
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
+_COARSE = 8  # solver steps of what is shown first
 
 
 def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
@@ -139,7 +140,7 @@ def translate(
     """Translate a clicked cell, coarse to fine."""
     source, target = cell.conditions
     return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+        plane, cell.y, cell.x, strengths=(strength,), coarse=(_COARSE,), source=source, target=target
     )
 
 
