@@ -155,7 +155,7 @@ _OTHERS = {
     "labels": _cells,
     "adapter": _adapter,
     "atlas": lambda window: len(window.map.session.data.atlas.profiles),
-    "encoder": lambda window: window.map.session.encoder.card["name"],
+    "encoder": lambda window: window.map.session.encoder.card.name,
     "evaluation": lambda window: window.evaluation.answers.evaluation.name,
     "export": lambda window: {
         layer.name: (layer.contrast_limits, layer.metadata["phenolens"]["synthetic"], str(layer.units[-1]))
