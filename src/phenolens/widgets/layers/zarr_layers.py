@@ -210,10 +210,9 @@ def _said_of_each(table: "DataFrame | None", colormap: Any) -> "tuple[DataFrame 
     labels = {int(label) for label in given if label}
     if properties is not None:
         labels |= {int(label) for label in properties.index if label}
-        properties = properties.reindex(sorted(labels))
-    return properties, {
-        label: _hexadecimal(given.get(label, given.get(None, (0, 0, 0, 0)))) for label in sorted(labels)
-    }
+        properties = properties.reindex(sorted(labels)) if labels else None
+    rest = given.get(None, (0, 0, 0, 0))
+    return properties, {label: _hexadecimal(given.get(label, rest)) for label in sorted(labels)}
 
 
 def _hexadecimal(colour: Any) -> str:
