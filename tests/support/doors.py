@@ -208,6 +208,7 @@ OPENS = ("a screen",) * 3 + ("`SCREEN`", "`read_screen`")
 SENT = "says what it is and where it belongs"
 ASKED = "napari's own layers; then *Selected layers*, which asks for the axes"
 AS_LAYERS = "napari's own layers; then *Selected layers*"
+FROM_CONSOLE = 'none, for the dialog knows files alone: `viewer.open(url, plugin="napari-phenolens")`'
 SHARED = "contrast: one pair a channel for the screen, from its pixels"
 BY_NAME = f"by the channels' names; {SHARED}"
 OR_COLUMN = "the files', else `Metadata_PixelSize`"
@@ -316,7 +317,12 @@ FORMATS = (
     Format(
         "OME-Zarr by its URL",
         make_plate("0.5"),
-        ("a screen", "`viewer.open(url)`: the dialog knows files alone", "*OME-Zarr at an address*", *OPENS[3:]),
+        (
+            "a screen",
+            'none, for the dialog knows files alone: `viewer.open(url, plugin="napari-phenolens")`',
+            "*OME-Zarr at an address*",
+            *OPENS[3:],
+        ),
         PLATE,
         what="url",
     ),

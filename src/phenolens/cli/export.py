@@ -103,8 +103,7 @@ def export(
             )  # fmt: skip
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen], conditions=conditions), field, cell, out, settings,
-                cells=found, overwrite=overwrite, file_format=file_format, annotated=annotated,
-                figures=figure or (),
+                cells=found, overwrite=overwrite, file_format=file_format, annotated=annotated, figures=figure or (),
             )  # fmt: skip
         folder = console.follow(job)
         files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

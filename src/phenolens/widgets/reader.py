@@ -100,11 +100,8 @@ def _in_order(file: Path) -> tuple[str, int]:
     return (stem or last, order.get(last, 4 if file.suffix == ".geojson" else 3 if stem else 0))
 
 
-def _read_zarr(path: str) -> list[LayerData]:
-    layers = read_zarr(Path(path))
-    if layers is None:
-        raise ScreenError(f"{path} is not an image that Phenolens wrote.")
-    return layers
+def _read_zarr(path: str) -> list[Any]:
+    return (saved_layers(Path(path)) and read_zarr(Path(path))) or _read_screen(path)
 
 
 def _read_image(path: str) -> list[Any]:
@@ -198,5 +195,6 @@ _FOLDERS: dict[str, Reader] = {
     "base": _read_base,
     "export": read_export,
     "layers": read_export,
+    "zarr": _read_zarr,
     "images": _read_images,
 }

@@ -183,8 +183,12 @@ def export_translated(
         One of the strengths that were written; strength 0 must be there too, for it is the source.
     overwrite
         Replace any earlier output of phenolens in `out`, not an export alone.
-    file_format, annotated, figures
-        As `export_cells` takes them.
+    file_format
+        As `export_session` takes it.
+    annotated
+        Adds classes and notes to the table of cells.
+    figures
+        Formats (png, svg, pdf) in which a figure of each field is written, ``<key>__figure.png``.
 
     Raises
     ------
@@ -237,9 +241,10 @@ def export_translated(
 
     return (
         yield from export_session(
-            out.parent, out.name, exported, table, known, overwrite, looks=looks, file_format=file_format, beside=beside
+            out.parent, out.name, exported, table, known, overwrite, looks=looks, file_format=file_format,
+            beside=beside,
         )
-    )
+    )  # fmt: skip
 
 
 def _other_strengths(
