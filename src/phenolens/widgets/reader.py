@@ -39,8 +39,6 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
     if is_url(path):
         return _read_screen
     place = Path(path)
-    if saved_layers(place):
-        return _read_zarr
     if place.is_dir():
         content = content_of(place)
         return _FOLDERS.get(content.name if content is not None else "", _read_screen)
