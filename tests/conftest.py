@@ -15,6 +15,9 @@ from display import has_display, virtual_display
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Networks are exported for ONNX Runtime, into the user's cache, only by the tests that ask for it.
+os.environ.setdefault("PHENOLENS_RUNTIME", "torch")
+
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 _session = ExitStack()
 _no_display = pytest.StashKey[str]()
