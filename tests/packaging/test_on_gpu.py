@@ -1,4 +1,4 @@
-"""What is ready to be run on a GPU runs on a CPU, with small sizes: every part, within its time, and packed to travel."""
+"""What is ready for a GPU runs on a CPU with small sizes: every part, within its time, and packed to travel."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from project import ROOT
 @pytest.mark.slow
 def test_the_rehearsal_passes_and_packs_what_it_made(tmp_path):
     out = tmp_path / "out"
-    environment = {
+    small = {
         "DEVICE": "cpu",
         "SMALL": "1",
         "ALL_SECONDS": "600",
@@ -20,7 +20,7 @@ def test_the_rehearsal_passes_and_packs_what_it_made(tmp_path):
         "OMP_NUM_THREADS": "1",
     }
     ran = subprocess.run(
-        [ROOT / "scripts" / "on_gpu.sh", out], env={**os.environ, **environment}, capture_output=True, text=True
+        [ROOT / "scripts" / "on_gpu.sh", out], env={**os.environ, **small}, capture_output=True, text=True
     )
     shown = ran.stdout + ran.stderr
     assert ran.returncode == 0, shown
