@@ -41,5 +41,6 @@ def test_translate_gives_the_same_pixels_by_onnx_runtime(tiny_base, tmp_path, mo
     assert not caplog.records
     assert len(list((tmp_path / "cache" / "networks").glob("*.onnx"))) == 3
     assert np.abs(made["torch"]).max() > 1
-    assert np.allclose(made["onnx"], made["torch"], atol=1e-5 * 200)
+    # The tiny network, of random weights, carries rounding far apart.
+    assert np.abs(made["onnx"] - made["torch"]).max() <= 1e-4 * np.abs(made["torch"]).max()
     assert not np.array_equal(made["onnx"], made["torch"])

@@ -296,6 +296,7 @@ class Translator:
                     trajectory = yield from counted(inverting, done, total)
                 done += count + 1
                 trajectory = path or trajectory
+                assert trajectory is not None
                 job = self._translate(network, solver, trajectory, tokens, strengths, target)
             delta = yield from counted(job, done, total)
             done += count

@@ -13,6 +13,7 @@ import warnings
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def _config(part: torch.nn.Module) -> dict[str, str]:
 def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bytes:
     """`network` as ONNX, with a free number of rows."""
     names = input_names(len(example))
-    stream = io.BytesIO()
+    stream: Any = io.BytesIO()  # which is taken, whatever torch's types say
     with warnings.catch_warnings(), torch.no_grad():
         # The exporter that traces takes 2 s and needs onnx alone; the newer one 40 s and a package more.
         warnings.simplefilter("ignore")

@@ -7,7 +7,7 @@ import torch
 
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.solvers.guided import GuidedNoise, spread
-from phenolens.translation.solvers.multistep import PredictorCorrector, velocity, weights
+from phenolens.translation.solvers.multistep import PredictorCorrector, integral, velocity
 from phenolens.translation.solvers.schedule import alpha_sigma_at
 from phenolens.translation.solvers.trajectory import NOTHING_DRAWN, NoiseModel, Renoise, Trajectory
 
@@ -59,13 +59,10 @@ def refine(noise: NoiseModel, known: Trajectory, tokens: torch.Tensor, grid: np.
         first = min(max(i - 1, 0), max(0, steps - 3))
         about = slice(first, min(first + 4, steps + 1))
 
-        def moved(end: float, about: slice = about, start: float = old[i], x: torch.Tensor = x) -> torch.Tensor:
-            return x + sum(c * one for c, one in zip(weights(old[about], start, end), v[about], strict=True))
-
-        between = grid[2 * i + 1]
-        states.append(moved(between) / alpha_sigma_at(between)[0])
+        between = float(grid[2 * i + 1])
+        states.append((x + integral(v[about], old[about], old[i], between)) / alpha_sigma_at(between)[0])
         noises.append(noise(states[-1], between, tokens))
-        x = moved(old[i + 1])
+        x = x + integral(v[about], old[about], old[i], old[i + 1])
         states.append(known.states[i + 1])
         noises.append(known.noises[i + 1])
         yield Progress(i + 1, steps, "Inverting")

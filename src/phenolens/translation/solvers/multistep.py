@@ -56,7 +56,7 @@ def velocity(y: torch.Tensor, noise: torch.Tensor, s: float) -> torch.Tensor:
     return alpha * noise - sigma * (y - s * noise)
 
 
-def weights(levels: Sequence[float], start: float, end: float) -> list[float]:
+def weights(levels: Sequence[float] | np.ndarray, start: float, end: float) -> list[float]:
     """Weights of the values at `levels`, whose polynomial in log s is integrated d arctan(s) from `start` to `end`."""
     middle, half = np.log(start * end) / 2, np.log(end / start) / 2
     log_s, known = middle + half * _NODES, np.log(levels)
@@ -68,3 +68,8 @@ def weights(levels: Sequence[float], start: float, end: float) -> list[float]:
         share = np.prod((log_s[:, None] - others) / (one - others), axis=1)
         found.append(float((share * measure).sum()))
     return found
+
+
+def integral(v: Sequence[torch.Tensor], levels: np.ndarray, start: float, end: float) -> torch.Tensor:
+    """What x changes from `start` to `end` where v is a polynomial in log s through its values at `levels`."""
+    return torch.stack([c * one for c, one in zip(weights(levels, start, end), v, strict=True)]).sum(dim=0)

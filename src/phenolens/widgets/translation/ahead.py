@@ -156,9 +156,9 @@ class TranslatingAhead(QObject):
         camera = viewer.scene.camera
         half = np.array(viewer.canvas.size) / camera.zoom / 2
         middle = np.array(camera.center[-2:])
-        corners = [middle + half * side for side in ((-1, -1), (-1, 1), (1, -1), (1, 1))]
+        sides = half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
         rest = tuple(viewer.dims.point)[:-2]
-        corners = np.array([layer.world_to_data((*rest, *corner))[-2:] for corner in corners])
+        corners = np.array([layer.world_to_data((*rest, *(middle + side)))[-2:] for side in sides])
         pointer = viewer.cursor.position if viewer.mouse_over_canvas else (*rest, *middle)
         return corners.min(axis=0), corners.max(axis=0), np.array(layer.world_to_data(pointer)[-2:])
 
@@ -175,8 +175,7 @@ class TranslatingAhead(QObject):
 
 def _bytes(translation: "CellTranslation") -> int:
     """Memory of a translation and its trajectory."""
-    arrays = [translation.difference, translation.crop]
     path = translation.trajectory
-    if path is not None:
-        arrays += [part for part in (path.states, path.noises, path.coupled) if part is not None]
-    return sum(int(array.nbytes) for array in arrays)
+    kept = () if path is None else (path.states, path.noises, path.coupled)
+    arrays = (translation.difference, translation.crop, *kept)
+    return sum(int(array.nbytes) for array in arrays if array is not None)
