@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from phenolens.screens.table import Field, Screen
     from phenolens.translation.apply.cell_translation import CellTranslation
     from phenolens.translation.apply.translator import Translator
-    from phenolens.translation.apply.warm_up import warm_up
     from phenolens.translation.model.adapter import Adapter
     from phenolens.widgets.state.session import TranslatedCell
 
@@ -123,6 +122,7 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
     """Load an adapter's base and put the adapter on it."""
     from phenolens.runtime.devices import resolve_device
     from phenolens.translation.apply.translator import Translator
+    from phenolens.translation.apply.warm_up import warm_up
     from phenolens.translation.model.adapter import Adapter
     from phenolens.translation.model.base import open_base
 
