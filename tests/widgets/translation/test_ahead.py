@@ -199,3 +199,32 @@ def test_what_is_out_of_date_is_given_up(ready, small_adapter):
     before = session.translator
     ready.wait(lambda: session.translator is not before and not dock.running.busy)
     assert not held(ready)
+
+
+def test_the_first_click_finds_everything_ready(window, small_screen, small_adapter, monkeypatch):
+    """Loading an adapter exports its networks and makes the sessions, so that no click does."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from phenolens.translation.model import fast_networks
+
+    monkeypatch.setenv(fast_networks.VARIABLE, "onnx")
+    monkeypatch.setattr("phenolens.runtime.threads.thread_count", lambda: 1)
+    monkeypatch.setattr("phenolens.widgets.translation.ahead.TranslatingAhead._next", lambda _: None)
+    window.open(small_screen)
+    window.dock.load_adapter(small_adapter)
+    window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
+    fast = window.session.translator.base.fast
+    assert {part: len(known) for part, known in fast._networks.items()} == {"unet": 1, "encoder": 1, "decoder": 1}
+    sessions = [set(network._sessions) for known in fast._networks.values() for network in known.values()]
+
+    def made(*_, **__):
+        raise AssertionError("made at the click")
+
+    monkeypatch.setattr(fast_networks, "_Network", made)
+    window.press(window.dock.translate_panel.click)
+    window.click_pixel(90, 90)
+    window.wait(lambda: window.session.here() and not window.dock.running.busy)
+    (cell,) = window.session.here().values()
+    assert cell.translation.steps == 20
+    assert not fast.failed
+    assert sessions == [set(network._sessions) for known in fast._networks.values() for network in known.values()]
