@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from phenolens.runtime.progress import finish
-from phenolens.translation.solvers import WITH_TRAJECTORY, Renoise, difference, fine_part, invert, stock_ddim
+from phenolens.translation.solvers import difference, fine_part, invert, stock_ddim
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
 from phenolens.translation.training.pretraining import SCHEDULER
 
@@ -157,35 +157,3 @@ def test_what_is_fine_is_told_by_the_wavelength_alone(mode, fine, fields):
     for noise in (wave.expand(16, -1), wave.expand(16, -1).T):
         left = fine_part(noise[None, None], 16)[0, 0]
         torch.testing.assert_close(left, noise if fine else torch.zeros_like(noise), atol=1e-5, rtol=0)
-
-
-def test_a_finer_grid_takes_up_what_a_coarse_one_has_found(latents):
-    calls = []
-
-    def counting(y, s, tokens):
-        calls.append(s)
-        return gaussian_noise(y, s, tokens)
-
-    tokens, how = token("source").expand(5, 1, 1), WITH_TRAJECTORY["difference"]
-    coarse = finish(how.path(counting, latents, tokens, SCHEDULE.grid(10)))
-    calls.clear()
-    fine = finish(how.path(counting, latents, tokens, SCHEDULE.grid(20), coarser=coarse))
-    assert calls == SCHEDULE.grid(20)[1::2].tolist(), "each new level once, and no other"
-    assert torch.equal(fine.states[::2], coarse.states)
-    exact = finish(invert(gaussian_noise, latents, tokens, SCHEDULE.grid(400)))
-    plain = finish(invert(gaussian_noise, latents, tokens, SCHEDULE.grid(20)))
-
-    def off(path):
-        made = finish(difference(gaussian_noise, path, token("source"), token("target"), (1.0,), guidance=1.0))
-        right = finish(difference(gaussian_noise, exact, token("source"), token("target"), (1.0,), guidance=1.0))
-        return float((made - right).norm() / right.norm())
-
-    assert off(fine) < off(coarse) / 2
-    assert off(fine) < 2 * off(plain) + 1e-4
-
-    # another grid, or noise that is drawn, is inverted from the beginning
-    for grid, renoise in ((SCHEDULE.grid(15), Renoise()), (SCHEDULE.grid(20), Renoise(0.5))):
-        calls.clear()
-        finish(how.path(counting, latents, tokens, grid, renoise, coarser=coarse))
-        assert grid[0] not in calls or len(calls) == len(grid)
-        assert len(calls) >= len(grid) // 2 + 1

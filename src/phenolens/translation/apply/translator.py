@@ -278,8 +278,8 @@ class Translator:
         held = () if solver == "ddim" else self.held
         done = 0
         cells: list[CellTranslation] = []
-        trajectory: Trajectory | None = None
         for number, count in enumerate(steps):
+            trajectory = None
             network = CountedNetwork(self.base.predict if solver == "ddim" else self.base.noise_at)
             if solver == "ddim":
                 source_tokens, target_tokens = tokens
@@ -288,15 +288,13 @@ class Translator:
                     network, self.base.scheduler_config, latents, source_tokens, between, count, Renoise(renoise, seed)
                 )
             else:
-                if path is None:
+                trajectory = path
+                if trajectory is None:
                     inverting = self.invert_latents(
-                        latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network,
-                        coarser=trajectory,
-                    )  # fmt: skip
+                        latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
+                    )
                     trajectory = yield from counted(inverting, done, total)
                 done += count + 1
-                trajectory = path or trajectory
-                assert trajectory is not None
                 job = self._translate(network, solver, trajectory, tokens, strengths, target)
             delta = yield from counted(job, done, total)
             done += count
@@ -343,13 +341,12 @@ class Translator:
         renoise: float = 0.0,
         seed: int = 0,
         network: NoiseModel | None = None,
-        coarser: Trajectory | None = None,
     ) -> Job[Trajectory]:
         """Bring latents (n, C * k, h, w) into noise under their own `condition`, by a solver with a trajectory."""
         own = self.adapter.condition_tokens(condition).to(self.base.device)
-        return WITH_TRAJECTORY[solver].path(
+        return WITH_TRAJECTORY[solver].invert(
             network or self.base.noise_at, latents, own.expand(len(latents), *own.shape),
-            self.base.schedule.grid(steps), Renoise(renoise, seed), coarser,
+            self.base.schedule.grid(steps), Renoise(renoise, seed),
         )  # fmt: skip
 
     def move(self, cell: CellTranslation, strengths: Sequence[float]) -> Job[CellTranslation]:

@@ -7,13 +7,12 @@ In y = x / alpha and s = sigma / alpha the probability-flow ODE is dy/ds = eps(a
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from phenolens.runtime.progress import Job
 from phenolens.translation.solvers import difference_ode, edict, obelm
 from phenolens.translation.solvers.ddim import stock_ddim
-from phenolens.translation.solvers.difference_ode import difference, invert, refine
+from phenolens.translation.solvers.difference_ode import difference, invert
 from phenolens.translation.solvers.fine_noise import fine_part
 from phenolens.translation.solvers.trajectory import NOTHING_DRAWN, NoiseModel, Renoise, Trajectory
 
@@ -28,7 +27,6 @@ __all__ = [
     "difference",
     "fine_part",
     "invert",
-    "refine",
     "stock_ddim",
 ]
 
@@ -47,34 +45,16 @@ class Solver:
         The latents again from the noise end alone, without what the inversion passed on its way.
     exact
         Whether `regenerate` undoes `invert` up to rounding.
-    refine
-        A trajectory on a grid twice as fine; arguments as of `refine`. None where the solver has to begin anew.
     """
 
     invert: Callable[..., Job[Trajectory]]
     translate: Callable[..., Job[torch.Tensor]]
     regenerate: Callable[[NoiseModel, Trajectory, torch.Tensor], Job[torch.Tensor]]
     exact: bool
-    refine: Callable[[NoiseModel, Trajectory, torch.Tensor, np.ndarray], Job[Trajectory]] | None = None
-
-    def path(
-        self,
-        noise: NoiseModel,
-        latents: torch.Tensor,
-        tokens: torch.Tensor,
-        grid: np.ndarray,
-        renoise: Renoise = NOTHING_DRAWN,
-        coarser: Trajectory | None = None,
-    ) -> Job[Trajectory]:
-        """`invert` the latents, or `refine` a `coarser` trajectory of theirs where it has every second level."""
-        whole = renoise.levels(len(grid) - 1) == 0
-        if self.refine is not None and coarser is not None and whole and len(grid) == 2 * len(coarser.grid) - 1:
-            return self.refine(noise, coarser, tokens, grid)
-        return self.invert(noise, latents, tokens, grid, renoise)
 
 
 WITH_TRAJECTORY = {
-    "difference": Solver(invert, difference, difference_ode.regenerate, exact=False, refine=refine),
+    "difference": Solver(invert, difference, difference_ode.regenerate, exact=False),
     "obelm": Solver(obelm.invert, obelm.translate, obelm.regenerate, exact=True),
     "edict": Solver(edict.invert, edict.translate, edict.regenerate, exact=True),
 }

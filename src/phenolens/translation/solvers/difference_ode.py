@@ -7,8 +7,7 @@ import torch
 
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.solvers.guided import GuidedNoise, spread
-from phenolens.translation.solvers.multistep import PredictorCorrector, integral, velocity
-from phenolens.translation.solvers.schedule import alpha_sigma_at
+from phenolens.translation.solvers.multistep import PredictorCorrector
 from phenolens.translation.solvers.trajectory import NOTHING_DRAWN, NoiseModel, Renoise, Trajectory
 
 
@@ -34,38 +33,6 @@ def invert(
         if drawn <= i < steps:
             states.append(equation.step(noises[i], grid[i], grid[i + 1]))
         yield Progress(i + 1, steps + 1, "Inverting")
-    return Trajectory(grid, torch.stack(states), torch.stack(noises))
-
-
-@torch.no_grad()
-def refine(noise: NoiseModel, known: Trajectory, tokens: torch.Tensor, grid: np.ndarray) -> Job[Trajectory]:
-    """A trajectory on a `grid` twice as fine as that of a `known` one, at one evaluation for each level that is new.
-
-    The levels in between are reached by a cubic in log s through v at the four known levels about them, integrated
-    d arctan(s). What the network answered at the known levels is kept with the states that it answered to.
-
-    Parameters
-    ----------
-    tokens
-        (n, K, d), those of the inversion.
-    grid
-        (2 N + 1,) levels, of which every second is one of the N + 1 known ones.
-    """
-    old, steps = known.grid, len(known.grid) - 1
-    v = [velocity(y, e, s) for y, e, s in zip(known.states, known.noises, old, strict=True)]
-    x = alpha_sigma_at(old[0])[0] * known.latents
-    states, noises = [known.states[0]], [known.noises[0]]
-    for i in range(steps):
-        first = min(max(i - 1, 0), max(0, steps - 3))
-        about = slice(first, min(first + 4, steps + 1))
-
-        between = float(grid[2 * i + 1])
-        states.append((x + integral(v[about], old[about], old[i], between)) / alpha_sigma_at(between)[0])
-        noises.append(noise(states[-1], between, tokens))
-        x = x + integral(v[about], old[about], old[i], old[i + 1])
-        states.append(known.states[i + 1])
-        noises.append(known.noises[i + 1])
-        yield Progress(i + 1, steps, "Inverting")
     return Trajectory(grid, torch.stack(states), torch.stack(noises))
 
 

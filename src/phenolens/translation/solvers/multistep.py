@@ -5,8 +5,6 @@ nearly straight between levels, where eps is not: so v is taken as a straight li
 dtheta exactly.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -35,41 +33,33 @@ class PredictorCorrector:
 
     def step(self, noise: torch.Tensor, s: float, onward: float) -> torch.Tensor:
         """The predicted state at the level `onward`, from the `noise` that the network answered with at `s`."""
-        alpha, v = alpha_sigma_at(s)[0], velocity(self._predicted, noise, s)
+        alpha, sigma = alpha_sigma_at(s)
+        v = alpha * noise - sigma * (self._predicted - s * noise)
         if self._before is None:
             x = alpha * self._predicted
             ahead = float(np.arctan(onward) - np.arctan(s)) * v
         else:
             s_before, x_before, v_before = self._before
-            old, new = weights((s_before, s), s_before, s)
+            old, new = line_weights(s_before, s, s_before, s)
             x = x_before + old * v_before + new * v
-            old, new = weights((s_before, s), s, onward)
+            old, new = line_weights(s_before, s, s, onward)
             ahead = old * v_before + new * v
         self._before = s, x, v
         self._predicted = (x + ahead) / alpha_sigma_at(onward)[0]
         return self._predicted
 
 
-def velocity(y: torch.Tensor, noise: torch.Tensor, s: float) -> torch.Tensor:
-    """v = dx / dtheta of a scaled state y (or a difference of two) whose predicted noise at `s` is `noise`."""
-    alpha, sigma = alpha_sigma_at(s)
-    return alpha * noise - sigma * (y - s * noise)
+def line_weights(one: float, other: float, start: float, end: float) -> tuple[float, float]:
+    """Weights of the values at the levels `one` and `other`, whose straight line in log s is integrated d arctan(s).
 
-
-def weights(levels: Sequence[float] | np.ndarray, start: float, end: float) -> list[float]:
-    """Weights of the values at `levels`, whose polynomial in log s is integrated d arctan(s) from `start` to `end`."""
+    Parameters
+    ----------
+    start, end
+        The levels between which it is integrated.
+    """
     middle, half = np.log(start * end) / 2, np.log(end / start) / 2
-    log_s, known = middle + half * _NODES, np.log(levels)
+    log_s = middle + half * _NODES
     # d arctan(s) = s / (1 + s**2) d log s
     measure = half * _WEIGHTS / (2 * np.cosh(log_s))
-    found = []
-    for i, one in enumerate(known):
-        others = np.delete(known, i)
-        share = np.prod((log_s[:, None] - others) / (one - others), axis=1)
-        found.append(float((share * measure).sum()))
-    return found
-
-
-def integral(v: Sequence[torch.Tensor], levels: np.ndarray, start: float, end: float) -> torch.Tensor:
-    """What x changes from `start` to `end` where v is a polynomial in log s through its values at `levels`."""
-    return torch.stack([c * one for c, one in zip(weights(levels, start, end), v, strict=True)]).sum(dim=0)
+    share = (log_s - np.log(one)) / np.log(other / one)
+    return float(((1 - share) * measure).sum()), float((share * measure).sum())
