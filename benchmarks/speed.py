@@ -26,7 +26,7 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.model.fast_networks import VARIABLE
 from phenolens.translation.model.shipped import demo_adapter
-from phenolens.widgets.translation.jobs import STEPS
+from phenolens.widgets.translation.jobs import COARSE
 
 STOCK = "stock DDIM 50+50, torch"
 
@@ -63,21 +63,21 @@ def main() -> None:
     plain, fast = (translator_by(kind, options.adapter, device) for kind in ("torch", "onnx"))
     cells = simulated_cells(options.treatment, options.style, fast.adapter.crop, options.turns + 1)
     references = finish(
-        fast.translate_crops([c[0] for c in cells], [c[1] for c in cells], steps=(options.reference,))
+        fast.translate_crops([c[0] for c in cells], [c[1] for c in cells], steps=options.reference)
     )  # fmt: skip
 
-    def click(translator, steps):
-        return lambda cell: pictures(translator, cell, steps=steps)
+    def click(translator, steps=20, coarse=()):
+        return lambda cell: pictures(translator, cell, steps=steps, coarse=coarse)
 
     engine = fast.base.computes_with.split()[0]
     ways = {
-        STOCK: lambda cell: pictures(plain, cell, steps=(50,), solver="ddim"),
-        f"stock DDIM 50+50, {engine}": lambda cell: pictures(fast, cell, steps=(50,), solver="ddim"),
-        "8 steps, torch": click(plain, (8,)),
-        "20 steps, torch": click(plain, (20,)),
-        f"8 steps, {engine}": click(fast, (8,)),
-        f"20 steps, {engine}": click(fast, (20,)),
-        "a click": click(fast, STEPS),
+        STOCK: lambda cell: pictures(plain, cell, steps=50, solver="ddim"),
+        f"stock DDIM 50+50, {engine}": lambda cell: pictures(fast, cell, steps=50, solver="ddim"),
+        "8 steps, torch": click(plain, 8),
+        "20 steps, torch": click(plain),
+        f"8 steps, {engine}": click(fast, 8),
+        f"20 steps, {engine}": click(fast),
+        "a click": click(fast, coarse=COARSE),
     }
     rows: dict[str, dict[str, list[float]]] = {}
 
@@ -116,7 +116,7 @@ def main() -> None:
         shown = "" if error is None else f"{error:.3f}"
         print(f"| {name} | {seconds:.2f} | {report[-1]['evaluations']} | {shown} | {times:.1f} |")
     of = {row["what"]: row for row in report}
-    last = f"a click: picture {len(STEPS)}"
+    last = f"a click: picture {len(COARSE) + 1}"
     print(
         json.dumps(
             {

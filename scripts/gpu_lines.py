@@ -80,7 +80,7 @@ class Lines:
     def translated(self, device: str, solver: str, memory: Memory | None = None) -> np.ndarray:
         adapter = Adapter.load(demo_adapter())
         translator = Translator(load_base(adapter.base, device, memory), adapter)
-        job = translator.translate_cell(self.plane, 90, 90, steps=(8,), solver=solver)
+        job = translator.translate_cell(self.plane, 90, 90, steps=8, solver=solver)
         return np.asarray(finish(job).difference)
 
     def on_the_cpu(self, solver: str) -> np.ndarray:
@@ -127,7 +127,7 @@ class Lines:
 
         adapter = Adapter.load(demo_adapter())
         translator = Translator(load_base(adapter.base, self.device), adapter)
-        finish(translator.translate_cell(self.plane, 90, 90, steps=(1,)))
+        finish(translator.translate_cell(self.plane, 90, 90, steps=1))
         queue = device_queue(self.device)
         training = queue.run(
             finetune_screen(
@@ -139,7 +139,7 @@ class Lines:
         while "loss" not in next(training).values:
             pass
         start = time.perf_counter()
-        click = queue.run(translator.translate_cell(self.plane, 90, 90, steps=(8,)), priority=INTERACTIVE)
+        click = queue.run(translator.translate_cell(self.plane, 90, 90, steps=8), priority=INTERACTIVE)
         finish(click)
         waited = time.perf_counter() - start
         next(training)

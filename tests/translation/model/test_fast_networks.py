@@ -89,7 +89,7 @@ def test_it_answers_as_torch_does_for_any_number_of_rows(adapter, cache):
 def test_torch_computes_nothing_of_a_translation(adapter, monkeypatch):
     plane = np.random.default_rng(0).integers(0, 200, (2, 96, 96)).astype(np.uint8)
     translator = Translator(load_base(adapter.base), adapter)
-    finish(translator.translate_cell(plane, 48, 48, steps=(2,)))
+    finish(translator.translate_cell(plane, 48, 48, steps=2))
 
     def computed(*_, **__):
         raise AssertionError("torch was asked")
@@ -97,7 +97,7 @@ def test_torch_computes_nothing_of_a_translation(adapter, monkeypatch):
     monkeypatch.setattr(translator.base.unet, "forward", computed)
     monkeypatch.setattr(translator.base.autoencoder, "encode", computed)
     monkeypatch.setattr(translator.base.autoencoder, "decode", computed)
-    cell = finish(translator.translate_cell(plane, 48, 48, steps=(2, 4)))
+    cell = finish(translator.translate_cell(plane, 48, 48, coarse=(2,), steps=4))
     assert np.abs(cell.difference).max() > 0
 
 
@@ -256,7 +256,7 @@ def test_the_shipped_adapter_gives_the_pixels_of_torch():
         if kind == "torch":
             translator.base.fast = None
             translator.base.codec = type(translator.base.codec)(translator.base.autoencoder)
-        made[kind] = finish(translator.translate_cell(plane, 60, 60, strengths=(0.5, 1.0), steps=(20,))).difference
+        made[kind] = finish(translator.translate_cell(plane, 60, 60, strengths=(0.5, 1.0), steps=20)).difference
     assert isinstance(translator.base.fast, FastNetworks)
     assert not translator.base.fast.failed
     width = np.subtract(adapter.intensity.high, adapter.intensity.low)[:, None, None]

@@ -99,9 +99,9 @@ def test_those_nearest_to_the_pointer_come_first(ready, monkeypatch):
 
     translate = jobs.translate
 
-    def noted(translator, plane, cell, strength, steps):
+    def noted(translator, plane, cell, strength, coarse):
         asked.append(cell.id)
-        return translate(translator, plane, cell, strength, steps)
+        return translate(translator, plane, cell, strength, coarse)
 
     cells = known_cells(ready)
     last = cells[-1]

@@ -23,4 +23,4 @@ def warm_up(translator: Translator) -> Job[None]:
 def _blank(translator: Translator) -> Job[CellTranslation]:
     size = translator.adapter.crop
     plane = np.zeros((len(translator.adapter.channel_names), size, size), np.float32)
-    return translator.translate_cell(plane, size / 2, size / 2, steps=(1,))
+    return translator.translate_cell(plane, size / 2, size / 2, steps=1)

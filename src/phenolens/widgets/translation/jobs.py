@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import TranslatedCell
 
 MOST_FIELDS = 24
-# Solver steps of a clicked cell: a first picture, and the one that stays.
-STEPS = (8, 20)
+# Solver steps of the pictures that a click shows before the one that stays. The first two share an inversion.
+COARSE = (4, 8)
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
 
 
-def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
-    """Read a screen and the intensity limits it is shown with."""
+def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
+    """Read a screen, by its path or its URL, and the intensity limits it is shown with."""
+    from phenolens.screens.ome_zarr.folders import shown_name
     from phenolens.screens.table import read_screen
 
-    yield Progress(0, 0, f"reading {path.name}")
+    yield Progress(0, 0, f"reading {shown_name(path)}")
     screen = read_screen(path, pattern)
     # both may read the first image: here rather than when the viewer asks
     _ = screen.channel_names, screen.pixel_size
@@ -138,12 +139,16 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
 
 
 def translate(
-    translator: "Translator", plane: np.ndarray, cell: "TranslatedCell", strength: float, steps: tuple[int, ...] = STEPS
+    translator: "Translator",
+    plane: np.ndarray,
+    cell: "TranslatedCell",
+    strength: float,
+    coarse: tuple[int, ...] = COARSE,
 ) -> "Job[CellTranslation]":
     """Translate a clicked cell, coarse to fine."""
     source, target = cell.conditions
     return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=steps, source=source, target=target
+        plane, cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
     )
 
 
