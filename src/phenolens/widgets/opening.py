@@ -52,7 +52,7 @@ def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) 
     def job() -> Job[Any]:
         folder = yield from making
         screen, intensity = yield from jobs.open_screen(folder)
-        field, image = yield from jobs.read_field(screen.fields[0])
+        field, image, _ = yield from jobs.read_field(screen.fields[0])
         return screen, intensity, field, image
 
     screen, intensity, field, image = _wait_for(job(), doing, device)

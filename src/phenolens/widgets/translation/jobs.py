@@ -1,6 +1,6 @@
 """The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +50,11 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     return IntensityMap.fit(planes, screen.channel_names)
 
 
-def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
-    """A field and its image."""
+def read_field(field: "Field") -> "Job[tuple[Field, FieldImage, np.ndarray]]":
+    """A field, its image, and the plane (C, H, W) at the image's position."""
     yield Progress(0, 0, f"reading {field.key}")
     image = field.image()
-    image.plane()  # a broken file is found here rather than by the canvas
-    return field, image
+    return field, image, image.plane()  # a broken file is found here rather than by the canvas
 
 
 def name_devices() -> Job[list[str]]:
@@ -133,26 +132,31 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
 
 
 def translate(
-    translator: "Translator", plane: np.ndarray, cell: "TranslatedCell", strength: float
+    translator: "Translator", plane: Callable[[], np.ndarray], cell: "TranslatedCell", strength: float
 ) -> "Job[CellTranslation]":
-    """Translate a clicked cell, coarse to fine."""
+    """Translate a clicked cell of what `plane` reads (C, H, W), coarse to fine."""
     source, target = cell.conditions
-    return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+    return (
+        yield from translator.translate_cell(
+            plane(), cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+        )
     )
 
 
 def translate_cells(
-    translator: "Translator", plane: np.ndarray, cells: "Sequence[TranslatedCell]", strength: float
+    translator: "Translator", plane: Callable[[], np.ndarray], cells: "Sequence[TranslatedCell]", strength: float
 ) -> "Job[None]":
-    """Translate cells of one plane and direction, a few at a time; each comes as (cell, translation)."""
+    """Translate cells of one plane, which `plane` reads, and direction, a few at a time.
+
+    Each comes as (cell, translation).
+    """
     from phenolens.screens.crops import window_at
 
     for start in range(0, len(cells), _TOGETHER):
         few = cells[start : start + _TOGETHER]
         source, target = few[0].conditions
         job = translator.translate_crops(
-            [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
+            [plane()], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
             strengths=(strength,), source=source, target=target,
         )  # fmt: skip
         done = yield from relabelled(job, Progress(start, len(cells), "Translating cells"))
