@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtTest import QTest
 
 from phenolens.screens.crops import cut, window_at
 from real_window import pixels
@@ -34,7 +33,7 @@ def canvas(window):
 
 
 def key(window, what):
-    QTest.keyClick(canvas(window), what)
+    window.qtbot.keyClick(canvas(window), what)
     window.qtbot.wait(20)
 
 
@@ -55,9 +54,9 @@ def test_keys_show_each_view_and_one_that_is_held_flickers(ready):
     assert made.view == "difference"
     assert sum(visible(made.differences)) == 1
     key(ready, Qt.Key.Key_T)
-    QTest.keyPress(canvas(ready), Qt.Key.Key_F)
+    ready.qtbot.keyPress(canvas(ready), Qt.Key.Key_F)
     assert made.view == "original", "while it is held"
-    QTest.keyRelease(canvas(ready), Qt.Key.Key_F)
+    ready.qtbot.keyRelease(canvas(ready), Qt.Key.Key_F)
     assert made.view == "translated"
     # a layer of the user's own keeps its keys
     shapes = ready.viewer.add_shapes([np.array([[0, 0], [9, 9]])])
@@ -170,6 +169,8 @@ def test_a_click_changes_the_clicked_cell_and_the_line_follows_it(ready):
     assert np.abs(difference[:, labels == number]).max() > 0
     others = (labels != 0) & (labels != number)
     assert not difference[:, others].any(), "neighbours are not half-changed"
+    assert made.outlines.features["changed part"].tolist() == ["cell"]
+    assert made.translated[0].metadata["phenolens"]["changed"] == "cell"
     (line,) = made.outlines.data
     assert len(line) > 6
     rows, columns = np.nonzero(labels == number)
@@ -181,6 +182,8 @@ def test_a_click_changes_the_clicked_cell_and_the_line_follows_it(ready):
     panel.activated.emit(panel.currentIndex())
     assert cell.limit == "crop"
     whole = np.stack([pixels(layer) for layer in made.differences])
+    assert made.outlines.features["changed part"].tolist() == ["crop"]
+    assert made.translated[0].metadata["phenolens"]["changed"] == "crop"
     (box,) = made.outlines.data
     assert np.ptp(box[:, 0]) == np.ptp(box[:, 1]) == session.window_size()
     assert (whole != 0).sum() >= (difference != 0).sum()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
-from qtpy.QtGui import QPainter, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from phenolens.widgets.kit.glyphs import TRANSLATED, draw_figure, faint, ticks
@@ -95,8 +95,6 @@ class MovesChart(QWidget):
 
     def _draw_cell(self, painter: QPainter, at: QPointF) -> None:
         """An upright tick, which is seen over the interval of all cells."""
-        from qtpy.QtGui import QColor
-
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(ACCENT_HOVER))
         reach = _MARK / 2
@@ -105,7 +103,7 @@ class MovesChart(QWidget):
 
     def _legend(self, painter: QPainter, ink: Any) -> None:
         left = 8.0
-        kinds = [("this cell (synthetic)", None)]
+        kinds: list[tuple[str, str | None]] = [("this cell (synthetic)", None)]
         if self._several:
             kinds.append(("all translated cells", TRANSLATED))
         for text, kind in kinds:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPen
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QImage, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from phenolens.widgets.kit.style import ACCENT_HOVER, AMBER, MUTED
@@ -74,8 +74,6 @@ class TileRow(QWidget):
         return font
 
     def _line(self) -> int:
-        from qtpy.QtGui import QFontMetrics
-
         return QFontMetrics(self._font()).height()
 
     def _fit(self) -> None:

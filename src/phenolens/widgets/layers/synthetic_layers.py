@@ -247,7 +247,7 @@ class SyntheticLayers:
     def _refresh(self) -> None:
         _ = self.composite  # draws the plane in view
         for layer in (*self.translated, *self.differences):
-            layer.metadata["phenolens"]["strength"] = self._session.strength
+            layer.metadata["phenolens"] |= {"strength": self._session.strength, "changed": self._session.limit}
             layer.refresh(thumbnail=False, highlight=False, extent=False)
         self._outline()
 
@@ -281,18 +281,19 @@ class SyntheticLayers:
         self.outlines.refresh(thumbnail=False, extent=False)
 
     def _features(self, cells: list[TranslatedCell], notes: list[str]) -> Any:
-        """A table with our note on each box, and the user's own columns."""
+        """A table with our note on each line, what is changed of the crop, and the user's own columns."""
         import pandas as pd
 
         own = pd.DataFrame([self._columns.get((cell.plane, cell.id), {}) for cell in cells], index=range(len(cells)))
         own.insert(0, "note", np.array(notes, object))
+        own.insert(1, "changed part", np.array([cell.limit for cell in cells], object))
         return own
 
     def _remember_columns(self) -> None:
         """Keep what the user has written into columns of the boxes' own table, by cell."""
         if self.outlines is None or len(self.outlines.features) != len(self._outlined):
             return
-        own = self.outlines.features.drop(columns="note", errors="ignore")
+        own = self.outlines.features.drop(columns=["note", "changed part"], errors="ignore")
         if len(own.columns):
             for cell, row in zip(self._outlined, own.to_dict("records"), strict=True):
                 self._columns[cell.plane, cell.id] = row
