@@ -85,6 +85,6 @@ def test_real_cells_of_a_screen_are_drawn_from_both_conditions(screen, tiny_base
     assert real.row_of(one["field"], one["y"] + 0.1, one["x"]) == 5
     assert real.row_of(one["field"], one["y"] + 20, one["x"] - 20.5) != 5
     # one well a condition
-    first = screen.table.index.isin([0, int(np.flatnonzero(roles != roles.iloc[0])[0])])
+    first = np.isin(np.arange(len(screen)), [0, int(np.flatnonzero(roles.to_numpy() != roles.iloc[0])[0])])
     with pytest.raises(ScreenError, match="two wells"):
-        finish(real_cells(screen.select(np.asarray(first)), cells, conditions, adapter, most=20))
+        finish(real_cells(screen.select(first), cells, conditions, adapter, most=20))

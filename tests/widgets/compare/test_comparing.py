@@ -104,6 +104,7 @@ def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     assert [grid.position(i, viewer.layers) for i in range(2 * n)] == [(0, 0)] * n + [(0, 1)] * n
     assert list(viewer.layers)[: 2 * n] == [*source, *made.translated]
     assert not mine.visible
+    assert [layer.name for layer in viewer.layers if layer.name_overlay.visible] == ["DNA", "DNA · synthetic"]
     ready.qtbot.wait(100)
     picture = viewer.screenshot(flash=False)[..., :3].astype(int)
     left, right = np.array_split(picture[:, : picture.shape[1] // 2 * 2], 2, axis=1)
@@ -113,6 +114,7 @@ def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     ready.press(panel.beside)
     assert not grid.enabled
     assert [layer.name for layer in viewer.layers] == before
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
     assert visible(viewer.layers) == seen
     viewer.layers.selection.active = source[0]
     ready.press(panel.beside)

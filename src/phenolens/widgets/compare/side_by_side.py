@@ -24,6 +24,7 @@ class SideBySide:
         self._order: list[Layer] = []
         self._seen: dict[Layer, bool] = {}
         self._grid: tuple[bool, int, tuple[int, int]] | None = None
+        self._named: list[Layer] = []
 
     @property
     def on(self) -> bool:
@@ -54,6 +55,11 @@ class SideBySide:
             for layer, shown in zip(group, visible, strict=True):
                 layer.visible = shown
         grid.stride, grid.shape, grid.enabled = len(self._field.channels), (1, 2), True
+        # the name of a layer of either side on the canvas says which one is synthetic
+        for group in (self._field.channels, self._synthetic.translated):
+            self._named += [layer for layer in group if layer.visible and not layer.name_overlay.visible][:1]
+        for layer in self._named:
+            layer.name_overlay.visible = True
         self._viewer.reset_view()
 
     def hide(self) -> None:
@@ -62,6 +68,9 @@ class SideBySide:
             return
         grid, (enabled, stride, shape) = self._viewer.canvas.grid, self._grid
         self._grid = None
+        for layer in self._named:
+            layer.name_overlay.visible = False
+        self._named = []
         grid.enabled, grid.stride, grid.shape = enabled, stride, shape
         self._sort([layer for layer in self._order if layer in self._viewer.layers])
         for layer, visible in self._seen.items():

@@ -13,6 +13,7 @@ from phenolens.widgets.kit.style import ACCENT_HOVER, AMBER, MUTED
 
 _GAP = 3
 _EDGE = 2
+_BAR = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,7 @@ class TileRow(QWidget):
 
     def _fit(self) -> None:
         lines = max((len(tile.words) for tile in self.tiles), default=1)
-        self.setFixedHeight(int(self.tile_rect(0).height()) + lines * self._line() + 4)
+        self.setFixedHeight(int(self.tile_rect(0).height()) + lines * self._line() + _BAR + 3)
 
     def resizeEvent(self, event: Any) -> None:
         self._fit()
@@ -113,13 +114,13 @@ class TileRow(QWidget):
                 pixels = np.ascontiguousarray(tile.picture)
                 height, width = pixels.shape[:2]
                 painter.drawImage(at, QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888))
-            marked = place == self.marked
-            style = Qt.PenStyle.DashLine if tile.synthetic and not marked else Qt.PenStyle.SolidLine
-            colour = ACCENT_HOVER if marked else AMBER if tile.synthetic else MUTED
-            painter.setPen(QPen(QColor(colour), _EDGE, style))
+            style = Qt.PenStyle.DashLine if tile.synthetic else Qt.PenStyle.SolidLine
+            painter.setPen(QPen(QColor(AMBER if tile.synthetic else MUTED), _EDGE, style))
             painter.drawRect(at.adjusted(1, 1, -1, -1))
+            if place == self.marked:
+                painter.fillRect(QRectF(at.left(), at.bottom(), at.width(), _BAR), QColor(ACCENT_HOVER))
             painter.setPen(ink)
             for row, words in enumerate(tile.words):
-                box = QRectF(at.left(), at.bottom() + 2 + row * line, at.width(), line)
+                box = QRectF(at.left(), at.bottom() + _BAR + row * line, at.width(), line)
                 short = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, int(at.width()))
                 painter.drawText(box, Qt.AlignmentFlag.AlignHCenter, short)
