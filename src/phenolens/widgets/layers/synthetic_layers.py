@@ -135,9 +135,7 @@ class SyntheticLayers:
     def _data(self, channel: int) -> tuple[Any, Any]:
         """Translated pixels and differences of a channel: of the field, or of each plane when it is looked at."""
         session, source = self._session, self._field.channels[channel]
-        if not self._field.axes:
-            composite = self._planes.at(session.position)
-            assert composite is not None
+        if not self._field.axes and (composite := self._planes.at(session.position)) is not None:
             return composite.translated[channel], composite.difference[channel]
         image, shape = session.image, source.data.shape
         none = np.zeros(shape[-2:], np.float32)
