@@ -150,6 +150,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
         window_y=[cell.window.y for cell in cells],
         window_x=[cell.window.x for cell in cells],
         window_size=[cell.window.size for cell in cells],
+        changed_part="crop",
         source=[cell.conditions[0] for cell in cells],
         target=[cell.conditions[1] for cell in cells],
         strength=strength,

@@ -107,7 +107,9 @@ class TranslatingAhead(QObject):
         if cell is None or not self._has_room([(one.plane, one.id) for one in wanted]):
             return
         key = (cell.plane, cell.id)
-        job = jobs.translate(session.translator, session.plane, cell, session.strength or 1.0, coarse=())
+        job = jobs.translate(
+            session.translator, session.planes.reader(session.position), cell, session.strength or 1.0, coarse=()
+        )
         worker = JobWorker(
             lambda: device_queue(session.translator_device).run(job, priority=IDLE, name=f"{cell.name} ahead")
         )

@@ -1,6 +1,6 @@
 """The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +53,15 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     return IntensityMap.fit(planes, screen.channel_names)
 
 
-def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
-    """A field and its image."""
+def read_field(field: "Field") -> "Job[tuple[Field, FieldImage, np.ndarray | None]]":
+    """A field, its image, and the plane (C, H, W) at the image's position; None where that is large."""
     yield Progress(0, 0, f"reading {field.key}")
     from phenolens.screens.intensity import sample_of
 
     image = field.image()
-    sample_of(image)  # a broken file is found here rather than by the canvas
-    return field, image
+    plane = sample_of(image)  # a broken file is found here rather than by the canvas
+    whole = plane.shape[-2:] == (image.length("Y"), image.length("X"))
+    return field, image, plane if whole else None
 
 
 def name_devices() -> Job[list[str]]:
@@ -142,29 +143,34 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
 
 def translate(
     translator: "Translator",
-    plane: np.ndarray,
+    plane: Callable[[], np.ndarray],
     cell: "TranslatedCell",
     strength: float,
     coarse: tuple[int, ...] = COARSE,
 ) -> "Job[CellTranslation]":
-    """Translate a clicked cell, coarse to fine."""
+    """Translate a clicked cell of what `plane` reads (C, H, W), coarse to fine."""
     source, target = cell.conditions
-    return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
+    return (
+        yield from translator.translate_cell(
+            plane(), cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
+        )
     )
 
 
 def translate_cells(
-    translator: "Translator", plane: np.ndarray, cells: "Sequence[TranslatedCell]", strength: float
+    translator: "Translator", plane: Callable[[], np.ndarray], cells: "Sequence[TranslatedCell]", strength: float
 ) -> "Job[None]":
-    """Translate cells of one plane and direction, a few at a time; each comes as (cell, translation)."""
+    """Translate cells of one plane, which `plane` reads, and direction, a few at a time.
+
+    Each comes as (cell, translation).
+    """
     from phenolens.screens.crops import window_at
 
     for start in range(0, len(cells), _TOGETHER):
         few = cells[start : start + _TOGETHER]
         source, target = few[0].conditions
         job = translator.translate_crops(
-            [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
+            [plane()], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
             strengths=(strength,), source=source, target=target,
         )  # fmt: skip
         done = yield from relabelled(job, Progress(start, len(cells), "Translating cells"))

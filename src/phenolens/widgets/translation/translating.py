@@ -59,12 +59,12 @@ class Translating(QObject):
         """Translate the cell at a pixel of the plane in view; a cell that was translated before is only selected."""
         session = self._session
         conditions = session.direction()
-        plane = session.plane
-        if session.translator is None or session.field is None or plane is None or conditions is None:
+        if session.translator is None or session.field is None or session.image is None or conditions is None:
             show_info("Fine-tune or load an adapter first, then click a cell.")
             return None
         y, x, name = session.cell_at(y, x)
         if (known := session.here().get((y, x))) is not None:
+            session.choose_cell(known)
             return known
         cell = TranslatedCell(session.field.key, y, x, name, conditions, position=session.position)
         if (made := self._ready(cell)) is not None:
@@ -73,9 +73,10 @@ class Translating(QObject):
             self._go_on(cell)
             return cell
         session.add_cell(cell)
+        session.choose_cell(cell)
         self._clicks += 1
         self._running.start(
-            jobs.translate(session.translator, plane, cell, session.strength or 1.0),
+            jobs.translate(session.translator, session.planes.reader(session.position), cell, session.strength or 1.0),
             f"Translating {name}",
             device=session.translator_device,
             priority=INTERACTIVE + 1 + self._clicks,
