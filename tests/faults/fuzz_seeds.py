@@ -167,15 +167,16 @@ def deepprofiler(folder: Path) -> list[Path]:
 
 
 def adapter(folder: Path) -> list[Path]:
+    from phenolens.translation.model.adapter_card import AdapterCard
     from tiny_base import make_tiny_adapter, make_tiny_base
 
     made = make_tiny_adapter(make_tiny_base(folder.parent / "base-of-adapter"))
     made.nucleus_channel, made.reverse_guidance, made.network_crop = 0, 1.2, 32
     first, second = made.conditions
-    made.card = {
-        "plane": {"t": 0, "z": 1}, "settings": {"steps": 3, "rank": 2, "learning_rate": 1e-3}, "telling": {"a": 0.9},
-        "cells": {first: 4, second: 5}, "fields": {first: ["A01"], second: ["A02"]}, "cells_found": "auto",
-    }  # fmt: skip
+    made.card = AdapterCard(
+        plane=(0, 1), settings={"steps": 3, "rank": 2, "learning_rate": 1e-3}, discriminative={"a": 0.9, "b": 0.5},
+        cells={first: 4, second: 5}, fields={first: ("A01",), second: ("A02",)}, cells_found="auto",
+    )  # fmt: skip
     made.save(folder / "adapter")
     return [folder / "adapter"]
 
@@ -197,6 +198,7 @@ def atlas(folder: Path) -> list[Path]:
 
 def encoder(folder: Path) -> list[Path]:
     from phenolens.profiling.encoders.encoder import CellEncoder
+    from phenolens.profiling.encoders.encoder_card import EncoderCard
     from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings
     from phenolens.screens.intensity import IntensityMap
 
@@ -204,7 +206,7 @@ def encoder(folder: Path) -> list[Path]:
     compounds = pd.DataFrame({"Metadata_Compound": ["a"], "SMILES": [ASPIRIN]})
     CellEncoder(
         network,
-        {"name": "small"},
+        EncoderCard(name="small"),
         intensity=IntensityMap("affine", ("DNA", "GFP"), (1.0, 2.0), (10.0, 20.0)),
         compounds=compounds,
     ).save(folder / "encoder")

@@ -202,3 +202,10 @@ def test_too_long_a_name_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="too long"), writing(tmp_path / ("x" * 300)) as partial:
         partial.write_text("text")
     assert names(tmp_path) == []
+
+
+def test_a_folder_that_vanishes_is_said_to_where_a_library_gives_no_errno(tmp_path):
+    with pytest.raises(OutputError, match="its folder was removed meanwhile"):  # noqa: SIM117
+        with writing(tmp_path / "there" / "a.csv"):
+            shutil.rmtree(tmp_path / "there")
+            raise OSError("Cannot save file into a non-existent directory")

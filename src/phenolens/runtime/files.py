@@ -215,14 +215,14 @@ def output_error(path: str | os.PathLike[str], error: BaseException) -> OutputEr
     # By the names that they are to have.
     path = Path(*(_PARTIAL.sub("", part) for part in Path(path).parts))
     code = error.errno if isinstance(error, OSError) else None
-    if code in _FULL or code is None:
+    if code == errno.ENOENT or (code is None and not os.path.isdir(os.path.dirname(os.path.abspath(path)))):
+        why = "its folder was removed meanwhile. Start again"
+    elif code in _FULL or code is None:
         why = "no space is left on the disk. Free some, or choose another place"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
         why = "it is read-only for you. Choose a folder you may write to"
     elif code in (errno.EEXIST, errno.ENOTDIR):
         why = "a file is where a folder is needed. Choose another place"
-    elif code == errno.ENOENT:
-        why = "its folder was removed meanwhile. Start again"
     else:
         why = f"{getattr(error, 'strerror', '') or error}. Choose another place"
     return OutputError(f"Cannot write to {path}: {why}.")
@@ -248,6 +248,8 @@ def _is_about_output(error: Exception, partial: Path) -> bool:
         return error.errno in _OUTPUT_ERRNOS or any(name.startswith(str(partial)) for name in names)
     if _SAYS_FULL.search(str(error)):
         return True
+    if isinstance(error, OSError) and not os.path.isdir(partial.parent):
+        return True  # some libraries say without an errno that a folder is gone
     return isinstance(error, (OSError, RuntimeError)) and _is_full(partial.parent)
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import CellError, ImageError, ModelError
+from phenolens.runtime.cards import texts
+from phenolens.runtime.contents import mistaken
+from phenolens.runtime.errors import CellError, ImageError, ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import ADAPTER
@@ -14,18 +16,19 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.notebook import shown
 from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Screen
+from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.translation.model.adapter_values import (
     MOST_CROP,
-    card_of,
+    check_card,
+    finite,
     guidance,
-    numbers,
     optional,
     pixel_size,
-    texts,
     token_rows,
     whole_number,
 )
@@ -46,8 +49,8 @@ class Adapter:
 
     Parameters
     ----------
-    conditions
-        Names of the source and the target condition.
+    source, target
+        The two conditions, read once; in files, tables and pictures they go by their texts, as `conditions` has them.
     channel_names
         Channels in the order that the network sees them.
     crop
@@ -93,7 +96,8 @@ class Adapter:
     (40, ('DNA', 'Reporter', 'Organelle'))
     """
 
-    conditions: tuple[str, str]
+    source: Condition
+    target: Condition
     channel_names: tuple[str, ...]
     crop: int
     pixel_size: tuple[float, float] | None
@@ -108,9 +112,14 @@ class Adapter:
     method: str = "lora"
     network_crop: int | None = None
     ends: dict[str, torch.Tensor] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    card: AdapterCard = field(default_factory=AdapterCard)
     folder: Path | None = None
     reverse_guidance: float | None = None
+
+    @property
+    def conditions(self) -> tuple[str, str]:
+        """Texts of the source and the target condition."""
+        return self.source.text, self.target.text
 
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
@@ -142,8 +151,8 @@ class Adapter:
 
     def at_plane(self, screen: Screen) -> Screen:
         """`screen` in the plane of its stacks that was fine-tuned on, unless a plane of it was chosen already."""
-        plane = self.card.get("plane")
-        return screen if plane is None or screen.position is not None else screen.at_plane(plane["t"], plane["z"])
+        plane = self.card.plane
+        return screen if plane is None or screen.position is not None else screen.at_plane(*plane)
 
     def cells_as_trained(self, screen: Screen, cells: "str | Path | Cells | None" = None) -> Job[Cells]:
         """Find the cells of `screen` as those were found that the adapter was trained on, unless `cells` says how.
@@ -160,7 +169,7 @@ class Adapter:
         """
         if isinstance(cells, Cells):
             return cells
-        how = cells if cells is not None else str(self.card.get("cells_found") or "auto")
+        how = cells if cells is not None else self.card.cells_found or "auto"
         if cells is None and how == "given":
             raise CellError(
                 "The adapter was trained on cells that somebody outlined or corrected, and those of this screen are "
@@ -191,7 +200,7 @@ class Adapter:
                 )
 
     def _repr_html_(self) -> str:
-        cells = self.card.get("cells", {})
+        cells = self.card.cells or {}
         source, target = self.conditions
         facts = {
             "source": f"{source} ({cells.get(source, '?')} cells)",
@@ -229,6 +238,7 @@ class Adapter:
         if base.memory.half:
             base.unet.half()
         base.unet.eval().requires_grad_(False)
+        base.settle()
 
     def save(self, folder: Path, overwrite: bool = False) -> Path:
         """Write the adapter as a folder, whole or not at all; an earlier adapter in it is replaced.
@@ -267,11 +277,11 @@ class Adapter:
                     "reverse_guidance": self.reverse_guidance,
                     "method": self.method,
                     "network_crop": self.network_crop,
-                    **self.card,
+                    **self.card.to_dict(),
                 },
             )
             write_provenance(
-                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card
+                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card.facts()
             )
         self.folder = Path(folder)
         return self.folder
@@ -283,7 +293,7 @@ class Adapter:
         Raises
         ------
         ModelError
-            Where the folder is absent, incomplete or broken.
+            Where the folder is absent, incomplete, broken, or of a newer version.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -299,19 +309,25 @@ class Adapter:
             "card.json",
         )
         absent = [name for name in names if not (folder / name).is_file()]
+        if absent and (reason := mistaken(folder, "adapter")):
+            raise ModelError(reason)
+        if len(absent) == len(names):
+            raise ModelError(f"{folder} is not an adapter: choose the folder that a fine-tuning wrote.")
         if absent:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
         try:
             card = read_json_object(folder / "card.json")
+            AdapterCard.check_format(card, f"The adapter {folder}")
             # Adapters that name no method were made when there was only one.
             method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
-            conditions = texts(card.pop("conditions"), 2)
+            source, target = (Condition.parse(one) for one in texts(card.pop("conditions")))
             channels = texts(card.pop("channel_names"))
-            weights = numbers(load_file(folder / "adapter_model.safetensors"))
-            return cls(
-                conditions=conditions,
+            weights = finite(load_file(folder / "adapter_model.safetensors"))
+            adapter = cls(
+                source=source,
+                target=target,
                 channel_names=channels,
                 crop=whole_number(1, MOST_CROP)(card.pop("crop")),
                 pixel_size=optional(pixel_size, card.pop("pixel_size") or None),
@@ -322,18 +338,20 @@ class Adapter:
                 reverse_guidance=optional(guidance, card.pop("reverse_guidance", None)),
                 method=method,
                 network_crop=optional(whole_number(0, MOST_CROP), card.pop("network_crop", None)),
-                ends=numbers(load_file(folder / ENDS)) if (folder / ENDS).is_file() else {},
+                ends=finite(load_file(folder / ENDS)) if (folder / ENDS).is_file() else {},
                 intensity=IntensityMap.from_dict(read_json_object(folder / "intensity.json")),
                 tokens=token_rows(load_file(folder / "conditions.safetensors")),
                 weights=weights,
                 config=METHODS[method].read(read_json_object(folder / "adapter_config.json"), weights),
-                card=card_of(card, conditions, channels),
+                card=AdapterCard.from_dict(card),
                 folder=folder,
             )
+            check_card(adapter.card, adapter.conditions)
+            return adapter
         except ModelError:
             raise
         except (
-            SafetensorError, ImageError, OSError, KeyError, ValueError, TypeError, IndexError, AttributeError,
-            OverflowError, RuntimeError, MemoryError,
+            SafetensorError, ImageError, ScreenError, OSError, KeyError, ValueError, TypeError, IndexError,
+            AttributeError, OverflowError, RuntimeError, MemoryError,
         ) as error:  # fmt: skip
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error

@@ -5,20 +5,13 @@ from typing import Any
 
 import torch
 
+from phenolens.translation.model.adapter_card import AdapterCard
+
 # Far beyond any cell, and any weight of the condition difference that leaves a picture.
 MOST_CROP, _MOST_GUIDANCE = 4096, 1000.0
 # What another adapter would be trained with that is compared with this one.
 _MOST_SETTINGS = {"rank": 1024, "batch": 4096, "max_cells": 100_000, "crop": MOST_CROP, "network_crop": MOST_CROP}
 _MOST_NUMBER = 10_000_000
-
-
-def texts(values: Any, count: int | None = None) -> tuple[Any, ...]:
-    """A list of texts, `count` of them where it is given."""
-    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"names were expected, and not {str(values)[:60]!r}")
-    if count is not None and len(values) != count:
-        raise ValueError(f"{count} names were expected, and not {len(values)}")
-    return tuple(values)
 
 
 def optional(kind: Callable[[Any], Any], value: Any) -> Any:
@@ -41,7 +34,7 @@ def pixel_size(value: Any) -> tuple[float, float]:
     return float(_within(float(value[0]), 1e-6, 1e6)), float(_within(float(value[1]), 1e-6, 1e6))
 
 
-def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def finite(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights that are floating-point numbers, all of them finite."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().isfinite().all():
@@ -51,31 +44,22 @@ def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def token_rows(found: dict[str, torch.Tensor]) -> torch.Tensor:
     """(3, d) float32, the token of the data set and of both conditions."""
-    tokens = numbers(found)["tokens"]
+    tokens = finite(found)["tokens"]
     if tokens.ndim != 2 or len(tokens) != 3:
         raise ValueError(f"its tokens have the shape {tuple(tokens.shape)}, not a row for each of three")
     return tokens.float()
 
 
-def card_of(known: dict[str, Any], conditions: Sequence[str], channels: Sequence[str]) -> dict[str, Any]:
-    """What a card says beside: the plane of stacks, the settings of the training, and what it was trained on."""
-    card = dict(known)
-    if card.get("plane") is not None:
-        card["plane"] = {axis: whole_number(0, _MOST_NUMBER)(card["plane"][axis]) for axis in "tz"}
-    for name in ("settings", "cells", "fields", "telling"):
-        if card.get(name) is not None and not isinstance(card[name], dict):
-            raise ValueError(f"{name} in its card has no names and values")
-    for text in conditions if card.get("fields") is not None else ():
-        texts(card["fields"][text])
-    for name in channels:
-        if (area := (card.get("telling") or {}).get(name)) is not None:
-            _within(float(area), 0, 1)
-    for name, value in (card.get("settings") or {}).items():
+def check_card(card: AdapterCard, conditions: Sequence[str]) -> None:
+    """Raise a ValueError where a card knows nothing of its own conditions, or another training would take too much."""
+    for name, known in (("fields", card.fields), ("cells", card.cells)):
+        if known is not None and not set(conditions) <= set(known):
+            raise ValueError(f"its card names {name} of other conditions than {' and '.join(conditions)}"[:300])
+    for name, value in (card.settings or {}).items():
         if isinstance(value, (int, float)):
             _within(value, -_MOST_NUMBER, _MOST_SETTINGS.get(name, _MOST_NUMBER))
         elif value is not None and not isinstance(value, str):
             raise ValueError(f"the setting {name[:40]} in its card is {str(value)[:40]}")
-    return card
 
 
 def _within(value: Any, least: float, most: float) -> Any:

@@ -11,6 +11,9 @@ from napari.utils import Colormap
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
+from phenolens.widgets.layers.plane_stack import PlaneStack
+from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
+from phenolens.widgets.state.planes import in_memory
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
@@ -61,21 +64,26 @@ def channel_colormap(name: str, colour: str) -> Colormap:
 def field_layer_data(
     screen: "Screen", intensity: "IntensityMap", field: "Field", image: "FieldImage"
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """Data and keyword arguments of an Image layer a channel; contrast limits are the whole screen's."""
+    """Data and keyword arguments of an Image layer a channel.
+
+    Contrast limits are the whole screen's; colours those that the image states, else those of the channels' names.
+    """
     place = _place(image, screen.pixel_size)
+    stated = [f"#{one.colour.lower()}" if one.colour else "" for one in image.details.displays]
+    named = channel_colours(screen.channel_names)
+    colours = [said or known for said, known in zip(stated or named, named, strict=True)]
     layers = []
-    for index, (name, colour) in enumerate(
-        zip(screen.channel_names, channel_colours(screen.channel_names), strict=True)
-    ):
+    for index, (name, colour) in enumerate(zip(screen.channel_names, colours, strict=True)):
         how: dict[str, Any] = {
             "name": name,
             "colormap": channel_colormap(name, colour),
             "contrast_limits": (intensity.low[index], intensity.high[index]),
             "blending": "additive",
             "metadata": {"phenolens": {"made": True, "channel": name, "synthetic": False, "field": field.key}},
+            "multiscale": by_levels(image),
             **place,
         }
-        layers.append((image.channel(index), how))
+        layers.append((shown_pixels(image, index), how))
     return layers
 
 
@@ -83,17 +91,18 @@ def _place(image: "FieldImage", pixel_size: tuple[float, float] | None) -> dict[
     """Scale, units and labels of a layer of the image's axes."""
     stack = image.stack_axes
     place: dict[str, Any] = {"axis_labels": (*stack.lower(), "y", "x")} if stack else {}
-    if pixel_size is None:
-        return place
     spacing = image.z_spacing if "Z" in stack else None
-    seconds = image.scale("T").seconds
+    seconds = image.scale("T").seconds if "T" in stack else None
+    if pixel_size is None and spacing is None and seconds is None:
+        return place
     steps = {
         "T": (1.0, "pixel") if seconds is None else (float(seconds), "s"),
         "Z": (1.0, "pixel") if spacing is None else (float(spacing), "µm"),
     }
     scale, units = zip(*(steps[axis] for axis in stack), strict=True) if stack else ((), ())
-    sides = tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
-    return place | {"scale": (*scale, *sides), "units": (*units, "µm", "µm")}
+    sides = (1.0, 1.0) if pixel_size is None else tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
+    unit = "pixel" if pixel_size is None else "µm"
+    return place | {"scale": (*scale, *sides), "units": (*units, unit, unit)}
 
 
 class FieldLayers:
@@ -113,6 +122,7 @@ class FieldLayers:
         )
         session.screen_changed.connect(self._clear)
         session.field_changed.connect(self.show)
+        session.planes.arrived.connect(self._draw)
 
     @property
     def labels(self) -> Labels | None:
@@ -140,19 +150,47 @@ class FieldLayers:
         whole = len(there) == image.n_channels
         if whole and not all(layer.metadata.get("phenolens", {}).get("made") for layer in there):
             return  # layers of the user's own, which show the field already
-        if not whole or there[0].ndim != ndim:
+        if not whole or there[0].ndim != ndim or there[0].multiscale != by_levels(image):
             # the first time, a channel's layer was deleted, or a stack comes after a single plane
             take_away(self._viewer, there)
             self.channels = self._handed_over(image) or self._add(field, image)
         else:
             for index, layer in enumerate(self.channels):
-                layer.data = image.channel(index)
+                layer.data = self._pixels(image, index)
         for layer in self.channels:
             layer.metadata["phenolens"] |= {"field": field.key, **field.metadata}
         self.cells.show()
         if first:
             self._viewer.reset_view()
             self._go_to(image.position)
+
+    def _pixels(self, image: "FieldImage", channel: int) -> Any:
+        """Pixels of a channel for its layer; of those in a file, what is read is read by a job."""
+        planes = self._session.planes
+        if in_memory(image) or by_levels(image):
+            return shown_pixels(image, channel)
+
+        def read(index: tuple[int, ...]) -> np.ndarray:
+            return planes.reader(position(index), image)()[channel]
+
+        def look(index: tuple[int, ...]) -> np.ndarray | None:
+            # the canvas may ask once more for a field that is not shown any longer
+            known = planes.known(position(index)) if self._session.image is image else None
+            return None if known is None else known[channel]
+
+        def position(index: tuple[int, ...]) -> tuple[int, int]:
+            at = dict(zip(image.stack_axes, index, strict=True))
+            return at.get("T", 0), at.get("Z", 0)
+
+        lengths = tuple(image.length(axis) for axis in image.stack_axes)
+        shape = (image.length("Y"), image.length("X"))
+        return PlaneStack(lengths, shape, image.dtype.newbyteorder("="), read, look)
+
+    def _draw(self, _: tuple[int, int]) -> None:
+        """Draw a plane that has been read."""
+        for layer in self.channels:
+            if isinstance(layer.data, PlaneStack):
+                layer.refresh(highlight=False, extent=False)
 
     @property
     def axes(self) -> str:
@@ -186,7 +224,8 @@ class FieldLayers:
         screen, intensity = self._session.screen, self._session.intensity
         assert screen is not None
         assert intensity is not None
-        layers = [Image(data, **how) for data, how in field_layer_data(screen, intensity, field, image)]
+        made = enumerate(field_layer_data(screen, intensity, field, image))
+        layers = [Image(self._pixels(image, index), **how) for index, (_, how) in made]
         for layer in layers:
             self._viewer.add_layer(layer)
         return layers
@@ -196,8 +235,8 @@ class FieldLayers:
         names = self._session.screen.channel_names if self._session.screen is not None else ()
         made = [layer for layer in self._viewer.layers if layer.metadata.get("phenolens", {}).get("made")]
         found = [layer for name in names for layer in made if layer.metadata["phenolens"].get("channel") == name]
-        if len(found) != image.n_channels:
+        if len(found) != image.n_channels or found[0].multiscale != by_levels(image):
             return []
         for index, layer in enumerate(found):
-            layer.data = image.channel(index)
+            layer.data = self._pixels(image, index)
         return found

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
 from phenolens.widgets.kit.workers import Running
@@ -22,9 +24,9 @@ if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
 _VIEW_TIPS = (
-    "The real pixels",
-    "The field with the clicked cells translated: synthetic",
-    "Translated minus original, signed: blue less, black no change, orange more",
+    "The real pixels (key O; hold F to flicker)",
+    "The field with the clicked cells translated: synthetic (key T; hold F to flicker)",
+    "Translated minus original, signed: blue less, black no change, orange more; the bar is in intensity units (key D)",
 )
 
 
@@ -33,23 +35,28 @@ class TranslatePanel(QWidget):
 
     Parameters
     ----------
-    session, running, layers
-        What is translated, what runs the work, and what shows it.
+    session, running, layers, compare
+        What is translated, what runs the work, what shows it, and what compares it.
     arm
         Called with whether clicks on the canvas pick cells.
     export
-        Called with the folder to export to.
+        Called with the folder to export to, and the format of the images.
     """
+
+    figure_wanted = Signal(Path, float)
 
     def __init__(
         self,
         session: Session,
         running: Running,
         layers: SyntheticLayers,
+        compare: ComparePanel,
         arm: Callable[[bool], None],
-        export: Callable[[Path], Any],
+        export: Callable[[Path, str], Any],
     ) -> None:
         super().__init__()
+        self.compare = compare
+        compare.view_wanted.connect(self.show_view)
         self._session, self._running, self._layers, self._arm, self._export = session, running, layers, arm, export
         self._picked_channel = False
         self._waiting: Adapter | Path | None = None
@@ -75,8 +82,16 @@ class TranslatePanel(QWidget):
         self.views = QButtonGroup(self)
         self.clear = action("Clear", "Forget the translated cells of this field")
         self.clear.clicked.connect(self._clear)
-        self.export = action("Export…", "Images (translated ones marked synthetic), cells and provenance, to a folder")
-        self.export.clicked.connect(self._ask_export)
+        self.export = action("Export", "Images (translated ones marked synthetic), labels, classes and provenance")
+        formats = QMenu(self.export)
+        for title, file_format in (("OME-TIFF and CSV…", "ome-tiff"), ("OME-Zarr…", "ome-zarr")):
+            formats.addAction(title, lambda *_, chosen=file_format: self._ask_export(chosen))
+        self.export.setMenu(formats)
+        self.figure = action("Figure", "A picture of what changed, for a paper: PNG, SVG or PDF")
+        widths = QMenu(self.figure)
+        for title, width in (("Two columns wide (180 mm)…", 180.0), ("One column wide (88 mm)…", 88.0)):
+            widths.addAction(title, lambda *_, chosen=width: self._ask_figure(chosen))
+        self.figure.setMenu(widths)
         self.state = Note()
         self._lay_out()
         session.devices_changed.connect(self._devices_known)
@@ -126,6 +141,7 @@ class TranslatePanel(QWidget):
             segments.addWidget(button, 1)
         self.views.idClicked.connect(self._view)
         whole.addLayout(segments)
+        whole.addWidget(self.compare)
         form = Form()
         form.row("Difference", self.channel)
         form.row("Unchanged", self.held)
@@ -133,6 +149,7 @@ class TranslatePanel(QWidget):
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE)
         buttons.addWidget(self.export, 1)
+        buttons.addWidget(self.figure, 1)
         buttons.addWidget(self.clear)
         whole.addLayout(buttons)
         whole.addWidget(self.state)
@@ -182,7 +199,7 @@ class TranslatePanel(QWidget):
     def _offer_held(self) -> None:
         adapter, translator = self._session.adapter, self._session.translator
         if adapter is not None and translator is not None:
-            self.held.offer(adapter.channel_names, translator.held, adapter.card.get("telling") or {})
+            self.held.offer(adapter.channel_names, translator.held, adapter.card.discriminative or {})
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
@@ -202,8 +219,9 @@ class TranslatePanel(QWidget):
             self.click.setChecked(False)
         self._show_all()
         some = bool(session.in_field())
-        for widget in (self.slider, self.channel, self.clear, self.export, *self.views.buttons()):
+        for widget in (self.slider, self.channel, self.clear, self.figure, *self.views.buttons()):
             widget.setEnabled(some)
+        self.export.setEnabled(session.field is not None)
         names = [] if session.screen is None else list(session.screen.channel_names)
         if names != [self.channel.itemText(i) for i in range(self.channel.count())]:
             self.channel.clear()
@@ -214,6 +232,7 @@ class TranslatePanel(QWidget):
 
     def show_view(self, view: str) -> None:
         """Show the original, the translated field or the difference."""
+        self.compare.leave_side_by_side()
         self.views.button(VIEWS.index(view)).setChecked(True)
         self._layers.set_view(view, self.channel.currentIndex())
 
@@ -260,7 +279,9 @@ class TranslatePanel(QWidget):
             return
         if not self._picked_channel:
             self.channel.setCurrentIndex(self._layers.strongest_channel())
-        if self._layers.view == "original":
+        if self.compare.side_by_side.on:
+            pass  # both are seen
+        elif self._layers.view == "original":
             self.show_view("translated")
         elif self._layers.view == "difference":
             self.show_view("difference")
@@ -288,7 +309,14 @@ class TranslatePanel(QWidget):
         if path:
             self.load_adapter(Path(path))
 
-    def _ask_export(self) -> None:
+    def _ask_export(self, file_format: str) -> None:
         path = QFileDialog.getExistingDirectory(self, "Export to a new folder in")
         if path:
-            self._export(Path(path))
+            self._export(Path(path), file_format)
+
+    def _ask_figure(self, width_mm: float) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Draw a figure", "figure.pdf", "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)"
+        )
+        if path:
+            self.figure_wanted.emit(Path(path), width_mm)
