@@ -76,8 +76,8 @@ def others(faults: Faults) -> Iterator[Callable[[], Outcome]]:
         yield partial(faults.damaged, damage)
 
 
-def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[Outcome]:
-    """Every fault over these commands, with `count` kills in all or a few more."""
+def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "") -> Iterator[Outcome]:
+    """Every fault over these commands, with `count` kills in all or a few more; or the damages that `only` names."""
     if not commands:
         return
     shares = sum(command.share for command in commands)
@@ -89,7 +89,8 @@ def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[O
             except AssertionError as error:
                 yield _failed(command, error)
                 continue
-            for attempt in (*kills(faults, math.ceil(count * command.share / shares)), *others(faults)):
+            each = math.ceil(count * command.share / shares)
+            for attempt in (*kills(faults, each), *others(faults)) if not only else _only(faults, only):
                 try:
                     outcome = attempt()
                 except AssertionError as error:
@@ -98,6 +99,12 @@ def try_all(commands: Sequence[Command], count: int, folder: Path) -> Iterator[O
                     print(f"{outcome.command}, {outcome.fault}: {outcome.problems}", flush=True)
                 yield outcome
             print(f"{command.name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _only(faults: Faults, text: str) -> Iterator[Callable[[], Outcome]]:
+    for damage in damages(faults.command):
+        if text in damage.fault:
+            yield partial(faults.damaged, damage)
 
 
 def _failed(command: Command, error: AssertionError) -> Outcome:
@@ -112,11 +119,12 @@ def main() -> None:
     parser.add_argument("--commands", nargs="*", default=[command.name for command in COMMANDS])
     parser.add_argument("--write", type=Path)
     parser.add_argument("--outcomes", type=Path)
+    parser.add_argument("--only", default="", help="of the damages to inputs, those whose names hold this")
     chosen = parser.parse_args()
-    earlier = _earlier(chosen.outcomes, chosen.commands)
+    earlier = _earlier(chosen.outcomes, chosen.commands, chosen.only)
     with tempfile.TemporaryDirectory() as made, (chosen.outcomes or Path(made, "outcomes")).open("a") as kept:
         outcomes = []
-        for outcome in try_all([named(name) for name in chosen.commands], chosen.kills, Path(made)):
+        for outcome in try_all([named(name) for name in chosen.commands], chosen.kills, Path(made), chosen.only):
             outcomes.append(outcome)
             kept.write(json.dumps(asdict(outcome)) + "\n")
             kept.flush()
@@ -130,12 +138,12 @@ def main() -> None:
     sys.exit(bool(wrong))
 
 
-def _earlier(file: Path | None, commands: Sequence[str]) -> list[Outcome]:
-    """What was seen at other times of other commands; the file keeps that alone."""
+def _earlier(file: Path | None, commands: Sequence[str], only: str) -> list[Outcome]:
+    """What was seen at other times of other commands or faults; the file keeps that alone."""
     if file is None or not file.is_file():
         return []
     found = [Outcome(**json.loads(line)) for line in file.read_text().splitlines()]
-    found = [outcome for outcome in found if outcome.command not in commands]
+    found = [outcome for outcome in found if outcome.command not in commands or only not in outcome.fault]
     file.write_text("".join(json.dumps(asdict(outcome)) + "\n" for outcome in found))
     return found
 
