@@ -32,17 +32,22 @@ from fault_runs import Server
 
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[Server, Path]]:
-    """A server of runs, and the folder with what the commands read."""
+    """A server of runs, and the folder with what the commands read, but for an adapter."""
     inputs, logs = folder / "inputs", folder / "logs"
     for made in (inputs, logs):
         made.mkdir(parents=True)
     with Server(logs) as server:
         made_inputs = server.run(folder, inputs, call="fault_commands:make_inputs")
         assert made_inputs.status == 0, made_inputs.errors
-        tuned = server.run(folder, *named("finetune").line(inputs), **named("finetune").how)
-        assert tuned.status == 0, tuned.errors
-        (folder / "out").rename(inputs / "adapter")
         yield server, inputs
+
+
+def add_adapter(server: Server, inputs: Path) -> None:
+    """Let an adapter be among what the commands read."""
+    if not (inputs / "adapter").exists():
+        tuned = server.run(inputs.parent, *named("finetune").line(inputs), **named("finetune").how)
+        assert tuned.status == 0, tuned.errors
+        (inputs.parent / "out").rename(inputs / "adapter")
 
 
 def kills(faults: Faults, count: int) -> Iterator[Callable[[], Outcome]]:
@@ -85,6 +90,8 @@ def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "
         for number, command in enumerate(commands):
             began = time.monotonic()
             try:
+                if "adapter" in command.inputs:
+                    add_adapter(server, inputs)
                 faults = Faults(server, command, folder / "runs" / str(number), inputs, seed=number)
             except AssertionError as error:
                 yield _failed(command, error)
