@@ -133,7 +133,7 @@ class Faults:
         problems = [f"after the kill: {one}" for one in broken(folder)]
         there = (folder / self.command.out).exists() or any(folder.glob(".replaced-*"))
         problems += [] if there else ["the earlier result is gone"]
-        again = self._begin(folder).wait()
+        again = self._begin(folder, again=True).wait()
         problems += self._is_whole(folder, again)
         return Outcome(
             self.command.name, "kill -9 over an earlier result", run.status or 0, "", "the earlier result", problems
