@@ -43,8 +43,11 @@ class Lock:
         Raises
         ------
         OutputError
-            Another run took it, for this computer gave no sign of life for a long time (it slept, or lost the network).
+            Another run took it, for this computer gave no sign of life for a long time (it slept, or lost the network);
+            or the folder was removed.
         """
+        if not os.path.lexists(self.file):
+            raise OutputError(f"{self.folder} was removed, or its lock, while it was written: start again.")
         if _read(self.file).get("token") != self.token:
             raise OutputError(
                 f"{self.folder} was taken over by another run while this one gave no sign of life: let one of them go "
