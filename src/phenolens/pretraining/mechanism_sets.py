@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.pretraining.pretraining_sets import CROP, CropSet, read_sets, write_sets
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
@@ -34,12 +35,9 @@ def mechanism_sets(styles: int, seed: int) -> Job[list[CropSet]]:
     An effect is a mechanism of the simulator or a random mixture of what mechanisms change, in a random strength. Both
     batches stand in one set, so that what belongs together has been seen through different staining and focus.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     seeds = [_FIRST + seed * 100_000 + number for number in range(styles)]
     sets: list[CropSet] = []
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         for number, made in enumerate(pool.map(_style, seeds), start=1):
             sets.extend(made)
             yield Progress(number, styles, "Drawing simulated effects")

@@ -8,6 +8,7 @@ import numpy as np
 
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.files import writing
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
@@ -79,14 +80,10 @@ def write_sets(file: Path, sets: list[CropSet]) -> None:
 
 def simulated_sets(styles: int, seed: int, fields: int = 2, crops_per_field: int = 24) -> Job[list[CropSet]]:
     """Draw `styles` simulated styles, each with its controls and one treatment, and cut cells from them."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     first = seed * 100_000
     seeds = [s for s in range(first, first + styles + len(JUDGING_STYLES)) if s not in JUDGING_STYLES][:styles]
     sets: list[CropSet] = []
-    # A spawned pool: forking a process in which torch has threads can hang.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         jobs = pool.map(_simulated_style, seeds, [fields] * styles, [crops_per_field] * styles)
         for number, made in enumerate(jobs, start=1):
             sets.extend(made)

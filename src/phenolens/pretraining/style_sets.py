@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.pretraining.pretraining_sets import CROP, JUDGING_STYLES, CropSet, read_sets, write_sets
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
@@ -23,15 +24,11 @@ def style_sets(styles: int, seed: int, crops_per_field: int = 24) -> Job[list[Cr
 
     Every third style shows the mechanisms of compound screens, its conditions each in a batch of its own.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     first = seed * 100_000
     apart = {*JUDGING_STYLES, *CHOOSING_STYLES}
     seeds = [s for s in range(first, first + styles + len(apart)) if s not in apart][:styles]
     sets: list[CropSet] = []
-    # A spawned pool: forking a process in which torch has threads can hang.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         for number, made in enumerate(pool.map(_style, seeds, [crops_per_field] * styles), start=1):
             sets.extend(made)
             yield Progress(number, styles, "Drawing simulated cells")

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import absolute, output_error, remove, temporary_name, writable_folder
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.processes import Process, this_process
 from phenolens.runtime.progress import Job
 
@@ -213,7 +214,6 @@ def _beat(lock: Lock, ended: threading.Event) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        return read_json_object(file)
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}

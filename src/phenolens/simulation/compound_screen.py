@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.output_kinds import SCREEN
 from phenolens.runtime.outputs import writing_output
-from phenolens.runtime.processes import end_with_parent
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.simulation.batches import Batch, plate_of, random_batch
@@ -270,11 +268,8 @@ def _mapping(workers: int) -> Iterator[Any]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent)
-    try:
+    with process_pool(workers) as pool:
         yield partial(pool.map, chunksize=4)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _make(folder: Path, place: _Place) -> tuple[dict[str, Any], Any]:

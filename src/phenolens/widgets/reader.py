@@ -1,6 +1,5 @@
 """Reader: what is dropped on the viewer or opened: screens, images, adapters, atlases, reports, and saved layers."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from napari import current_viewer
 
 from phenolens.runtime.errors import PhenolensError, ScreenError
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.progress import Job, Progress
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
@@ -137,10 +137,10 @@ def _holds(*names: str) -> Callable[[Path], bool]:
 def _is_export(folder: Path) -> bool:
     for file in folder.glob("*provenance.json"):
         try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            known = read_json_object(file)
+        except (OSError, ValueError):
             continue
-        if isinstance(known, dict) and known.get("made_by") in ("export_session", "write_layers"):
+        if known.get("made_by") in ("export_session", "write_layers"):
             return True
     return False
 

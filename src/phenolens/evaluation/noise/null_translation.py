@@ -1,6 +1,5 @@
 """Fit a noise floor: translate control cells by adapters that were trained on controls alone."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from phenolens.evaluation.noise.control_split import ENOUGH, ControlSplit, split
 from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
-from phenolens.runtime.files import writable_folder, write_json
+from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
 from phenolens.runtime.outputs import check_output, remove_output
@@ -205,7 +204,7 @@ def _prepare(partial: Path, run: dict[str, Any], resume: bool) -> Path:
     """The folder of an unfinished run: that of the same run where it is resumed, else a new one."""
     file = partial / "run.json"
     if resume and file.is_file():
-        if read_facts(file, "start without resuming") != json.loads(json.dumps(run)):
+        if read_facts(file, "start without resuming") != plain(run):
             raise ModelError(
                 f"The unfinished noise floor in {partial} was begun with other settings or cells: "
                 "start without resuming, or set them back."

@@ -1,6 +1,5 @@
 """Export sets without a viewer: some cells of a field by an adapter, or fields that were translated before."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import EXPORT
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
@@ -192,10 +192,10 @@ def translation_facts(folder: Path) -> dict[str, Any] | None:
     if not (folder / "cells.parquet").is_file():
         return None
     try:
-        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        facts = read_json_object(folder / "provenance.json")
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and {"inputs", "conditions", "strengths"} <= set(facts) else None
+    return facts if {"inputs", "conditions", "strengths"} <= set(facts) else None
 
 
 def _translated(
