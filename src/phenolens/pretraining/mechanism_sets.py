@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.pretraining.pretraining_sets import CROP, CropSet, read_sets, write_sets
+from phenolens.runtime.checkpoints import fingerprint
 from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
@@ -21,11 +22,12 @@ _CELLS = 22
 
 
 def gather_effects(cache: Path, styles: int, seed: int) -> Job[list[CropSet]]:
-    """`mechanism_sets`, kept in the file `cache`, from which a later call takes them."""
-    if cache.is_file():
-        return read_sets(cache)
+    """`mechanism_sets`, kept in the file `cache`, from which the same call takes them."""
+    wanted = fingerprint("mechanism_sets", styles, seed)
+    if (kept := read_sets(cache, wanted)) is not None:
+        return kept
     sets = yield from mechanism_sets(styles, seed)
-    write_sets(cache, sets)
+    write_sets(cache, sets, wanted)
     return sets
 
 

@@ -57,6 +57,11 @@ class Manifest:
             return "inputs"
         return None if self._is_whole(record) else "output"
 
+    def damaged(self, key: str) -> bool:
+        """Whether the files of the result `key` are recorded, and are no longer what was written."""
+        record = self._record(key)
+        return record is not None and not self._is_whole(record)
+
     def begin(self, key: str, files: Sequence[str]) -> None:
         """Note the names of files before they are written, so that what an interrupted run leaves is known as ours."""
         self.discard(key)

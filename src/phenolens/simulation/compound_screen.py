@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import SCREEN
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.pools import process_pool
@@ -75,6 +76,7 @@ class _Place:
         return f"{self.plate}_{self.well}_{self.site}"
 
 
+@one_at_a_time()
 def simulate_compound_screen(
     out: str | os.PathLike[str],
     *,

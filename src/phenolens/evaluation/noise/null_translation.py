@@ -21,6 +21,7 @@ from phenolens.runtime.provenance import read_facts
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
+from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
@@ -164,7 +165,8 @@ def fit_noise_floor(
     tuning = _tuning(adapter, settings)
     run = {
         "control": control.text, "settings": asdict(replace(settings, steps=tuning.steps)), "held": list(held),
-        "adapter": adapter.sha256(), "splits": [asdict(split) for split in splits],
+        "adapter": adapter.sha256(), "inputs_sha256": screen_fingerprint(controls, cells),
+        "splits": [asdict(split) for split in splits],
     }  # fmt: skip
     partial = _prepare(out.with_name(out.name + ".partial"), run, resume)
     fit = _Fit(

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.checkpoints import fingerprint
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.output_kinds import EXPORT
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import Window, window_at
+from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.cell_translation import CellTranslation
@@ -31,6 +36,7 @@ _BATCH = 16
 _NAMED = 8
 
 
+@one_at_a_time()
 def export_cells(
     adapter: Adapter,
     screen: Screen,
@@ -91,6 +97,7 @@ def export_cells(
     exported = composed(field.key, image, translated, strength)
     facts = {
         **_facts_of(adapter),
+        "inputs_sha256": screen_fingerprint(only, cells),
         "strength": strength,
         "solver": solver,
         "steps": steps,
@@ -132,6 +139,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
     )
 
 
+@one_at_a_time()
 def export_translated(
     folder: Path, out: Path, *, key: str | None = None, strength: float = 1.0, overwrite: bool = False
 ) -> Job[Path]:
@@ -164,12 +172,17 @@ def export_translated(
     if key is not None and key not in keys:
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
-    fields = []
+    fields, manifest = [], Manifest(folder)
     for number, name in enumerate(chosen, start=1):
         source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
         absent = next((path for path in (source, translated) if not path.is_file()), None)
         if absent is not None:
             raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
+        if manifest.damaged(name):
+            raise ModelError(
+                f"The files of {name} in {folder} are not what translate wrote: give its command again, which makes "
+                "them anew."
+            )
         image = read_image(source)
         made = np.asarray(read_image(translated).data)
         difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
@@ -184,6 +197,7 @@ def export_translated(
     )
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     known |= {"strength": strength, "translated_in": str(folder)}
+    known["inputs_sha256"] = fingerprint(*(sha256_of(folder / f"{name}__s{strength:.2f}.ome.tif") for name in chosen))
     return (yield from export_session(out.parent, out.name, fields, table, known, overwrite))
 
 
