@@ -257,19 +257,24 @@ def as_command() -> Iterator[None]:
 def _end_process(last_words: Callable[[], None]) -> None:
     """End this process now: the main thread may be anywhere, even in a lock that is needed here."""
 
-    def last() -> None:
-        for action in list(_undone.values()):
-            with suppress(Exception):
-                action()
+    def say() -> None:
         with suppress(Exception):
             last_words()
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
 
-    thread = threading.Thread(target=last, name="the end", daemon=True)
-    thread.start()
-    thread.join(_LAST)
+    def undo() -> None:
+        for action in list(_undone.values()):
+            with suppress(Exception):
+                action()
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (say, undo)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + _LAST
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
     os._exit(STATUS)
 
 
@@ -278,6 +283,7 @@ def _numbers() -> list[signal.Signals]:
 
 
 def _tell(text: bytes) -> None:
-    with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # in the middle of another write
         sys.stderr.flush()
+    with suppress(OSError):
         os.write(2, text)
