@@ -23,6 +23,7 @@ from phenolens.cli.options import (
     held_from,
 )
 from phenolens.runtime.errors import ScreenError
+from phenolens.translation.apply.settings import TranslationSettings
 
 EXAMPLE = "phenolens export adapter screen --field plate1_A01_1 --cell 3 7 --strength 1 --out exported"
 
@@ -45,11 +46,11 @@ def export(
         typer.Option(help="Labels of the cells; one or several.", metavar="LABEL...", show_default="all of the field"),
     ] = None,
     strength: Annotated[float, typer.Option(help="0 is the image itself, 1 the target condition.", metavar="S")] = 1.0,
-    solver: Solver = "difference",
-    renoise: Renoise = 0.0,
-    guidance: Guidance = None,
-    fine_noise: FineNoise = 1.0,
-    seed: NoiseSeed = 0,
+    solver: Solver = TranslationSettings.solver,
+    renoise: Renoise = TranslationSettings.renoise,
+    guidance: Guidance = TranslationSettings.guidance,
+    fine_noise: FineNoise = TranslationSettings.fine_noise,
+    seed: NoiseSeed = TranslationSettings.seed,
     hold: Hold = None,
     cells: CellsAsTrained = None,
     annotations: AnnotationsFile = None,
@@ -78,10 +79,13 @@ def export(
             from phenolens.cli.inputs import open_inputs
             from phenolens.translation.model.adapter import Adapter
 
+            settings = TranslationSettings(
+                strengths=(strength,), solver=solver, renoise=renoise, guidance=guidance, fine_noise=fine_noise,
+                seed=seed, held=held_from(hold),
+            )  # fmt: skip
             job = export_cells(
-                Adapter.load(adapter), open_inputs([screen], conditions=conditions), field, cell, out,
-                strength=strength, solver=solver, renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
-                cells=found, held=held_from(hold), overwrite=overwrite,
+                Adapter.load(adapter), open_inputs([screen], conditions=conditions), field, cell, out, settings,
+                cells=found, overwrite=overwrite,
             )  # fmt: skip
         folder = console.follow(job)
         if said is not None:

@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import device_queue
+from phenolens.translation.model.adapter_card import AdapterCard
 from real_window import pixels
 
 pytest_plugins = ["real_window"]
@@ -191,7 +192,7 @@ def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapte
     window.open(small_screen)
     window.find_cells()
     telling = {"DNA": 0.5, "Reporter": 0.97, "Organelle": 0.52}
-    dock.load_adapter(replace(small_adapter, held=("DNA", "Organelle"), card={"telling": telling}))
+    dock.load_adapter(replace(small_adapter, held=("DNA", "Organelle"), card=AdapterCard(discriminative=telling)))
     window.wait(lambda: session.translator is not None and not dock.running.busy)
     assert [tick.isChecked() for tick in panel.held.ticks] == [True, False, True]
     assert "tells apart" in panel.held.ticks[0].text()

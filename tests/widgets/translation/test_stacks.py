@@ -199,7 +199,7 @@ def test_channels_of_a_layer_are_never_taken_for_depth_in_silence(window, names)
     assert asked.chips.axes == "ZCYX"
     if names is None:
         assert window.session.screen is None
-        assert "correct the guess" in asked.question.text()
+        assert "Correct the guess" in asked.question.text()
         window.press(asked.use)
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     assert not asked.use.isVisible()

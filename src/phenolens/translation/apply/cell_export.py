@@ -1,6 +1,7 @@
 """Export sets without a viewer: some cells of a field by an adapter, or fields that were translated before."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.session_export import ExportedField, export_session, exported_planes
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
@@ -43,17 +45,10 @@ def export_cells(
     key: str | None,
     labels: Sequence[int] | None,
     out: Path,
+    settings: TranslationSettings,
     *,
-    strength: float = 1.0,
-    solver: str = "difference",
-    steps: int = 20,
-    guidance: float | None = None,
-    held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
-    renoise: float = 0.0,
-    fine_noise: float = 1.0,
-    seed: int = 0,
     overwrite: bool = False,
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
@@ -66,12 +61,10 @@ def export_cells(
         The field's key; may be None where the screen has one field.
     labels
         The cells by their labels; all cells of the field where None.
+    settings
+        How; the last of its strengths is exported.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
-    solver, renoise, seed
-        As `Translator.translate_cell` takes them.
-    guidance, held, fine_noise
-        As `Translator` takes them.
     overwrite
         Replace any earlier output of phenolens in `out`, not an export alone.
 
@@ -87,27 +80,18 @@ def export_cells(
     cells = yield from adapter.cells_as_trained(only, cells)
     table = _chosen(cells.table, field.key, labels)
     where = resolve_device(device)
-    translator = Translator((yield from open_base(adapter.base, where)), adapter, guidance, held, fine_noise)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, settings)
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
-    translated = yield from _translated(
-        translator, plane, windows, strength=strength, steps=steps, solver=solver, renoise=renoise, seed=seed
-    )
+    translated = yield from _translated(translator, plane, windows)
+    strength = settings.strengths[-1]
     exported = composed(field.key, image, translated, strength)
+    made_with = translator.settings_for().to_dict()
     facts = {
-        **_facts_of(adapter),
+        **_facts_of(adapter), **made_with, "strength": strength, "device": where,
         "inputs_sha256": screen_fingerprint(only, cells),
-        "strength": strength,
-        "solver": solver,
-        "steps": steps,
-        "guidance": translator.guidance,
-        "held": list(translator.held),
-        "renoise": renoise,
-        "fine_noise": fine_noise,
-        "seed": seed,
-        "device": where,
-    }
+    }  # fmt: skip
     rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
     return (yield from export_session(out.parent, out.name, exported, rows, facts, overwrite))
 
@@ -131,7 +115,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
         target=[cell.conditions[1] for cell in cells],
         strength=strength,
         steps=[cell.steps for cell in cells],
-        seed=[cell.seed for cell in cells],
+        seed=[cell.settings.seed for cell in cells],
         mean_absolute_difference=[
             float(np.abs(cell.difference[cell.strengths.index(strength)]).mean()) for cell in cells
         ],
@@ -172,7 +156,7 @@ def export_translated(
     if key is not None and key not in keys:
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
-    fields, manifest = [], Manifest(folder)
+    exported, manifest = [], Manifest(folder)
     for number, name in enumerate(chosen, start=1):
         source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
         absent = next((path for path in (source, translated) if not path.is_file()), None)
@@ -187,18 +171,15 @@ def export_translated(
         made = np.asarray(read_image(translated).data)
         difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
         conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
-        fields.append(ExportedField(name, image, made, difference, strength, conditions))
+        exported.append(ExportedField(name, image, made, difference, strength, conditions))
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
-    kept = (
-        *("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held"),
-        *("renoise", "fine_noise", "seed", "device"),
-    )
+    kept = ("adapter", "base", "conditions", "intensity", "device", *(one.name for one in fields(TranslationSettings)))
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     known |= {"strength": strength, "translated_in": str(folder)}
     known["inputs_sha256"] = fingerprint(*(sha256_of(folder / f"{name}__s{strength:.2f}.ome.tif") for name in chosen))
-    return (yield from export_session(out.parent, out.name, fields, table, known, overwrite))
+    return (yield from export_session(out.parent, out.name, exported, table, known, overwrite))
 
 
 def translation_facts(folder: Path) -> dict[str, Any] | None:
@@ -212,29 +193,11 @@ def translation_facts(folder: Path) -> dict[str, Any] | None:
     return facts if {"inputs", "conditions", "strengths"} <= set(facts) else None
 
 
-def _translated(
-    translator: Translator,
-    plane: NDArray[Any],
-    windows: Sequence[Window],
-    *,
-    strength: float,
-    steps: int,
-    solver: str,
-    renoise: float,
-    seed: int,
-) -> Job[list[CellTranslation]]:
-    """Translate the cells of one plane at one strength, a batch at a time."""
+def _translated(translator: Translator, plane: NDArray[Any], windows: Sequence[Window]) -> Job[list[CellTranslation]]:
+    """Translate the cells of one plane, a batch at a time."""
     found: list[CellTranslation] = []
     for start in range(0, len(windows), _BATCH):
-        found += yield from translator.translate_crops(
-            [plane],
-            windows[start : start + _BATCH],
-            strengths=(strength,),
-            steps=(steps,),
-            solver=solver,
-            renoise=renoise,
-            seed=seed,
-        )
+        found += yield from translator.translate_crops([plane], windows[start : start + _BATCH])
     return found
 
 

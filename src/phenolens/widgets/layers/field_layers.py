@@ -61,12 +61,16 @@ def channel_colormap(name: str, colour: str) -> Colormap:
 def field_layer_data(
     screen: "Screen", intensity: "IntensityMap", field: "Field", image: "FieldImage"
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """Data and keyword arguments of an Image layer a channel; contrast limits are the whole screen's."""
+    """Data and keyword arguments of an Image layer a channel.
+
+    Contrast limits are the whole screen's; colours those that the image states, else those of the channels' names.
+    """
     place = _place(image, screen.pixel_size)
+    stated = [f"#{one.colour.lower()}" if one.colour else "" for one in image.details.displays]
+    named = channel_colours(screen.channel_names)
+    colours = [said or known for said, known in zip(stated or named, named, strict=True)]
     layers = []
-    for index, (name, colour) in enumerate(
-        zip(screen.channel_names, channel_colours(screen.channel_names), strict=True)
-    ):
+    for index, (name, colour) in enumerate(zip(screen.channel_names, colours, strict=True)):
         how: dict[str, Any] = {
             "name": name,
             "colormap": channel_colormap(name, colour),
@@ -83,17 +87,18 @@ def _place(image: "FieldImage", pixel_size: tuple[float, float] | None) -> dict[
     """Scale, units and labels of a layer of the image's axes."""
     stack = image.stack_axes
     place: dict[str, Any] = {"axis_labels": (*stack.lower(), "y", "x")} if stack else {}
-    if pixel_size is None:
-        return place
     spacing = image.z_spacing if "Z" in stack else None
-    seconds = image.scale("T").seconds
+    seconds = image.scale("T").seconds if "T" in stack else None
+    if pixel_size is None and spacing is None and seconds is None:
+        return place
     steps = {
         "T": (1.0, "pixel") if seconds is None else (float(seconds), "s"),
         "Z": (1.0, "pixel") if spacing is None else (float(spacing), "µm"),
     }
     scale, units = zip(*(steps[axis] for axis in stack), strict=True) if stack else ((), ())
-    sides = tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
-    return place | {"scale": (*scale, *sides), "units": (*units, "µm", "µm")}
+    sides = (1.0, 1.0) if pixel_size is None else tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
+    unit = "pixel" if pixel_size is None else "µm"
+    return place | {"scale": (*scale, *sides), "units": (*units, unit, unit)}
 
 
 class FieldLayers:

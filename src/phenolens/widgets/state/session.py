@@ -239,7 +239,7 @@ class Session:
         self.floor_changed.emit()
 
     def floor_misfit(self) -> str:
-        """Why the shown differences cannot be held to the noise floor; empty where they can."""
+        """Why the shown differences cannot be compared with the noise floor; empty where they can."""
         if self.floor is None or self.translator is None:
             return ""
         try:
@@ -342,17 +342,17 @@ class Session:
         """Source and target for the field that is shown: reversed where the field is of the target condition."""
         if self.adapter is None:
             return None
-        source, target = self.adapter.conditions
-        return (target, source) if self.belongs(target) and not self.belongs(source) else (source, target)
+        adapter = self.adapter
+        back = self.belongs(adapter.target) and not self.belongs(adapter.source)
+        return adapter.conditions[::-1] if back else adapter.conditions
 
-    def belongs(self, condition: str) -> bool:
+    def belongs(self, condition: "Condition") -> bool:
         """Whether the shown field is of a condition; False where this screen does not say."""
         from phenolens.runtime.errors import ScreenError
-        from phenolens.screens.conditions import Condition
 
         if self.screen is None or self.field is None:
             return False
         try:
-            return self.field.key in {field.key for field in self.screen.select(Condition.parse(condition))}
+            return self.field.key in {field.key for field in self.screen.select(condition)}
         except ScreenError:
             return False

@@ -64,11 +64,8 @@ def export_job(
         "strength": session.strength,
         "device": session.translator_device,
         "base": adapter.base if adapter is not None else None,
-        "guidance": translator.guidance if translator is not None else None,
-        "reverse_guidance": translator.guidance_to(translator.adapter.conditions[0])
-        if translator is not None
-        else None,
-        "held": list(translator.held) if translator is not None else None,
+        "reverse_guidance": None if translator is None else translator.guidance_to(translator.adapter.conditions[0]),
+        **(translator.settings_for(strengths=(session.strength,)).to_dict() if translator is not None else {}),
         "conditions": list(adapter.conditions) if adapter is not None else None,
         "intensity": adapter.intensity.to_dict() if adapter is not None else None,
     }
@@ -158,7 +155,7 @@ def _table(cells: list[TranslatedCell], strength: float) -> "pd.DataFrame":
                 "strength": strength,
                 "interpolated": not cell.has(strength),
                 "steps": translation.steps,
-                "seed": translation.seed,
+                "seed": translation.settings.seed,
                 "mean_absolute_difference": float(np.abs(difference).mean()),
                 "synthetic": True,
             }

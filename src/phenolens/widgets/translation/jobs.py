@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 MOST_FIELDS = 24
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
+_COARSE = 8  # solver steps of what is shown first
 
 
-def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
-    """Read a screen and the intensity limits it is shown with."""
+def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
+    """Read a screen, by its path or its URL, and the intensity limits it is shown with."""
+    from phenolens.screens.ome_zarr.folders import shown_name
     from phenolens.screens.table import read_screen
 
-    yield Progress(0, 0, f"reading {path.name}")
+    yield Progress(0, 0, f"reading {shown_name(path)}")
     screen = read_screen(path, pattern)
     # both may read the first image: here rather than when the viewer asks
     _ = screen.channel_names, screen.pixel_size
@@ -138,7 +140,7 @@ def translate(
     """Translate a clicked cell, coarse to fine."""
     source, target = cell.conditions
     return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+        plane, cell.y, cell.x, strengths=(strength,), coarse=(_COARSE,), source=source, target=target
     )
 
 

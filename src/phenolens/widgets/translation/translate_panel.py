@@ -182,7 +182,7 @@ class TranslatePanel(QWidget):
     def _offer_held(self) -> None:
         adapter, translator = self._session.adapter, self._session.translator
         if adapter is not None and translator is not None:
-            self.held.offer(adapter.channel_names, translator.held, adapter.card.get("telling") or {})
+            self.held.offer(adapter.channel_names, translator.held, adapter.card.discriminative or {})
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
