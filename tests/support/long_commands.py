@@ -39,8 +39,8 @@ def made_up_profiles(rows: int) -> Profiles:
     which = well % 12
     metadata = pd.DataFrame(
         {
-            "Metadata_Plate": np.where(np.arange(rows) % 2, "P1", "P2"),
-            "Metadata_Batch": np.where(np.arange(rows) % 2, "B1", "B2"),
+            "Metadata_Plate": np.where(well // 12 % 2, "P1", "P2"),
+            "Metadata_Batch": np.where(well // 12 % 2, "B1", "B2"),
             "Metadata_Well": [f"{'ABCDEFGH'[one % 8]}{one // 8 + 1:02d}" for one in well],
             "Metadata_Compound": names[which],
             "Metadata_SMILES": smiles[which],

@@ -83,6 +83,10 @@ class Console:
         """Say that the command was interrupted, and what is kept."""
         return ": ".join(part for part in ("interrupted", self._kept()) if part)
 
+    def last_words(self) -> None:
+        """Say so where the process is ended from outside the main thread."""
+        self.failed(self.interrupted(), INTERRUPTED)
+
     def say(self, text: str) -> None:
         """Tell a person something beside the result, on stderr."""
         typer.echo(f"phenolens: {text}", err=True)
@@ -132,7 +136,7 @@ def reporting(command: str, as_json: bool) -> Iterator[Console]:
     traceback."""
     console = Console(command, as_json)
     with stopping() as stop, _warnings_said(console):
-        stop.last_words = lambda: console.failed(console.interrupted(), INTERRUPTED) and None
+        stop.last_words = console.last_words
         try:
             yield console
         except PhenolensError as error:

@@ -181,8 +181,10 @@ def fingerprint(*facts: Any) -> str:
     whole = hashlib.sha256()
     for fact in facts:
         if hasattr(fact, "tobytes"):
+            import numpy as np
+
             whole.update(f"{fact.dtype}{fact.shape}".encode())
-            whole.update(fact.tobytes())
+            whole.update(np.ascontiguousarray(fact).data)
         else:
             whole.update(repr(fact).encode())
         whole.update(b"\0")
