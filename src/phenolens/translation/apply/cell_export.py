@@ -220,26 +220,9 @@ def export_translated(
     if key is not None and key not in keys:
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
-    exported, manifest = [], Manifest(folder)
+    exported = []
     for number, name in enumerate(chosen, start=1):
-        source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
-        absent = next((path for path in (source, translated) if not path.is_file()), None)
-        if absent is not None:
-            raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
-        if manifest.damaged(name):
-            raise ModelError(
-                f"The files of {name} in {folder} are not what translate wrote: give its command again, which makes "
-                "them anew."
-            )
-        image = read_image(source)
-        made = np.asarray(read_image(translated).data)
-        difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
-        conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
-        exported.append(
-            ExportedField(
-                key=name, image=image, translated=made, difference=difference, strength=strength, conditions=conditions
-            )
-        )
+        exported.append(_read_translated(folder, name, strength, facts))
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
@@ -261,6 +244,29 @@ def export_translated(
             beside=beside,
         )
     )  # fmt: skip
+
+
+def _read_translated(folder: Path, name: str, strength: float, facts: dict[str, Any]) -> ExportedField:
+    """A field at one strength from a folder of translated fields, as it was written."""
+    source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
+    absent = next((path for path in (source, translated) if not path.is_file()), None)
+    if absent is not None:
+        raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
+    if Manifest(folder).damaged(name):
+        raise ModelError(
+            f"The files of {name} in {folder} are not what translate wrote: give its command again, which makes them "
+            "anew."
+        )
+    image = read_image(source)
+    made = np.asarray(read_image(translated).data)
+    return ExportedField(
+        key=name,
+        image=image,
+        translated=made,
+        difference=np.subtract(made, np.asarray(image.data), dtype=np.float32),
+        strength=strength,
+        conditions=(str(facts["conditions"][0]), str(facts["conditions"][1])),
+    )
 
 
 def _other_strengths(
