@@ -30,8 +30,7 @@ class ElidedLabel(QLabel):
 
     def sizeHint(self) -> QSize:
         """As wide as all of the text would be."""
-        hint = super().sizeHint()
-        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, hint.height())
+        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + self._around(), super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """As wide as a letter."""
@@ -42,8 +41,13 @@ class ElidedLabel(QLabel):
         super().resizeEvent(event)
         self._fit()
 
+    def _around(self) -> int:
+        """Pixels beside the text, which depend on the viewer's style."""
+        return max(super().sizeHint().width() - self.fontMetrics().horizontalAdvance(self.text()), 2)
+
     def _fit(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, max(self.width(), _LEAST))
+        room = max(self.width() - self._around(), _LEAST)
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
         super().setText(shown)
         self.setToolTip(self._whole if shown != self._whole else "")
 

@@ -12,7 +12,7 @@ from napari.layers import Layer
 from phenolens.annotation.annotations import Annotations
 from phenolens.annotation.files import write_annotations
 from phenolens.runtime.progress import Job, Progress
-from phenolens.widgets.layers.appearance import appearance
+from phenolens.widgets.layers.appearance import appearance, with_contour
 from phenolens.widgets.layers.layer_files import LayerData, file_word, write_geometry, write_pixels
 from phenolens.widgets.state.session import PlaneId, Session, TranslatedCell
 
@@ -36,7 +36,9 @@ def drawn_layers(layers: Iterable[Layer]) -> list[LayerData]:
     for layer in layers:
         data, meta, kind = layer.as_layer_data_tuple()
         if kind in ("labels", "points", "shapes"):
-            drawn.append((np.array(data) if kind == "labels" else data, meta, kind))
+            if kind == "labels":
+                data, meta = np.array(data), with_contour(meta, int(layer.contour))
+            drawn.append((data, meta, kind))
     return drawn
 
 
