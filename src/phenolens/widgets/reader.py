@@ -14,6 +14,7 @@ from phenolens.screens.label_images import holds_labels
 from phenolens.screens.ome_zarr.folders import is_url, shown_name
 from phenolens.widgets.layers.appearance import outline
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
+from phenolens.widgets.layers.zarr_layers import read_zarr, saved_layers
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
 
 Reader = Callable[[Any], list[Any]]
@@ -69,6 +70,8 @@ def read_export(folder: str | Path) -> list[LayerData]:
             found = read_pixels(file)
         elif file.suffix == ".geojson":
             found = read_geometry(file)
+        elif file.suffix == ".zarr":
+            found = read_zarr(file)
         else:
             continue
         for data, how, kind in found or ():
@@ -103,6 +106,11 @@ def _outlined(layers: list[LayerData]) -> list[LayerData]:
     if viewer is not None:
         QTimer.singleShot(0, lambda: outline(viewer.layers))
     return layers
+
+
+def _read_zarr(path: str) -> list[Any]:
+    layers = read_zarr(Path(path)) if saved_layers(Path(path)) else None
+    return _outlined(layers) if layers else _read_screen(path)
 
 
 def _read_image(path: str) -> list[Any]:
@@ -197,5 +205,6 @@ _FOLDERS: dict[str, Reader] = {
     "base": _read_base,
     "export": read_export,
     "layers": read_export,
+    "zarr": _read_zarr,
     "images": _read_images,
 }
