@@ -30,7 +30,9 @@ class ElidedLabel(QLabel):
 
     def sizeHint(self) -> QSize:
         """As wide as all of the text would be."""
-        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + self._around(), super().sizeHint().height())
+        hint, sizes = super().sizeHint(), self.fontMetrics()
+        around = hint.width() - sizes.horizontalAdvance(self.text())  # what the style leaves free at both sides
+        return QSize(sizes.horizontalAdvance(self._whole) + max(around, 2), hint.height())
 
     def minimumSizeHint(self) -> QSize:
         """As wide as a letter."""
@@ -41,12 +43,8 @@ class ElidedLabel(QLabel):
         super().resizeEvent(event)
         self._fit()
 
-    def _around(self) -> int:
-        """Pixels beside the text, which depend on the viewer's style."""
-        return max(super().sizeHint().width() - self.fontMetrics().horizontalAdvance(self.text()), 2)
-
     def _fit(self) -> None:
-        room = max(self.width() - self._around(), _LEAST)
+        room = max(self.contentsRect().width(), _LEAST)
         shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
         super().setText(shown)
         self.setToolTip(self._whole if shown != self._whole else "")
