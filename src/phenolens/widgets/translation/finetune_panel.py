@@ -272,7 +272,7 @@ class FinetunePanel(QWidget):
             self.out.setText(str(Path(chosen) / (self._session.screen_name or "adapter")))
 
     def _choose_device(self) -> None:
-        self._session.device = self.device.currentData()
+        self._session.set_device(self.device.currentData())
 
 
 def _spin(value: int, low: int, high: int, tip: str) -> QSpinBox:
