@@ -180,7 +180,10 @@ def make_export(folder):
             [Image(plane, name=f"{name} {kind}", scale=(0.5, 0.5), units=("um", "um"), contrast_limits=(3, 77),
                    metadata=facts) for name, plane in zip(NAMES, data, strict=True)]
         )  # fmt: skip
-    one = ExportedField("A01", FieldImage(data, "CYX", NAMES, (0.5, 0.5)), data + 2, change, 1.0, ADAPTER)
+    one = ExportedField(
+        key="A01", image=FieldImage(data, "CYX", NAMES, (0.5, 0.5)), translated=data + 2, difference=change,
+        strength=1.0, conditions=ADAPTER,
+    )  # fmt: skip
     table = pd.DataFrame({"field": ["A01"], "cell": ["cell 1"]})
     return finish(export_session(folder, "exported", [one], table, {}, looks=looks_of(*groups)))
 
@@ -208,6 +211,7 @@ OPENS = ("a screen",) * 3 + ("`SCREEN`", "`read_screen`")
 SENT = "says what it is and where it belongs"
 ASKED = "napari's own layers; then *Selected layers*, which asks for the axes"
 AS_LAYERS = "napari's own layers; then *Selected layers*"
+FROM_CONSOLE = 'none, for the dialog knows files alone: `viewer.open(url, plugin="napari-phenolens")`'
 SHARED = "contrast: one pair a channel for the screen, from its pixels"
 BY_NAME = f"by the channels' names; {SHARED}"
 OR_COLUMN = "the files', else `Metadata_PixelSize`"
@@ -316,7 +320,12 @@ FORMATS = (
     Format(
         "OME-Zarr by its URL",
         make_plate("0.5"),
-        ("a screen", "`viewer.open(url)`: the dialog knows files alone", "*OME-Zarr at an address*", *OPENS[3:]),
+        (
+            "a screen",
+            'none, for the dialog knows files alone: `viewer.open(url, plugin="napari-phenolens")`',
+            "*OME-Zarr at an address*",
+            *OPENS[3:],
+        ),
         PLATE,
         what="url",
     ),

@@ -52,7 +52,7 @@ def through_menu(window, path, monkeypatch):
     """File > Open Files and File > Open Folder, with the dialog answered."""
     qt_viewer = window.viewer.window._qt_viewer
     if isinstance(path, str):
-        window.viewer.open(path)
+        window.viewer.open(path, plugin="napari-phenolens")
     elif path.is_dir():
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: str(path))
         qt_viewer._open_folder_dialog()
@@ -116,10 +116,9 @@ def _hex(layer):
     return "#" + "".join(f"{round(255 * float(part)):02x}" for part in layer.colormap.colors[-1][:3])
 
 
-def open_all(window, door, made, monkeypatch):
-    """Open every format by a door, one after the other; return what came of each, or the error's sentence."""
+def open_all(window, door, made, monkeypatch, found):
+    """Open every format by a door, one after the other, and write what came of each into `found`."""
     window.map, window.evaluation = (open_dock(window.viewer, f"Phenolens {name}") for name in ("map", "evaluation"))
-    found: dict[str, object] = {}
     for one in FORMATS:
         if one.kept is not None or one.what == "export":
             window.viewer.layers.clear()
@@ -140,7 +139,6 @@ def open_all(window, door, made, monkeypatch):
         else:
             found[one.name] = _OTHERS[one.what](window)
     found["messages"] = list(window.messages)
-    return found
 
 
 def _cells(window):
@@ -157,7 +155,7 @@ _OTHERS = {
     "labels": _cells,
     "adapter": _adapter,
     "atlas": lambda window: len(window.map.session.data.atlas.profiles),
-    "encoder": lambda window: window.map.session.encoder.card["name"],
+    "encoder": lambda window: window.map.session.encoder.card.name,
     "evaluation": lambda window: window.evaluation.answers.evaluation.name,
     "export": lambda window: {
         layer.name: (layer.contrast_limits, layer.metadata["phenolens"]["synthetic"], str(layer.units[-1]))
@@ -188,7 +186,8 @@ def found(request, made, monkeypatch):
 
             ours = lambda *_, **__: ("Phenolens", False)  # noqa: E731
             monkeypatch.setattr(qt_reader_dialog.QtReaderDialog, "get_user_choices", ours)
-            _FOUND[door] = open_all(request.getfixturevalue("window"), door, made, monkeypatch)
+            _FOUND[door] = {}
+            open_all(request.getfixturevalue("window"), door, made, monkeypatch, _FOUND[door])
         return _FOUND[door]
 
     return at

@@ -1,4 +1,4 @@
-"""``phenolens export``: layers, cells and provenance of translated cells."""
+"""``phenolens export``: layers, cells and provenance of translated cells, as OME-TIFF or OME-Zarr."""
 
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +56,13 @@ def export(
     annotations: AnnotationsFile = None,
     overwrite: Overwrite = False,
     conditions: Conditions = None,
+    file_format: Annotated[
+        str, typer.Option("--format", help="What images are written as: ome-tiff or ome-zarr.", metavar="FORMAT")
+    ] = "ome-tiff",
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(help="Write a figure of each field too: png, svg or pdf; once for each.", metavar="FORMAT"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Export cells of a field: source, translated and difference layers, a table of the cells, and provenance.
@@ -73,8 +80,19 @@ def export(
             raise ScreenError(f"{adapter} is an adapter: give the screen too, whose cells it translates.")
         if screen is None and cell:
             raise ScreenError("--cell needs an adapter and a screen: a translated folder holds whole fields.")
+        annotated = None
+        if said is not None:
+            from functools import partial
+
+            from phenolens.annotation.merging import with_annotations
+
+            annotated = partial(with_annotations, annotations=said)
         if screen is None:
-            job = export_translated(adapter, out, key=field, strength=strength, overwrite=overwrite)
+            job = export_translated(
+                adapter, out, key=field, strength=strength, overwrite=overwrite, file_format=file_format,
+                annotated=annotated,
+                figures=figure or (),
+            )  # fmt: skip
         else:
             from phenolens.cli.inputs import open_inputs
             from phenolens.translation.model.adapter import Adapter
@@ -85,13 +103,9 @@ def export(
             )  # fmt: skip
             job = export_cells(
                 Adapter.load(adapter), open_inputs([screen], conditions=conditions), field, cell, out, settings,
-                cells=found, overwrite=overwrite,
+                cells=found, overwrite=overwrite, file_format=file_format, annotated=annotated, figures=figure or (),
             )  # fmt: skip
         folder = console.follow(job)
-        if said is not None:
-            from phenolens.annotation.merging import add_annotations
-
-            add_annotations(folder / "cells.parquet", said)
         files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         console.done(
             f"Exported {len(files)} files to {folder}",

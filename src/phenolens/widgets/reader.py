@@ -12,6 +12,7 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.label_images import holds_labels
 from phenolens.screens.ome_zarr.folders import is_url, shown_name
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
+from phenolens.widgets.layers.zarr_layers import read_zarr, saved_layers
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
 
 Reader = Callable[[Any], list[Any]]
@@ -67,6 +68,8 @@ def read_export(folder: str | Path) -> list[LayerData]:
             found = read_pixels(file)
         elif file.suffix == ".geojson":
             found = read_geometry(file)
+        elif file.suffix == ".zarr":
+            found = read_zarr(file)
         else:
             continue
         for data, how, kind in found or ():
@@ -93,6 +96,10 @@ def _in_order(file: Path) -> tuple[str, int]:
     stem, _, last = file.name.partition(".")[0].rpartition("__")
     order = {"source": 0, "translated": 1, "synthetic": 1, "difference": 2}
     return (stem or last, order.get(last, 4 if file.suffix == ".geojson" else 3 if stem else 0))
+
+
+def _read_zarr(path: str) -> list[Any]:
+    return (saved_layers(Path(path)) and read_zarr(Path(path))) or _read_screen(path)
 
 
 def _read_image(path: str) -> list[Any]:
@@ -186,5 +193,6 @@ _FOLDERS: dict[str, Reader] = {
     "base": _read_base,
     "export": read_export,
     "layers": read_export,
+    "zarr": _read_zarr,
     "images": _read_images,
 }

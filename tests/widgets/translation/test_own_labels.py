@@ -58,8 +58,8 @@ def test_hand_drawn_cells_are_trained_on_translated_and_judged(window, small_scr
 
     window.tune(tiny, tmp_path / "adapter", steps=2)
     card = Adapter.load(tmp_path / "adapter").card
-    assert card["cells_found"] == str(folder)
-    assert sum(card["cells"].values()) == len(wanted)
+    assert card.cells_found == str(folder)
+    assert sum(card.cells.values()) == len(wanted)
 
     window.press(dock.translate_panel.click)
     cell = window.click_cell(1)

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,8 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     assert not any(layer.visible for layer in [*made.translated, *dock.field_layers.channels])
 
     monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path / "out"))
-    window.press(panel.export)
+    assert panel.export.isEnabled()
+    panel.export.menu().actions()[0].trigger()
     window.wait(lambda: "Exported" in panel.state.text())
     (folder,) = (tmp_path / "out").iterdir()
     key = session.field.key
@@ -100,6 +102,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
         *(f"{key}__{kind}.ome.tif" for kind in kinds),
         *(f"{key}__{drawn}" for drawn in ("cells.ome.tif", "cells__cells.csv", "synthetic_cells.geojson")),
         "annotations.csv",
+        "cells.csv",
         "cells.parquet",
         "provenance.json",
         ".phenolens.json",
@@ -113,6 +116,15 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     known = json.loads((folder / "provenance.json").read_text())
     assert known["synthetic"] is True
     assert known["adapter_sha256"]
+
+    drawn = str(tmp_path / "figure.svg")
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_: (drawn, ""))
+    panel.figure.menu().actions()[0].trigger()
+    window.wait(lambda: "figure.svg" in panel.state.text() and not dock.running.busy)
+    words = Path(drawn).read_text()
+    assert words.count(">synthetic<") == 3 * len(raw)  # half of the strength, all of it, and the difference
+    low, high = dock.field_layers.channels[0].contrast_limits
+    assert f"contrast {low:.5g} to {high:.5g}" in words
     assert window.messages == [m for m in window.messages if m.startswith(("The fine-tuning", "Exported"))]
 
 

@@ -11,6 +11,7 @@ from napari.utils import Colormap
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
+from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def field_layer_data(
             "contrast_limits": (intensity.low[index], intensity.high[index]),
             "blending": "additive",
             "metadata": {"phenolens": {"made": True, "channel": name, "synthetic": False, "field": field.key}},
+            "multiscale": by_levels(image),
             **place,
         }
-        layers.append((image.channel(index), how))
+        layers.append((shown_pixels(image, index), how))
     return layers
 
 
@@ -145,13 +147,13 @@ class FieldLayers:
         whole = len(there) == image.n_channels
         if whole and not all(layer.metadata.get("phenolens", {}).get("made") for layer in there):
             return  # layers of the user's own, which show the field already
-        if not whole or there[0].ndim != ndim:
+        if not whole or there[0].ndim != ndim or there[0].multiscale != by_levels(image):
             # the first time, a channel's layer was deleted, or a stack comes after a single plane
             take_away(self._viewer, there)
             self.channels = self._handed_over(image) or self._add(field, image)
         else:
             for index, layer in enumerate(self.channels):
-                layer.data = image.channel(index)
+                layer.data = shown_pixels(image, index)
         for layer in self.channels:
             layer.metadata["phenolens"] |= {"field": field.key, **field.metadata}
         self.cells.show()
@@ -201,8 +203,8 @@ class FieldLayers:
         names = self._session.screen.channel_names if self._session.screen is not None else ()
         made = [layer for layer in self._viewer.layers if layer.metadata.get("phenolens", {}).get("made")]
         found = [layer for name in names for layer in made if layer.metadata["phenolens"].get("channel") == name]
-        if len(found) != image.n_channels:
+        if len(found) != image.n_channels or found[0].multiscale != by_levels(image):
             return []
         for index, layer in enumerate(found):
-            layer.data = image.channel(index)
+            layer.data = shown_pixels(image, index)
         return found

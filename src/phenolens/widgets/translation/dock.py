@@ -8,10 +8,12 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
+from phenolens.widgets.layers.drawings import Drawings
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.noise_layers import NoiseLayers
 from phenolens.widgets.layers.plane_in_view import PlaneInView
@@ -24,6 +26,7 @@ from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
 from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
+from phenolens.widgets.translation.figure_job import figure_job
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
 from phenolens.widgets.translation.screen_panel import ScreenPanel
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
 _WIDTH = 350
-_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating
+_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings
 
 
 class PhenolensDock(QWidget):
@@ -52,6 +55,7 @@ class PhenolensDock(QWidget):
         self.session = Session()
         self.running = Running(self)
         self.field_layers = FieldLayers(napari_viewer, self.session)
+        self.drawings = Drawings(napari_viewer, self.session)
         self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
         self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
         self.ahead = TranslatingAhead(self, napari_viewer, self.session, self.running, self.field_layers)
@@ -63,6 +67,7 @@ class PhenolensDock(QWidget):
         self.annotating = Annotating(napari_viewer, self.session, self.field_layers, self.annotate_panel)
         self.finetune_panel = FinetunePanel(self.session, self.running)
         self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
+        self.translate_panel.figure_wanted.connect(self.draw_figure)
         self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
         self.noise_panel = NoisePanel(self.session, self.running, self.noise_layers)
         self.translate_panel.channel.currentIndexChanged.connect(self.noise_layers.set_channel)
@@ -96,7 +101,14 @@ class PhenolensDock(QWidget):
             section.unfold(False)
         self._mark()
         running = self.running
-        listening = (self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating)
+        listening = (
+            self.ahead,
+            self.click_tool,
+            self.cells_panel,
+            self.plane_in_view,
+            self.annotating,
+            self.drawings,
+        )
         here = workplace(napari_viewer)
 
         def let_go() -> None:
@@ -134,8 +146,8 @@ class PhenolensDock(QWidget):
         """Load an adapter in the background."""
         self.translate_panel.load_adapter(Path(adapter) if isinstance(adapter, str) else adapter)
 
-    def export(self, folder: Path) -> None:
-        """Write the fields with translated cells to a new folder in `folder`."""
+    def export(self, folder: Path, file_format: str = "ome-tiff") -> None:
+        """Write the shown field, and those with translated cells or drawings, to a new folder in `folder`."""
         state = self.translate_panel.state
 
         def written(out: Path) -> None:
@@ -148,10 +160,28 @@ class PhenolensDock(QWidget):
         looks = looks_of(channels, made.translated, made.differences)
         drawn = drawn_layers(self.viewer.layers)
         self.running.start(
-            export_job(self.session, folder, looks, drawn),
+            export_job(self.session, folder, looks, drawn, file_format),
             "Exporting",
             priority=INTERACTIVE,
             done=written,
+            failed=lambda error: state.say(str(error), "error"),
+        )
+
+    def draw_figure(self, path: Path, width_mm: float) -> None:
+        """Draw a figure of the translated cells of the plane in view to a PNG, SVG or PDF file."""
+        state, made = self.translate_panel.state, self.synthetic
+        looks = looks_of(self.field_layers.channels, made.translated, made.differences)
+        try:
+            job = figure_job(self.session, path, looks, width_mm)
+        except CellError as error:
+            state.say(str(error), "error")
+            return
+        state.say("Drawing the figure…")
+        self.running.start(
+            job,
+            "Drawing the figure",
+            priority=INTERACTIVE,
+            done=lambda out: state.say(f"Wrote {out}."),
             failed=lambda error: state.say(str(error), "error"),
         )
 

@@ -42,13 +42,13 @@ def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Scre
 
 def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     """Limits of each channel over the whole screen, from at most `MOST_FIELDS` fields spread evenly over it."""
-    from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.intensity import IntensityMap, sample_of
 
     fields = list(screen.fields)
     chosen = [fields[i] for i in np.unique(np.linspace(0, len(fields) - 1, MOST_FIELDS).astype(int))]
     planes = []
     for done, field in enumerate(chosen, start=1):
-        planes.append(field.image().plane())
+        planes.append(sample_of(field.image()))
         yield Progress(done, len(chosen), f"reading {field.key}")
     return IntensityMap.fit(planes, screen.channel_names)
 
@@ -56,8 +56,10 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
 def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
     """A field and its image."""
     yield Progress(0, 0, f"reading {field.key}")
+    from phenolens.screens.intensity import sample_of
+
     image = field.image()
-    image.plane()  # a broken file is found here rather than by the canvas
+    sample_of(image)  # a broken file is found here rather than by the canvas
     return field, image
 
 

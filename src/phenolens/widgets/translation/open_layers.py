@@ -81,7 +81,7 @@ def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, lis
     size = (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
     spacing = steps["Z"].micrometres if "Z" in steps else None
     seconds = steps["T"].seconds if "T" in steps else None
-    pixels, order = (_pixels(first), axes) if "C" in axes else (_stacked(layers), f"C{axes}")
+    pixels, order = (_largest(first), axes) if "C" in axes else (_stacked(layers), f"C{axes}")
     inner = "".join(letter for letter in "TZ" if letter in order)
     wanted = (FIELDS if FIELDS in order else "") + f"C{inner}YX"
     pixels = pixels.transpose([order.index(letter) for letter in wanted])
@@ -97,7 +97,8 @@ def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, lis
 
 def _pixels(layer: Image) -> Any:
     """All pixels of a layer, the largest level of a pyramid."""
-    return layer.data[0] if layer.multiscale else layer.data
+    pixels = layer.data[0] if layer.multiscale else layer.data
+    return getattr(pixels, "lazy", pixels)
 
 
 def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
@@ -111,7 +112,7 @@ def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
 
 def _stacked(layers: Sequence[Image]) -> Any:
     """The pixels of all layers, channels first; not read yet where a layer reads its pixels when they are looked at."""
-    data = [_pixels(layer) for layer in layers]
+    data = [_largest(layer) for layer in layers]
     if layers[0].rgb:
         return data[0][..., : len(_COLOURS)].transpose([data[0].ndim - 1, *range(data[0].ndim - 1)])
     if all(isinstance(pixels, np.ndarray) for pixels in data):
@@ -119,3 +120,9 @@ def _stacked(layers: Sequence[Image]) -> Any:
     import dask.array as da
 
     return da.stack([da.asarray(pixels) for pixels in data])
+
+
+def _largest(layer: Image) -> Any:
+    """The same as it lies in the file, without the blocks that are kept in memory for looking at."""
+    pixels = _pixels(layer)
+    return getattr(pixels, "lazy", pixels)

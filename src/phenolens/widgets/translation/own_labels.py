@@ -165,13 +165,13 @@ class OwnLabels(QWidget):
 
     def _said(self, layer: Labels) -> str | None:
         """The field that a layer's metadata or name says, or the only one; None where one has to ask."""
-        screen, field, plane = self._session.screen, self._session.field, self._session.plane
+        screen, field, image = self._session.screen, self._session.field, self._session.image
         if screen is None:
             return None
         shape = tuple(layer.data.shape[-2:])
         shapes: dict[str, Any] = {one.key: shape for one in screen}  # others are read, and checked, when they are used
-        if field is not None and plane is not None:
-            shapes[field.key] = plane.shape[-2:]
+        if field is not None and image is not None:
+            shapes[field.key] = image.shape[-2:]
         facts = layer.metadata.get("phenolens", {})
         marked = facts.get("field") if isinstance(facts, dict) else None
         return field_of_labels(screen, shape, marked=marked, name=layer.name, shapes=shapes)
