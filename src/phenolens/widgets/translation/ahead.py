@@ -1,5 +1,6 @@
 """Cells in view, translated while the device is idle, so that a click shows its picture at once."""
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from phenolens.widgets.state.session import CellId, PlaneId, Session, Translated
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
+    from phenolens.screens.images import FieldImage
     from phenolens.translation.apply.cell_translation import CellTranslation
 
+# Values of a plane, all channels together, that are read for nobody who asked.
+_LARGEST = 2**25
 _REST_MS = 300  # without a click, a move of the view or another job
 
 
@@ -42,6 +46,7 @@ class TranslatingAhead(QObject):
         self._viewer, self._session, self._running, self._field = viewer, session, running, field
         self._ready: OrderedDict[tuple[PlaneId, CellId], CellTranslation] = OrderedDict()
         self._worker: JobWorker | None = None
+        self._plane: tuple[PlaneId, np.ndarray] | None = None
         self._failed: set[tuple[PlaneId, CellId]] = set()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -90,6 +95,7 @@ class TranslatingAhead(QObject):
         """Give up all that was made with another adapter, or other channels held."""
         self.stop()
         self._ready.clear()
+        self._plane = None
         self._failed.clear()
         self._wait()
 
@@ -100,14 +106,17 @@ class TranslatingAhead(QObject):
         session = self._session
         if self._over or self._worker is not None or self._running.busy:
             return
-        if session.translator is None or session.plane is None:
+        image = session.image
+        if session.translator is None or image is None or image.n_channels * math.prod(image.shape[-2:]) > _LARGEST:
             return
         wanted = self._wanted()
         cell = next((one for one in wanted if not self.holds(one)), None)
         if cell is None or not self._has_room([(one.plane, one.id) for one in wanted]):
             return
         key = (cell.plane, cell.id)
-        job = jobs.translate(session.translator, session.plane, cell, session.strength or 1.0, coarse=())
+        job = jobs.translate_ahead(
+            session.translator, lambda: self._pixels(image, cell.plane), cell, session.strength or 1.0
+        )
         worker = JobWorker(
             lambda: device_queue(session.translator_device).run(job, priority=IDLE, name=f"{cell.name} ahead")
         )
@@ -131,6 +140,12 @@ class TranslatingAhead(QObject):
         worker.finished.connect(ended)
         self._worker = worker
         worker.start()
+
+    def _pixels(self, image: "FieldImage", plane: PlaneId) -> np.ndarray:
+        """The pixels (C, H, W) of a plane, read once as long as it stays in view; called on the device's thread."""
+        if self._plane is None or self._plane[0] != plane:
+            self._plane = (plane, image.plane(*plane[1:]))
+        return self._plane[1]
 
     def _wanted(self) -> list[TranslatedCell]:
         """The cells in view that are not translated yet, those nearest to the pointer first."""

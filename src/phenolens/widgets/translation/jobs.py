@@ -1,6 +1,6 @@
 """The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,14 @@ def translate(
     return translator.translate_cell(
         plane, cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
     )
+
+
+def translate_ahead(
+    translator: "Translator", read: "Callable[[], np.ndarray]", cell: "TranslatedCell", strength: float
+) -> "Job[CellTranslation]":
+    """Translate a cell that nobody has clicked yet, in a plane that is read here rather than in the viewer's thread."""
+    yield Progress(0, 0, f"reading {cell.field}")
+    return (yield from translate(translator, read(), cell, strength, coarse=()))
 
 
 def translate_cells(
