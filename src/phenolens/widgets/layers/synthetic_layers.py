@@ -263,14 +263,17 @@ class SyntheticLayers:
             notes.append(done if cell.translation is not None else f"{cell.name} · translating…")
         self._remember_columns()
         if self._boxes != boxes or len(self.outlines.data) != len(boxes):
-            self._boxes = boxes
             self._drawing = True
-            self.outlines.selected_data = set(range(len(self.outlines.data)))
-            self.outlines.remove_selected()
+            there = len(self._boxes)
+            if not there or len(self.outlines.data) != there or boxes[:there] != self._boxes:
+                there = 0
+                self.outlines.selected_data = set(range(len(self.outlines.data)))
+                self.outlines.remove_selected()
+                self.outlines.features = {"note": np.empty(0, object)}
+                self.outlines.feature_defaults = {"note": ""}
             width = max(self._session.window_size() / 48, 0.8)
-            self.outlines.features = {"note": np.empty(0, object)}
-            self.outlines.feature_defaults = {"note": ""}
-            self.outlines.add_polygons(boxes, edge_color=AMBER, face_color="transparent", edge_width=width)
+            self.outlines.add_polygons(boxes[there:], edge_color=AMBER, face_color="transparent", edge_width=width)
+            self._boxes = boxes
             self.outlines.selected_data = set()
             self._drawing = False
         self._outlined = cells

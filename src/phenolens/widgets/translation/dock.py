@@ -24,6 +24,7 @@ from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.state.workplace import workplace
 from phenolens.widgets.translation import jobs
+from phenolens.widgets.translation.ahead import TranslatingAhead
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
 _WIDTH = 350
+_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys
 
 
 class PhenolensDock(QWidget):
@@ -60,7 +62,8 @@ class PhenolensDock(QWidget):
         self.drawings = Drawings(napari_viewer, self.session)
         self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
         self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
-        self.translating = Translating(self, self.session, self.running)
+        self.ahead = TranslatingAhead(self, napari_viewer, self.session, self.running, self.field_layers)
+        self.translating = Translating(self, self.session, self.running, self.ahead.take)
         self.click_tool = ClickTool(napari_viewer, self.field_layers, self.translating.translate)
         self.screen_panel = ScreenPanel(napari_viewer, self.session, self.running, self.field_layers)
         self.cells_panel = CellsPanel(napari_viewer, self.session, self.running, self.field_layers)
@@ -106,13 +109,9 @@ class PhenolensDock(QWidget):
         self._mark()
         running = self.running
         listening = (
-            self.click_tool,
-            self.cells_panel,
-            self.plane_in_view,
-            self.annotating,
-            self.drawings,
+            self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings,
             self.compare_panel.keys,
-        )
+        )  # fmt: skip
         here = workplace(napari_viewer)
 
         def let_go() -> None:
@@ -225,9 +224,7 @@ class PhenolensDock(QWidget):
         super().closeEvent(event)
 
 
-def _release(
-    running: Running, *listening: ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys
-) -> None:
+def _release(running: Running, *listening: _Listening) -> None:
     """Let go of the viewer; also called when Qt has deleted the dock already."""
     running.stop()
     for one in listening:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import TranslatedCell
 
 MOST_FIELDS = 24
+# Solver steps of the pictures that a click shows before the one that stays. The first two share an inversion.
+COARSE = (4, 8)
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
-_COARSE = 8  # solver steps of what is shown first
 
 
 def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
@@ -125,26 +126,33 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
     """Load an adapter's base and put the adapter on it."""
     from phenolens.runtime.devices import resolve_device
     from phenolens.translation.apply.translator import Translator
+    from phenolens.translation.apply.warm_up import warm_up
     from phenolens.translation.model.adapter import Adapter
     from phenolens.translation.model.base import open_base
 
-    yield Progress(0, 3, "loading the adapter")
+    yield Progress(0, 4, "loading the adapter")
     where = resolve_device(device)
     loaded = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
-    yield Progress(1, 3, "loading the base model")
+    yield Progress(1, 4, "loading the base model")
     base = yield from open_base(loaded.base, where)
-    yield Progress(2, 3, "putting the adapter on the base")
-    return loaded, Translator(base, loaded), where
+    yield Progress(2, 4, "putting the adapter on the base")
+    translator = Translator(base, loaded)
+    yield from relabelled(warm_up(translator), Progress(3, 4, "getting ready for the first click"))
+    return loaded, translator, where
 
 
 def translate(
-    translator: "Translator", plane: Callable[[], np.ndarray], cell: "TranslatedCell", strength: float
+    translator: "Translator",
+    plane: Callable[[], np.ndarray],
+    cell: "TranslatedCell",
+    strength: float,
+    coarse: tuple[int, ...] = COARSE,
 ) -> "Job[CellTranslation]":
     """Translate a clicked cell of what `plane` reads (C, H, W), coarse to fine."""
     source, target = cell.conditions
     return (
         yield from translator.translate_cell(
-            plane(), cell.y, cell.x, strengths=(strength,), coarse=(_COARSE,), source=source, target=target
+            plane(), cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
         )
     )
 

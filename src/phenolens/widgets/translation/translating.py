@@ -1,6 +1,7 @@
 """From a click to a translated cell: asks the device queue, and gives the session what comes back."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer
@@ -11,6 +12,9 @@ from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
 
+if TYPE_CHECKING:
+    from phenolens.translation.apply.cell_translation import CellTranslation
+
 POSITIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SETTLE_MS = 120
 
@@ -20,12 +24,26 @@ class Translating(QObject):
 
     A cell is translated at the slider's strength, coarse and then fine. Further positions are computed behind it, so
     that the slider moves at once between them; where it comes to rest, that very strength is computed.
+
+    Parameters
+    ----------
+    session, running
+        What is translated, and what runs the work.
+    ready
+        Gives the translation of a cell that was made ahead of the click; None where there is none.
     """
 
-    def __init__(self, parent: QObject, session: Session, running: Running) -> None:
+    def __init__(
+        self,
+        parent: QObject,
+        session: Session,
+        running: Running,
+        ready: "Callable[[TranslatedCell], CellTranslation | None]",
+    ) -> None:
         super().__init__(parent)
         self._session = session
         self._running = running
+        self._ready = ready
         self._clicks = 0
         self._moving: JobWorker | None = None
         self._settled = QTimer(self)
@@ -49,6 +67,11 @@ class Translating(QObject):
             session.choose_cell(known)
             return known
         cell = TranslatedCell(session.field.key, y, x, name, conditions, position=session.position)
+        if (made := self._ready(cell)) is not None:
+            cell.translation = made
+            session.add_cell(cell)
+            self._go_on(cell)
+            return cell
         session.add_cell(cell)
         session.choose_cell(cell)
         self._clicks += 1
@@ -73,6 +96,10 @@ class Translating(QObject):
         if not self._session.holds(cell):
             return
         self._session.update_cell(cell, translation)
+        self._go_on(cell)
+
+    def _go_on(self, cell: TranslatedCell) -> None:
+        """Compute further positions of the slider behind a cell that is there."""
         wanted = [place for place in POSITIONS if not cell.has(place)]
         self._start_moves([cell], wanted, INTERACTIVE - 1)
         self._settled.start()
