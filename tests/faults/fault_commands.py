@@ -184,8 +184,9 @@ def little_to_draw() -> None:
             for n in range(styles) for name in ("control", "effect")
         ]  # fmt: skip
 
-    pretraining.style_sets = drawn  # type: ignore[assignment]
-    pretraining.choosing_sets = lambda cache: drawn(1, 9)  # type: ignore[assignment]
+    stand_ins: Any = pretraining
+    stand_ins.style_sets = drawn
+    stand_ins.choosing_sets = lambda cache: drawn(1, 9)
     _default(pretraining.PretrainSettings, checkpoint_every=1, judge_every=1, unet_batch=2, autoencoder_batch=2)
 
 

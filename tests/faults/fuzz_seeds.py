@@ -167,14 +167,16 @@ def deepprofiler(folder: Path) -> list[Path]:
 
 
 def adapter(folder: Path) -> list[Path]:
+    from phenolens.screens.conditions import Condition
     from phenolens.translation.model.adapter_card import AdapterCard
     from tiny_base import make_tiny_adapter, make_tiny_base
 
     made = make_tiny_adapter(make_tiny_base(folder.parent / "base-of-adapter"))
+    made.source, made.target = map(Condition.parse, ("Metadata_Role=negative control", "Metadata_Compound=x"))
     made.nucleus_channel, made.reverse_guidance, made.network_crop = 0, 1.2, 32
-    first, second = made.conditions
+    first, second = made.source.text, made.target.text
     made.card = AdapterCard(
-        plane=(0, 1), settings={"steps": 3, "rank": 2, "learning_rate": 1e-3}, discriminative={"a": 0.9, "b": 0.5},
+        plane=(0, 1), settings={"steps": 3, "rank": 2, "learning_rate": 1e-3}, discriminative={"a": 0.9},
         cells={first: 4, second: 5}, fields={first: ("A01",), second: ("A02",)}, cells_found="auto",
     )  # fmt: skip
     made.save(folder / "adapter")

@@ -210,3 +210,12 @@ def test_a_folder_that_vanishes_is_said_to_where_a_library_gives_no_errno(tmp_pa
         with writing(tmp_path / "there" / "a.csv"):
             shutil.rmtree(tmp_path / "there")
             raise OSError("Cannot save file into a non-existent directory")
+
+
+def test_a_folder_that_vanishes_midway_is_not_taken_for_whole(tmp_path):
+    with pytest.raises(OutputError, match="its folder was removed meanwhile"):  # noqa: SIM117
+        with writing_folder(tmp_path / "out") as made:
+            write_json(made / "a.json", {})
+            shutil.rmtree(made)
+            write_json(made / "b.json", {})
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """What fine-tuning adds to a base: weights, a token for each condition, an intensity map, and a card."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.translation.model.adapter_values import (
     MOST_CROP,
-    check_card,
-    finite,
     guidance,
+    numbers,
     optional,
+    pair,
     pixel_size,
     token_rows,
     whole_number,
@@ -322,10 +323,10 @@ class Adapter:
             method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
-            source, target = (Condition.parse(one) for one in texts(card.pop("conditions")))
+            source, target = (Condition.parse(one) for one in pair(card.pop("conditions")))
             channels = texts(card.pop("channel_names"))
-            weights = finite(load_file(folder / "adapter_model.safetensors"))
-            adapter = cls(
+            weights = numbers(load_file(folder / "adapter_model.safetensors"))
+            return cls(
                 source=source,
                 target=target,
                 channel_names=channels,
@@ -338,16 +339,14 @@ class Adapter:
                 reverse_guidance=optional(guidance, card.pop("reverse_guidance", None)),
                 method=method,
                 network_crop=optional(whole_number(0, MOST_CROP), card.pop("network_crop", None)),
-                ends=finite(load_file(folder / ENDS)) if (folder / ENDS).is_file() else {},
+                ends=numbers(load_file(folder / ENDS)) if (folder / ENDS).is_file() else {},
                 intensity=IntensityMap.from_dict(read_json_object(folder / "intensity.json")),
                 tokens=token_rows(load_file(folder / "conditions.safetensors")),
                 weights=weights,
                 config=METHODS[method].read(read_json_object(folder / "adapter_config.json"), weights),
-                card=AdapterCard.from_dict(card),
+                card=_card(card, (source, target)),
                 folder=folder,
             )
-            check_card(adapter.card, adapter.conditions)
-            return adapter
         except ModelError:
             raise
         except (
@@ -355,3 +354,11 @@ class Adapter:
             AttributeError, OverflowError, RuntimeError, MemoryError,
         ) as error:  # fmt: skip
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
+
+
+def _card(facts: dict[str, Any], conditions: Sequence[Condition]) -> AdapterCard:
+    """The card of an adapter of these conditions; the fields of both are known, or of none."""
+    card = AdapterCard.from_dict(facts)
+    if card.fields is not None and not {one.text for one in conditions} <= set(card.fields):
+        raise ValueError("its card lacks the fields of a condition")
+    return card

@@ -1,17 +1,28 @@
 """What the values in an adapter's files may be: checked as they are read, for an adapter may come from a stranger."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from phenolens.translation.model.adapter_card import AdapterCard
+from phenolens.runtime.cards import texts
+
+if TYPE_CHECKING:
+    import torch
 
 # Far beyond any cell, and any weight of the condition difference that leaves a picture.
 MOST_CROP, _MOST_GUIDANCE = 4096, 1000.0
 # What another adapter would be trained with that is compared with this one.
 _MOST_SETTINGS = {"rank": 1024, "batch": 4096, "max_cells": 100_000, "crop": MOST_CROP, "network_crop": MOST_CROP}
 _MOST_NUMBER = 10_000_000
+
+
+def pair(values: Any) -> tuple[str, str]:
+    """Two texts."""
+    found = texts(values)
+    if len(found) != 2:
+        raise ValueError(f"2 names were expected, and not {len(found)}")
+    return found[0], found[1]
 
 
 def optional(kind: Callable[[Any], Any], value: Any) -> Any:
@@ -34,7 +45,7 @@ def pixel_size(value: Any) -> tuple[float, float]:
     return float(_within(float(value[0]), 1e-6, 1e6)), float(_within(float(value[1]), 1e-6, 1e6))
 
 
-def finite(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def numbers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights that are floating-point numbers, all of them finite."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.float().isfinite().all():
@@ -44,22 +55,33 @@ def finite(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def token_rows(found: dict[str, torch.Tensor]) -> torch.Tensor:
     """(3, d) float32, the token of the data set and of both conditions."""
-    tokens = finite(found)["tokens"]
+    tokens = numbers(found)["tokens"]
     if tokens.ndim != 2 or len(tokens) != 3:
         raise ValueError(f"its tokens have the shape {tuple(tokens.shape)}, not a row for each of three")
     return tokens.float()
 
 
-def check_card(card: AdapterCard, conditions: Sequence[str]) -> None:
-    """Raise a ValueError where a card knows nothing of its own conditions, or another training would take too much."""
-    for name, known in (("fields", card.fields), ("cells", card.cells)):
-        if known is not None and not set(conditions) <= set(known):
-            raise ValueError(f"its card names {name} of other conditions than {' and '.join(conditions)}"[:300])
-    for name, value in (card.settings or {}).items():
-        if isinstance(value, (int, float)):
-            _within(value, -_MOST_NUMBER, _MOST_SETTINGS.get(name, _MOST_NUMBER))
-        elif value is not None and not isinstance(value, str):
-            raise ValueError(f"the setting {name[:40]} in its card is {str(value)[:40]}")
+def position(value: Any) -> tuple[int, int]:
+    """Time and depth of a plane, by name or one after the other."""
+    read = whole_number(0, _MOST_NUMBER)
+    time, depth = (value["t"], value["z"]) if isinstance(value, Mapping) else (value[0], value[1])
+    return read(time), read(depth)
+
+
+def area(value: Any) -> float:
+    """An area under a ROC curve."""
+    return float(_within(float(value), 0, 1))
+
+
+def settings(value: Any) -> dict[str, Any]:
+    """The settings of a training: what is to be compared with it is trained by them again."""
+    found = {str(name): one for name, one in dict(value).items()}
+    for name, one in found.items():
+        if isinstance(one, (int, float)):
+            _within(one, -_MOST_NUMBER, _MOST_SETTINGS.get(name, _MOST_NUMBER))
+        elif one is not None and not isinstance(one, str):
+            raise ValueError(f"the setting {name[:40]} in its card is {str(one)[:40]}")
+    return found
 
 
 def _within(value: Any, least: float, most: float) -> Any:

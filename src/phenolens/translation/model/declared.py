@@ -136,6 +136,6 @@ def _stored_numbers(file: Path) -> int:
         return file.stat().st_size
     from safetensors import safe_open
 
-    with safe_open(file, "np") as opened:  # type: ignore[no-untyped-call]
+    with safe_open(file, "np") as opened:
         shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 - not a mapping
     return int(sum(np.prod(shape, dtype=np.int64) for shape in shapes))
