@@ -209,10 +209,11 @@ def remove(path: Path) -> None:
 
 def output_error(path: str | os.PathLike[str], error: BaseException) -> OutputError:
     """Say in one sentence why `path` could not be written, and what to do."""
+    is_gone = not os.path.isdir(os.path.dirname(os.path.abspath(path)))
     # By the names that they are to have.
     path = Path(*(_PARTIAL.sub("", part) for part in Path(path).parts))
     code = error.errno if isinstance(error, OSError) else None
-    if code == errno.ENOENT or (code is None and not os.path.isdir(os.path.dirname(os.path.abspath(path)))):
+    if code == errno.ENOENT or (code is None and is_gone):
         why = "its folder was removed meanwhile. Start again"
     elif code in _FULL or code is None:
         why = "no space is left on the disk. Free some, or choose another place"
