@@ -70,6 +70,7 @@ class Translating(QObject):
         if (made := self._ready(cell)) is not None:
             cell.translation = made
             session.add_cell(cell)
+            session.choose_cell(cell)
             self._go_on(cell)
             return cell
         session.add_cell(cell)
