@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import output_error, writable_folder, writing
+from phenolens.runtime.json_files import parsed_json
 
 Record = dict[str, Any]
 
@@ -155,7 +156,7 @@ def _read(path: Path, kind: str) -> tuple[list[Record], int, bool]:
         last = number == len(lines)
         if line.strip():
             try:
-                record = json.loads(line)
+                record = parsed_json(line)
                 if not isinstance(record, dict):
                     raise ValueError("no record")
             except ValueError as error:
