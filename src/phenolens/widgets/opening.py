@@ -7,11 +7,13 @@ from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress, finish
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import field_layer_data
 from phenolens.widgets.layers.layer_files import LayerData
+from phenolens.widgets.state.session import Origin
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) 
         folder = yield from making
         screen, intensity = yield from jobs.open_screen(folder)
         field, image = yield from jobs.read_field(screen.fields[0])
-        return screen, intensity, field, image
+        return screen, intensity, field, image, Origin(str(absolute(folder)))
 
-    screen, intensity, field, image = _wait_for(job(), doing, device)
+    screen, intensity, field, image, origin = _wait_for(job(), doing, device)
     if (viewer := current_viewer()) is not None:
-        main_dock(viewer).screen_panel.show_screen(screen, intensity, name)
+        main_dock(viewer).screen_panel.show_screen(screen, intensity, name, origin)
     return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, image)]
 
 

@@ -24,9 +24,9 @@ _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what opens `path`, or None where that is for another plugin.
 
-    Folders may be an adapter, an atlas, an evaluation, an export of this plugin, or a screen: a table ``screen.csv``,
-    or images whose names say what they are. Files may be a table of images, an OME-TIFF, or GeoJSON that this plugin
-    wrote. The dock opens beside the layers, with the screen, adapter or map in it.
+    Folders may be a session, an adapter, an atlas, an evaluation, an export of this plugin, or a screen: a table
+    ``screen.csv``, or images whose names say what they are. Files may be a table of images, an OME-TIFF, or GeoJSON
+    that this plugin wrote. The dock opens beside the layers, with the screen, adapter or map in it.
     """
     if not isinstance(path, str):
         if len(path) != 1:
@@ -109,6 +109,11 @@ def _read_adapter(path: str) -> list[Any]:
     return NO_LAYER
 
 
+def _read_session(path: str) -> list[Any]:
+    main_dock(_viewer("a session")).take_up(path)
+    return NO_LAYER
+
+
 def _read_atlas(path: str) -> list[Any]:
     open_dock(_viewer("an atlas"), "Phenolens map").open_path(path)
     return NO_LAYER
@@ -148,6 +153,7 @@ def _is_export(folder: Path) -> bool:
 _FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
     (_holds("card.json", "adapter_model.safetensors"), _read_adapter),
     (_holds("card.json", "encoder.safetensors"), _read_encoder),
+    (_holds("session.journal"), _read_session),
     (_holds("atlas.json"), _read_atlas),
     (_holds("report.json"), _read_evaluation),
     (_is_export, read_export),

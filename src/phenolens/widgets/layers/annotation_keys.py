@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from napari import Viewer
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils.key_bindings import coerce_keybinding
 
 from phenolens.widgets.state.session import Session
@@ -16,6 +16,12 @@ _AT_REST = ("pan_zoom", "transform")
 def at_rest(layer: Layer | None) -> bool:
     """Whether nothing is being drawn in a layer, so that clicks and keys may mean cells."""
     return layer is None or str(layer.mode) in _AT_REST
+
+
+def _has_steps_of_its_own(layer: Layer | None) -> bool:
+    """Whether Ctrl+Z is for what the user painted: in Labels of their own, napari undoes that, whatever the mode."""
+    labels = isinstance(getattr(layer, "__wrapped__", layer), Labels)
+    return labels and layer is not None and "phenolens" not in layer.metadata
 
 
 class AnnotationKeys:
@@ -58,6 +64,7 @@ class AnnotationKeys:
         session.pen.changed.connect(self._bind)
         session.pen.history_changed.connect(self._bind)
         session.cells_changed.connect(self._bind)
+        session.screen_changed.connect(self._bind)
         self._follow()
 
     def detach(self) -> None:
@@ -66,6 +73,7 @@ class AnnotationKeys:
         self._session.pen.changed.disconnect(self._bind)
         self._session.pen.history_changed.disconnect(self._bind)
         self._session.cells_changed.disconnect(self._bind)
+        self._session.screen_changed.disconnect(self._bind)
         self._unfollow()
 
     def _unfollow(self) -> None:
@@ -94,12 +102,14 @@ class AnnotationKeys:
 
     def _wanted(self) -> dict[str, Callable[[], Any]]:
         pen, layer = self._session.pen, self._followed
-        if self._session.cells is None:
+        if self._session.screen is None:
             return {}
         ours = layer is not None and layer == self._cells()  # napari hands layers to plugins behind proxies
         keys: dict[str, Callable[[], Any]] = {}
-        if at_rest(layer) or ours:
+        if ours or (at_rest(layer) and not _has_steps_of_its_own(layer)):
             keys |= {"Control-Z": self._undo, "Control-Shift-Z": self._redo}
+        if self._session.cells is None:
+            return keys
         if ours:
             keys["Delete"] = self._delete
         if not at_rest(layer):

@@ -192,10 +192,12 @@ class CellsLayer:
         if undo and back and deletes_cells(annotations.undoable):
             annotations.undo()  # what was said of the cell comes back with it
         self._painted_last = True
+        self._session.steps.count(-1 if undo else 1, new=False)
         return True
 
     def _painted(self, _: Any = None) -> None:
         self._painted_last = True
+        self._session.steps.count(1)
         self._soon.start()
 
     def _add(self, labels: NDArray[Any]) -> None:

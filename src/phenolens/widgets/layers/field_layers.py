@@ -152,7 +152,7 @@ class FieldLayers:
         self.cells.show()
         if first:
             self._viewer.reset_view()
-            self._go_to(image.position)
+            self.go_to(image.position)
 
     @property
     def axes(self) -> str:
@@ -175,7 +175,7 @@ class FieldLayers:
         t, z = (int(np.clip(np.rint(at.get(axis, 0)), 0, image.length(axis) - 1)) for axis in "TZ")
         return t, z
 
-    def _go_to(self, position: tuple[int, int]) -> None:
+    def go_to(self, position: tuple[int, int]) -> None:
         """Move the sliders to a plane."""
         index = self.index(position)
         if index:

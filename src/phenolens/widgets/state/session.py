@@ -1,5 +1,6 @@
 """What the dock is working on, without Qt: the panels read it, change it, and listen to it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
 from phenolens.widgets.state.pen import Pen
+from phenolens.widgets.state.translated_cell import CellId, PlaneId, TranslatedCell
+from phenolens.widgets.state.translation_steps import TranslationSteps
 
 if TYPE_CHECKING:
     from phenolens.annotation.annotations import Annotations
@@ -24,64 +27,23 @@ if TYPE_CHECKING:
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
-CellId = tuple[float, float]
-PlaneId = tuple[str, int, int]
-"""Key of a field, time and depth of one of its planes."""
+__all__ = ["CellId", "Origin", "PlaneId", "Session", "TranslatedCell"]
 
 
-@dataclass
-class TranslatedCell:
-    """A clicked cell of a field.
+@dataclass(frozen=True)
+class Origin:
+    """Where a screen was read from: its path or URL, and the pattern by which its files' names were read."""
 
-    Parameters
-    ----------
-    field
-        Key of its field.
-    y, x
-        Centre in pixels of the field.
-    name
-        What the viewer calls it.
-    conditions
-        Source and target by name.
-    translation
-        The best result so far; ``None`` until the first arrives.
-    position
-        Time and depth (t, z) of its plane.
-    """
-
-    field: str
-    y: float
-    x: float
-    name: str
-    conditions: tuple[str, str]
-    translation: "CellTranslation | None" = None
-    position: tuple[int, int] = (0, 0)
-
-    @property
-    def id(self) -> CellId:
-        """Its place in the plane, by which the viewer tells cells apart."""
-        return (self.y, self.x)
-
-    @property
-    def plane(self) -> PlaneId:
-        """The plane that it is a cell of."""
-        return (self.field, *self.position)
-
-    def difference(self, strength: float) -> np.ndarray | None:
-        """Difference (C, size, size) at `strength`, or at the highest strength that was computed so far."""
-        if self.translation is None:
-            return None
-        return self.translation.difference_at(min(strength, max(self.translation.known)))
-
-    def has(self, strength: float) -> bool:
-        """Whether the difference at `strength` was computed rather than interpolated."""
-        return strength == 0 or (self.translation is not None and self.translation.computed(strength))
+    path: str
+    pattern: str | None = None
 
 
 class Session:
     """State of one dock. Every change goes through a method, which emits the signal named after what changed."""
 
     devices_changed = Signal()
+    leaving = Signal()
+    """The screen that is open will be another in a moment."""
     screen_changed = Signal()
     conditions_changed = Signal()
     field_wanted = Signal(str)
@@ -90,6 +52,8 @@ class Session:
     cells_changed = Signal()
     adapter_changed = Signal()
     cell_changed = Signal(object)
+    translated_changed = Signal()
+    """Several translated cells came or went at once."""
     strength_changed = Signal(float)
     held_changed = Signal()
     floor_changed = Signal()
@@ -97,6 +61,7 @@ class Session:
     def __init__(self) -> None:
         self.screen: Screen | None = None
         self.screen_name = ""
+        self.origin: Origin | None = None
         self.intensity: IntensityMap | None = None
         self.source: Condition | None = None
         self.target: Condition | None = None
@@ -119,6 +84,7 @@ class Session:
         self.floor: NoiseFloor | None = None
         self.strength = 1.0
         self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
+        self.steps = TranslationSteps(self.exchange, self.pen.recorded, (self.screen_changed, self.adapter_changed))
 
     @property
     def plane(self) -> np.ndarray | None:
@@ -144,8 +110,10 @@ class Session:
         self.devices = names
         self.devices_changed.emit()
 
-    def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
-        """Work on another screen; an adapter stays loaded where it fits the channels."""
+    def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str, origin: Origin | None = None) -> None:
+        """Work on another screen, read from `origin`; an adapter stays loaded where it fits the channels."""
+        self.leaving.emit()
+        self.origin = origin
         self.screen, self.intensity, self.screen_name = screen, intensity, name
         self.source = self.target = self.field = self.image = self._read = None
         self.cells = self.cells_position = self.nucleus_channel = self.crop = None
@@ -314,6 +282,18 @@ class Session:
         """Remember a clicked cell."""
         self.translated.setdefault(cell.plane, {})[cell.id] = cell
         self.cell_changed.emit(cell)
+
+    def bring_back(self, cells: Iterable[TranslatedCell]) -> None:
+        """Remember cells that were translated before; they are drawn with the field that is shown next."""
+        for cell in cells:
+            self.translated.setdefault(cell.plane, {})[cell.id] = cell
+
+    def exchange(self, gone: Iterable[TranslatedCell], new: Iterable[TranslatedCell] = ()) -> None:
+        """Forget some translated cells, and remember others, at one go."""
+        for cell in gone:
+            self.translated.get(cell.plane, {}).pop(cell.id, None)
+        self.bring_back(new)
+        self.translated_changed.emit()
 
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
         """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from napari import Viewer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.section import Section
@@ -22,10 +23,12 @@ from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
+from phenolens.widgets.translation.closing import Closing
 from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
 from phenolens.widgets.translation.screen_panel import ScreenPanel
+from phenolens.widgets.translation.sessions import Sessions
 from phenolens.widgets.translation.translate_panel import TranslatePanel
 from phenolens.widgets.translation.translating import Translating
 
@@ -74,6 +77,8 @@ class PhenolensDock(QWidget):
         )
         self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
         self.annotate = Section("✎", "Annotate", self.annotate_panel)
+        self.sessions = Sessions(self)
+        self.closing = Closing(self, self._going_on, self._stop)
         self._lay_out()
         session = self.session
         for signal in (
@@ -81,6 +86,7 @@ class PhenolensDock(QWidget):
             session.cells_changed,
             session.adapter_changed,
             session.cell_changed,
+            session.translated_changed,
             session.field_changed,
             session.floor_changed,
         ):
@@ -91,18 +97,24 @@ class PhenolensDock(QWidget):
         session.adapter_changed.connect(self._adapter_loaded)
         for section in (*self.sections[1:], self.annotate):
             section.unfold(False)
+        for keys, step in (("Ctrl+Z", self.annotating.undo), ("Ctrl+Shift+Z", self.annotating.redo)):
+            shortcut = QShortcut(QKeySequence(keys), self)  # on the image they are bound to its layers
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(step)
         self._mark()
         running = self.running
         listening = (self.click_tool, self.cells_panel, self.plane_in_view, self.annotating)
+        sessions = self.sessions
         here = workplace(napari_viewer)
 
         def let_go() -> None:
+            sessions.close()
             _release(running, *listening)
             here.leave(session)
 
         self._let_go = let_go
         self.destroyed.connect(let_go)
-        here.enter(self, session, self.field_layers)
+        here.enter(self, session, self.field_layers, sessions.memory)
         self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
 
     def _lay_out(self) -> None:
@@ -110,6 +122,7 @@ class PhenolensDock(QWidget):
         stack = QVBoxLayout(column)
         stack.setContentsMargins(0, 0, 0, 0)
         stack.setSpacing(0)
+        stack.addWidget(self.sessions.box)
         for section in (*self.sections[:2], self.annotate, *self.sections[2:]):
             stack.addWidget(section)
         stack.addStretch()
@@ -126,6 +139,10 @@ class PhenolensDock(QWidget):
     def open_screen(self, path: str | Path) -> None:
         """Open a table, a folder or an image in the background."""
         self.screen_panel.open_path(path)
+
+    def take_up(self, session: str | Path) -> None:
+        """Bring back a session that was saved, in the background, and go on with it."""
+        self.sessions.take_up(session)
 
     def load_adapter(self, adapter: "Adapter | str | Path") -> None:
         """Load an adapter in the background."""
@@ -151,6 +168,22 @@ class PhenolensDock(QWidget):
             done=written,
             failed=lambda error: state.say(str(error), "error"),
         )
+
+    def _going_on(self) -> str:
+        """The long work that is going on, in words; empty where there is none."""
+        parts = []
+        for job, name in ((self.finetune_panel.job, "Fine-tuning"), (self.noise_panel.job, "Fitting the noise floor")):
+            if job.busy:
+                parts.append(f"{name}, {job.bar.value()} of {job.bar.maximum()}" if job.bar.maximum() > 0 else name)
+        if self.translate_panel.translating_all.running:
+            parts.append("Translating all cells")
+        return " and ".join(parts)
+
+    def _stop(self) -> None:
+        """End all long work at its next step."""
+        self.finetune_panel.job.stop()
+        self.noise_panel.job.stop()
+        self.translate_panel.translating_all.cancel()
 
     def _arm(self, on: bool) -> None:
         self.click_tool.on = on

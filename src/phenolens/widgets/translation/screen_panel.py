@@ -12,19 +12,21 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.files import absolute
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
-from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.session import Origin, Session
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.layer_axes import LayerAxes
 from phenolens.widgets.translation.open_layers import screen_from_layers
 
 if TYPE_CHECKING:
+    from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
-    from phenolens.screens.table import Screen
+    from phenolens.screens.table import Field, Screen
 
 _FILES = "Screens (*.csv *.parquet *.tif *.tiff *.png);;All files (*)"
 
@@ -105,7 +107,8 @@ class ScreenPanel(QWidget):
         """Open a table, a folder or an image in the background; what was open stays until the new one is read."""
         path = Path(path)
         self._folder = path if path.is_dir() else None
-        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name)
+        origin = Origin(str(absolute(path)), pattern)
+        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, origin=origin)
 
     def open_layers(self, _: bool = False) -> None:
         """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`.
@@ -133,7 +136,9 @@ class ScreenPanel(QWidget):
 
         self._start(fit(), "layers", before=lambda: self._field_layers.adopt(adopted))
 
-    def _start(self, job: Any, name: str, before: Callable[[], None] | None = None) -> None:
+    def _start(
+        self, job: Any, name: str, before: Callable[[], None] | None = None, origin: Origin | None = None
+    ) -> None:
         self.open_button.setEnabled(False)
         self.problem.say("")
         self.about.say(f"Reading {name}…")
@@ -141,7 +146,7 @@ class ScreenPanel(QWidget):
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
             if before is not None:
                 before()
-            self.show_screen(*result, name)
+            self.show_screen(*result, name, origin)
 
         self._running.start(
             job,
@@ -162,15 +167,22 @@ class ScreenPanel(QWidget):
         screen = self._session.screen
         self.about.say(self._describe(screen) if screen is not None else "")
 
-    def show_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
-        """Work on a screen that has been read, and show its first control field."""
+    def show_screen(
+        self,
+        screen: "Screen",
+        intensity: "IntensityMap",
+        name: str,
+        origin: Origin | None = None,
+        show_field: bool = True,
+    ) -> None:
+        """Work on a screen that has been read from `origin`, and show its first control field."""
         self.pattern.setVisible(self._lacks_table())
         set_accent(self.open_button, False)
         self.open_button.setText("Open another screen")
         if name != "layers":
             self.layer_axes.hide()
         self.problem.say("")
-        self._session.set_screen(screen, intensity, name)
+        self._session.set_screen(screen, intensity, name, origin)
         self.about.say(self._describe(screen))
         shares = [
             f"{channel} {_percent(share)}"
@@ -197,7 +209,24 @@ class ScreenPanel(QWidget):
             self.field.addItem(" · ".join([field.key, *dict.fromkeys(known)]), field.key)
         self._choices.show()
         self._choose_conditions()
-        self._show_field(self._first_field(screen))
+        if show_field:
+            self._show_field(self._first_field(screen))
+
+    def choose(self, source: str, target: str) -> None:
+        """Choose the conditions of these expressions."""
+        for box, expression in ((self.source, source), (self.target, target)):
+            box.blockSignals(True)
+            box.choose(expression)
+            box.blockSignals(False)
+        self._choose_conditions()
+
+    def show_read(self, field: "Field", image: "FieldImage") -> None:
+        """Show a field whose image has been read."""
+        self.field.setCurrentIndex(self.field.findData(field.key))
+        first = self._session.field is None
+        self._session.set_field(field, image)
+        if first:
+            self.opened.emit()
 
     def _first_field(self, screen: "Screen") -> int:
         if self._session.source is None:
