@@ -2,18 +2,25 @@
 
 import os
 import signal
+import sys
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from display import has_display, virtual_display
+from display import has_display, missing_packages, virtual_display
 
 # A shell starts what it puts into the background (`pytest &`) with SIGINT ignored, which this process and all that it
 # starts would inherit; the tests that interrupt something need it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests that run side by side share the processor: each takes one thread, for torch and for OpenGL in software.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER:
+    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 _session = ExitStack()
@@ -59,9 +66,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start a display where the chosen tests need one and there is none."""
+    """Start a display where the chosen tests need one and there is none; tests that run side by side have one each.
+
+    Windows on one display take the keyboard from one another.
+    """
     wanted = any(item.get_closest_marker("window") for item in session.items)
-    if not wanted or has_display() or session.config.option.collectonly:
+    own = bool(WORKER) and sys.platform == "linux" and not missing_packages()
+    if not wanted or (has_display() and not own) or session.config.option.collectonly:
         return
     try:
         _session.enter_context(virtual_display())

@@ -26,7 +26,7 @@ def run(*arguments: str | Path) -> Ran:
 
     The number of threads does not follow the load of this machine, for tests compare bytes, which depend on it.
     """
-    with patch("phenolens.runtime.threads.thread_count", return_value=2):
+    with patch("phenolens.runtime.threads.thread_count", return_value=1):
         ended = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     facts = json.loads(ended.stdout) if "--json" in arguments else {}
     return Ran(ended.exit_code, (ended.stderr.splitlines() or [""])[-1], facts, ended.stdout)

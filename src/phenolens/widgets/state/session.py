@@ -207,7 +207,7 @@ class Session:
         self.floor_changed.emit()
 
     def floor_misfit(self) -> str:
-        """Why the shown differences cannot be held to the noise floor; empty where they can."""
+        """Why the shown differences cannot be compared with the noise floor; empty where they can."""
         if self.floor is None or self.translator is None:
             return ""
         try:
