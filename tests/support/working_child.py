@@ -51,7 +51,7 @@ def state_of(dock) -> dict[str, str]:
             )
         ),
         "clicked": repr(sorted((plane, at) for plane, here in session.translated.items() for at in here)),
-        "zoom": f"{viewer.camera.zoom:.4f}",
+        "zoom": f"{viewer.scene.camera.zoom:.4f}",
     }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ class Worker:
             self.session.pen.choose((cell["field"], int(cell["label"])))
 
     def zoom(self) -> None:
-        self.viewer.camera.zoom = round(self.random.uniform(1, 4), 3)
+        self.viewer.scene.camera.zoom = round(self.random.uniform(1, 4), 3)
 
     def clear(self) -> None:
         if self.session.in_field():

@@ -85,19 +85,11 @@ class SavedSession:
 
     def contents(self) -> str:
         """What is in it, in a few words; empty where nothing was made."""
-        said = sum(1 for record in self.state.said if record)
-        counts = (
-            (len(list(self.under("translated"))), "translated cell"),
-            (len(list(self.under("labels"))), "field with cells"),
-            (said, "step of annotation"),
-        )
-        return ", ".join(f"{n:,} {_plural(word) if n != 1 else word}" for n, word in counts if n)
-
-
-def _plural(word: str) -> str:
-    first, _, rest = word.partition(" ")
-    many = first + "s" if rest.startswith(("with", "of")) else None
-    return f"{many} {rest}" if many else word + "s"
+        translated, outlined = len(list(self.under("translated"))), len(list(self.under("labels")))
+        parts = [f"{outlined:,} field{'s' * (outlined != 1)} with cells"] if outlined else []
+        if translated:
+            parts.append(f"{translated:,} translated cell{'s' * (translated != 1)}")
+        return ", ".join([*parts, *["annotations"] * bool(self.state.said)])
 
 
 def read_session(folder: str | os.PathLike[str]) -> SavedSession:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -141,10 +140,3 @@ class SessionState:
     def snapshot(self) -> Record:
         """The record that makes this state of any other."""
         return {"snapshot": {"values": self.values, "said": self.said}}
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(
-        entry.stat().st_size for where, _, names in os.walk(folder) for name in names if (entry := Path(where, name))
-    )

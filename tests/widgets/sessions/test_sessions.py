@@ -41,7 +41,7 @@ def worked(window, small_screen, small_adapter):  # noqa: F811
     window.wait(lambda: not window.dock.running.busy)
     window.dock.translate_panel.show_view("difference")
     window.viewer.layers["DNA"].contrast_limits = (100, 2000)
-    window.viewer.camera.zoom = 3.25
+    window.viewer.scene.camera.zoom = 3.25
     return window
 
 
@@ -69,8 +69,8 @@ def state_of(window):  # noqa: F811
         "view": window.dock.synthetic.view,
         "layers": [(layer.name, layer.visible, layer.opacity, layer.blending) for layer in viewer.layers],
         "contrast": [tuple(layer.contrast_limits) for layer in viewer.layers if hasattr(layer, "contrast_limits")],
-        "zoom": round(viewer.camera.zoom, 6),
-        "center": tuple(round(at, 4) for at in viewer.camera.center),
+        "zoom": round(viewer.scene.camera.zoom, 6),
+        "center": tuple(round(at, 4) for at in viewer.scene.camera.center),
         "pixels": [pixels(layer).tobytes() for layer in window.dock.synthetic.translated],
     }  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_saving_keeps_nobody_waiting(worked):
     taken = []
     for number in range(30):
         session.set_strength(number / 30)
-        worked.viewer.camera.zoom = 1 + number / 10
+        worked.viewer.scene.camera.zoom = 1 + number / 10
         began = time.perf_counter()
         memory.hand_over()
         taken.append(time.perf_counter() - began)

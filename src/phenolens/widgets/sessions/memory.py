@@ -51,6 +51,7 @@ class Memory(QObject):
         self._annotations: Annotations | None = None
         self._said: list[dict[str, Any]] = []
         self._listening = True
+        self._wrong = ""
         self.folder: Path | None = None
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -62,7 +63,7 @@ class Memory(QObject):
     @property
     def problem(self) -> str:
         """Why the session cannot be saved at the moment; empty where it can."""
-        return self._saving.problem if self._saving is not None else ""
+        return self._wrong or (self._saving.problem if self._saving is not None else "")
 
     def add(self, name: str, gather: Callable[[], dict[str, Any]], signals: Iterable[Any] = ()) -> None:
         """Remember a part, and look at it again after each of its `signals`."""
@@ -183,8 +184,11 @@ class Memory(QObject):
         for part in self._parts.values():
             if part.stale and not part.gone:
                 part.stale = False
-                # the window may be going: then what was known of it counts
-                with suppress(RuntimeError):
+                try:
                     part.values = part.gather()
+                except RuntimeError:
+                    pass  # the window is going: what was known of it counts
+                except Exception as error:  # noqa: BLE001 - one part must not keep the others from being saved
+                    self._wrong = repr(error)
             values |= part.values
         return values

@@ -36,7 +36,7 @@ class View:
         memory.add("view", self._where)
         memory.add("layers", self._layers)
         viewer = self._viewer
-        viewer.camera.events.connect(self._moved)
+        viewer.scene.camera.events.connect(self._moved)
         viewer.dims.events.connect(self._moved)
         viewer.layers.events.inserted.connect(self._follow)
         viewer.layers.events.removed.connect(self._follow)
@@ -48,7 +48,7 @@ class View:
         if self._gone:
             return
         self._gone = True
-        self._viewer.camera.events.disconnect(self._moved)
+        self._viewer.scene.camera.events.disconnect(self._moved)
         self._viewer.dims.events.disconnect(self._moved)
         self._viewer.layers.events.inserted.disconnect(self._follow)
         self._viewer.layers.events.removed.disconnect(self._follow)
@@ -86,7 +86,7 @@ class View:
                 layer.events.emitters[event].disconnect(self._changed)
 
     def _where(self) -> dict[str, Any]:
-        camera, dims = self._viewer.camera, self._viewer.dims
+        camera, dims = self._viewer.scene.camera, self._viewer.dims
         return {
             "view": {
                 "center": [float(at) for at in camera.center],
@@ -122,7 +122,7 @@ class View:
             self._viewer.layers.selection.active = self._viewer.layers[active]
         if view is None:
             return
-        camera, dims = self._viewer.camera, self._viewer.dims
+        camera, dims = self._viewer.scene.camera, self._viewer.dims
         if view.get("ndisplay") in (2, 3):
             dims.ndisplay = view["ndisplay"]
         order = view.get("order")

@@ -10,6 +10,7 @@ from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.kit.closing import Closing
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
@@ -23,7 +24,6 @@ from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
-from phenolens.widgets.translation.closing import Closing
 from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
@@ -77,7 +77,7 @@ class PhenolensDock(QWidget):
         )
         self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
         self.annotate = Section("✎", "Annotate", self.annotate_panel)
-        self.sessions = Sessions(self)
+        self.sessions = Sessions(self, self)
         self.closing = Closing(self, self._going_on, self._stop)
         self._lay_out()
         session = self.session

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari import Viewer
 from napari.utils.notifications import show_error
@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, QTimer
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.workers import Running
+from phenolens.widgets.sessions.box import SessionBox, find_last
 from phenolens.widgets.sessions.memory import Memory
 from phenolens.widgets.sessions.view import View
 from phenolens.widgets.sessions.work import Work
@@ -24,13 +25,33 @@ from phenolens.widgets.translation.restoring import (
     put_back,
     restore_session,
 )
-from phenolens.widgets.translation.session_box import SessionBox, find_last
 
 if TYPE_CHECKING:
-    from phenolens.widgets.translation.dock import PhenolensDock
+    from phenolens.widgets.kit.section import Section
+    from phenolens.widgets.layers.field_layers import FieldLayers
+    from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
+    from phenolens.widgets.translation.finetune_panel import FinetunePanel
+    from phenolens.widgets.translation.screen_panel import ScreenPanel
+    from phenolens.widgets.translation.translate_panel import TranslatePanel
+    from phenolens.widgets.translation.translating import Translating
 
 _LOOK_MS = 2000
 _PLUGIN, _MAP = "napari-phenolens", "Phenolens map"
+
+
+class Dock(Protocol):
+    """The parts of the main dock that a session is kept of, and put back into."""
+
+    viewer: Viewer
+    session: Session
+    running: Running
+    field_layers: "FieldLayers"
+    synthetic: "SyntheticLayers"
+    translating: "Translating"
+    screen_panel: "ScreenPanel"
+    finetune_panel: "FinetunePanel"
+    translate_panel: "TranslatePanel"
+    sections: "list[Section]"
 
 
 class Sessions(QObject):
@@ -38,12 +59,12 @@ class Sessions(QObject):
 
     Parameters
     ----------
-    dock
+    parent, dock
         Whose work is kept and brought back.
     """
 
-    def __init__(self, dock: "PhenolensDock") -> None:
-        super().__init__(dock)
+    def __init__(self, parent: QObject, dock: Dock) -> None:
+        super().__init__(parent)
         self._dock = dock
         self._viewer: Viewer = dock.viewer
         self._session: Session = dock.session

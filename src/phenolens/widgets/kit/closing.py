@@ -1,5 +1,6 @@
 """What closing the window means while long work goes on: finish it, keep its checkpoint and stop, or stay."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +27,16 @@ class Closing(QObject):
     def __init__(self, dock: QWidget, going_on: Callable[[], str], stop: Callable[[], Any]) -> None:
         super().__init__(dock)
         self._dock, self._going_on, self._stop = dock, going_on, stop
-        self._window: QWidget | None = None
+        self._held: weakref.ref[QWidget] | None = None  # napari's window is not to be kept alive
         self.waiting = False
         self._look = QTimer(self)
         self._look.setInterval(_LOOK_MS)
         self._look.timeout.connect(self._close_when_done)
         dock.installEventFilter(self)
+
+    @property
+    def _window(self) -> QWidget | None:
+        return self._held() if self._held is not None else None
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Find the window once the dock is in one, and hold up its closing."""
@@ -39,7 +44,7 @@ class Closing(QObject):
             return False
         if watched is self._dock and event.type() == QEvent.Type.Show:
             self._follow()
-        elif watched is self._window and event.type() == QEvent.Type.Close and (doing := self._going_on()):
+        elif event.type() == QEvent.Type.Close and watched is self._window and (doing := self._going_on()):
             event.ignore()
             if not self.waiting:
                 self._answer(self.ask(doing))
@@ -71,7 +76,7 @@ class Closing(QObject):
         if window is not None and window is not self._window:
             if self._window is not None:
                 self._window.removeEventFilter(self)
-            self._window = window
+            self._held = weakref.ref(window)
             window.installEventFilter(self)
 
     def _answer(self, answer: str) -> None:
