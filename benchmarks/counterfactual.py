@@ -31,6 +31,7 @@ from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen, screen_from_arrays
 from phenolens.simulation import simulate_field, simulate_screen, style_for
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -75,7 +76,7 @@ def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields
         composite = Composite(one.image)
         for first in range(0, len(windows), 16):
             done = finish(
-                translator.translate_crops([one.image], windows[first : first + 16], steps=(steps,), solver=solver)
+                translator.translate_crops([one.image], windows[first : first + 16], steps=steps, solver=solver)
             )
             composite.put_all({(first, i): (cell.window, cell.difference[0]) for i, cell in enumerate(done)})
         source, translated, truth = (
@@ -104,8 +105,8 @@ def effects(adapter, treatment, style, folder, guidance=None, fine_noise=1.0, we
         )  # fmt: skip
     held = () if set(adapter.held) == set(adapter.channel_names) else None
     screen, labels = read_screen(folder / "screen"), folder / "screen" / "labels"
-    found = finish(evaluate_translation(adapter, screen, folder / "kept", cells=labels, unseen=True, held=held,
-                                        guidance=guidance, fine_noise=fine_noise))  # fmt: skip
+    how = TranslationSettings(held=held, guidance=guidance, fine_noise=fine_noise)
+    found = finish(evaluate_translation(adapter, screen, folder / "kept", how, cells=labels, unseen=True))
     parts = {part.key: part for part in found.parts}
     changes, flips = parts["changes"], parts["flips"].figures
     return {
@@ -149,7 +150,9 @@ def main() -> None:
                 )  # fmt: skip
                 print(f"fine-tuning took {time.time() - start:.0f} s", flush=True)
             adapter = Adapter.load(folder)
-            print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card["telling"]}))
+            print(
+                json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.discriminative})
+            )
             if options.effects:
                 for given in options.guidance:
                     judged = effects(adapter, treatment, style, folder, given, options.fine_noise)
@@ -166,7 +169,9 @@ def main() -> None:
                     runs.append((f"no channel held, {name}", given, "difference", options.solver_steps, ()))
             for name, guidance, solver, steps, held in [*runs, ("stock DDIM 50+50", 1.0, "ddim", 50, None)]:
                 kept = 1.0 if solver == "ddim" else options.fine_noise
-                translator = Translator(load_base(options.base), adapter, guidance, held, kept)
+                translator = Translator(
+                    load_base(options.base), adapter, TranslationSettings(guidance=guidance, held=held, fine_noise=kept)
+                )
                 found = errors(translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps)
                 low, middle, high = np.quantile(found, [0.25, 0.5, 0.75]).round(3).tolist()
                 about = {"treatment": treatment, "style": seed, "method": name, "cells": len(found)}

@@ -28,6 +28,7 @@ from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_field, style_for
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -50,7 +51,7 @@ def inverted(screen, translator, cells):
     for number, mapped in enumerate((crops.source, crops.target)):
         latents = translator.base.encode(torch.from_numpy(mapped))
         for some in latents.split(32):
-            path = finish(translator.invert_latents(some, adapter.conditions[number], steps=20))
+            path = finish(translator.invert_latents(some, adapter.conditions[number]))
             noise.append(path.noise)
         treated += [number] * len(latents)
     return torch.cat(noise), np.array(treated)
@@ -59,7 +60,7 @@ def inverted(screen, translator, cells):
 def leak(screen_folder: Path, adapter: Adapter, cells: int) -> None:
     """Print how well the noise tells the conditions apart."""
     screen, translator = read_screen(screen_folder), Translator(load_base(adapter.base), adapter)
-    known = np.isin([f.key for f in screen], [key for keys in adapter.card["fields"].values() for key in keys])
+    known = np.isin([f.key for f in screen], [key for keys in (adapter.card.fields or {}).values() for key in keys])
     rows = screen.table["Metadata_Well"].str[0]
     own = rows.isin(set(rows[known])).to_numpy()
     (taught, y), (judged, truth) = (inverted(screen.select(part), translator, cells) for part in (own, ~own))
@@ -77,7 +78,8 @@ def leak(screen_folder: Path, adapter: Adapter, cells: int) -> None:
 def moved_by_nothing(adapter: Adapter, treatment: str, seed: int, share: float) -> float:
     """How far cells move towards their own condition, as a share of what the treatment does."""
     adapter.tokens[2] = adapter.tokens[1] + HARDLY
-    translator, style = Translator(load_base(adapter.base), adapter, 1.0, None, share), style_for(treatment, seed)
+    translator = Translator(load_base(adapter.base), adapter, TranslationSettings(guidance=1.0, fine_noise=share))
+    style = style_for(treatment, seed)
     one, other = (simulate_field(style, 50_000, treatment=treatment, dose=dose, shape=SHAPE) for dose in (0.0, 1.0))
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in one.cells.itertuples()]
     composite = Composite(one.image)

@@ -57,7 +57,7 @@ def judged(translator, judge, rows, solver, steps, weights, renoise):
     planes, windows = [row[0] for row in rows], [row[1] for row in rows]
     translator.guidance = max(weights) / TOP
     cells = finish(
-        translator.translate_crops(planes, windows, strengths=strengths, steps=(steps,), solver=solver, renoise=renoise)
+        translator.translate_crops(planes, windows, strengths=strengths, steps=steps, solver=solver, renoise=renoise)
     )
     adapter, base = translator.adapter, translator.base
     raw = [cut(row[0], row[1]).astype(np.float32) for row in rows]

@@ -19,6 +19,7 @@ from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import read_screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.training.finetuning import FinetuneSettings
 from phenolens.translation.training.training_set import finetune_screen
@@ -83,8 +84,8 @@ def main() -> None:
     for name, how in runs.items():
         result = finish(
             evaluate_adapter(
-                adapter, screen, out / name, cells=cells_from(options.cells), source=source.text, target=target.text,
-                most=options.most, **how,
+                adapter, screen, out / name, TranslationSettings(**how), cells=cells_from(options.cells),
+                source=source.text, target=target.text, most=options.most,
             )
         )  # fmt: skip
         parts = {part.key: part for part in result.parts}

@@ -148,7 +148,7 @@ def measure(options, method, images):
     memorised = compare(one, other)
     return {
         "trained": tuned.trained, "bytes": size, "seconds": seconds, "peak": peak, "peak_before": before,
-        "held": list(adapter.held), "guidance": adapter.guidance, "loss": adapter.card["final_loss"],
+        "held": list(adapter.held), "guidance": adapter.guidance, "loss": adapter.card.final_loss,
         "flip": float((judge(moved) > 0).mean()), "flip_source": float((judge(source) > 0).mean()),
         "flip_treated": float((judge(treated) > 0).mean()), "ssim": float(np.mean(similarity)),
         "error": float(np.median(found)), "error_quartiles": np.quantile(found, [0.25, 0.75]).tolist(),

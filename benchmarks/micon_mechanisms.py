@@ -122,7 +122,7 @@ def main() -> None:
                 else:
                     settings = MiconSettings(mode=mode, steps=arguments.steps, seed=seed)
                     network, _, _ = finish(fit(encoder.network, training, settings))
-                profiles = wells(CellEncoder(network, {}).pool(data.looks[0]), data, False)
+                profiles = wells(CellEncoder(network).pool(data.looks[0]), data, False)
                 asked = np.isin(profiles.metadata["Metadata_Plate"].astype(str), order[fold::FOLDS])
                 hits.append(scores(profiles, asked))
         line(f"trained, {mode}", hits, seeds=arguments.seeds)

@@ -29,6 +29,7 @@ from phenolens.evaluation.translations.classical import classical_features
 from phenolens.profiling.corrections.standardise import PlateScaling, Sphering
 from phenolens.profiling.encoders.cell_crops import crops_of, fit_intensity
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.molecules.molecules import murcko_scaffold
 from phenolens.profiling.tables.profiles import Profiles, aggregate
@@ -97,7 +98,7 @@ def true_states(folder: Path, data: TrainingCells, error: float, seed: int) -> t
 
 
 def embedded(network: torch.nn.Module, data: TrainingCells) -> np.ndarray:
-    encoder = CellEncoder(network, {})
+    encoder = CellEncoder(network)
     features = data.looks[0]
     return np.concatenate([encoder.pool(features[i : i + 1024]) for i in range(0, len(data), 1024)])
 
@@ -147,7 +148,7 @@ def unseen(
         base = vectors[control].mean(0, keepdims=True)
         spread = vectors[control].std(0) + 1e-6
         knows = structure_regression(network, training) if mode == "improved" else parts
-        card = {"controls": list(data.compounds.controls)}
+        card = EncoderCard(controls=tuple(data.compounds.controls))
         encoder = CellEncoder(network, card, counterfactuals=knows)
         dose = float(data.metadata["Metadata_Concentration"].max())
         sample = vectors[control][rng.choice(control.sum(), min(500, control.sum()), replace=False)]

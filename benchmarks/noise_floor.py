@@ -34,6 +34,7 @@ from phenolens.screens.table import read_screen
 from phenolens.simulation.screen import simulate_screen
 from phenolens.simulation.styles import style_for
 from phenolens.simulation.treatments import TREATMENTS
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -115,7 +116,7 @@ def main() -> None:
                 adapter, screen, cells, settings=FloorSettings(splits=options.splits), held=held, resume=True
             )
         )
-        translator = Translator(load_base(adapter.base), adapter, held=held)
+        translator = Translator(load_base(adapter.base), adapter, TranslationSettings(held=tuple(held)))
         pixels, any_pixel, right, count = measure(
             translator, floor, fresh, fresh_cells, out / "fresh", options.alpha, options.judged
         )

@@ -27,6 +27,7 @@ from diffusers import AutoencoderKL, DDIMInverseScheduler, DDIMScheduler, UNet2D
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import Job, finish
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -129,7 +130,8 @@ def fine_tune(base: Base, settings: FinetuneSettings, folder: Path, meter: Meter
     tuned = finish(finetune(base, crops[0], crops[1], NAMES, settings, folder / "checkpoint.pt"), note)
     intensity = IntensityMap.fit([np.arange(3 * 256, dtype=np.uint8).reshape(3, 16, 16)], NAMES)
     adapter = Adapter(
-        conditions=("a", "b"),
+        source=Condition.parse("a"),
+        target=Condition.parse("b"),
         channel_names=NAMES,
         crop=base.crop,
         pixel_size=None,
@@ -198,7 +200,7 @@ def main() -> None:
         translator = Translator(load_base(folder, device), adapter)
         plane = np.random.default_rng(0).integers(0, 255, (3, 2 * options.crop, 2 * options.crop)).astype(np.uint8)
         for steps in (8, 20):
-            job = partial(translator.translate_cell, plane, options.crop, options.crop, steps=(steps,))
+            job = partial(translator.translate_cell, plane, options.crop, options.crop, steps=steps)
             seconds = meter.median(partial(_finished, job), options.repeats)
             rows.append((f"translation of a cell, difference, {steps} steps", seconds, meter.gigabytes()))
         del translator, job

@@ -27,6 +27,7 @@ from phenolens.screens.segmentation import segment_nuclei
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_field, style_for
 from phenolens.translation.apply.inverted_noise import inverted_noise
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -88,10 +89,18 @@ def round_trip(translator, latents, solver, steps):
         back, effect = finish(stock_ddim(base.predict, base.scheduler_config, latents, source, [source, target], steps))
         return (back.flatten(1).norm(dim=1) / effect.flatten(1).norm(dim=1)).cpu().numpy(), None
     engine = WITH_TRAJECTORY[solver]
-    trajectory = finish(translator.invert_latents(latents, adapter.conditions[0], steps=steps, solver=solver))
+    trajectory = finish(
+        translator.invert_latents(latents, adapter.conditions[0], TranslationSettings(steps=steps, solver=solver))
+    )
     back = finish(engine.regenerate(base.noise_at, trajectory, source.expand(len(latents), *source.shape)))
     job = engine.translate(
-        base.noise_at, trajectory, source, target, (1.0,), translator.guidance, translator.moving_latents()
+        base.noise_at,
+        trajectory,
+        source,
+        target,
+        (1.0,),
+        translator.guidance,
+        translator.moving_latents(translator.held),
     )
     effect = finish(job)[0]
     error = (back - latents).flatten(1).norm(dim=1) / effect.flatten(1).norm(dim=1)
@@ -122,7 +131,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     adapter = Adapter.load(options.adapter)
-    translator = Translator(load_base(adapter.base, options.device), adapter, options.guidance)
+    translator = Translator(
+        load_base(adapter.base, options.device), adapter, TranslationSettings(guidance=options.guidance)
+    )
     rows = (
         real_cells(options.real, adapter, options.cells)
         if options.real
@@ -134,7 +145,7 @@ def main() -> None:
 
     def translate(solver, steps):
         start = time.perf_counter()
-        cells = finish(translator.translate_crops(planes, windows, steps=(steps,), solver=solver))
+        cells = finish(translator.translate_crops(planes, windows, steps=steps, solver=solver))
         return cells, (time.perf_counter() - start) / len(cells)
 
     translate("difference", 1)  # warms up

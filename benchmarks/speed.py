@@ -37,7 +37,7 @@ def main() -> None:
     for repeat in range(options.repeats + 1):
         start = time.perf_counter()
         arrived: list[float] = []
-        job = translator.translate_cell(plane, 250, 250, steps=(8, 20))
+        job = translator.translate_cell(plane, 250, 250, coarse=(8,))
         while True:
             try:
                 progress = next(job)
@@ -49,7 +49,7 @@ def main() -> None:
         moved = time.perf_counter()
         finish(translator.move(cell, (0.7,)))
         stock = time.perf_counter()
-        finish(translator.translate_cell(plane, 250, 250, steps=(50,), solver="ddim"))
+        finish(translator.translate_cell(plane, 250, 250, steps=50, solver="ddim"))
         end = time.perf_counter()
         if repeat:  # the first warms up
             seconds["coarse"].append(arrived[0] - start)

@@ -26,6 +26,7 @@ from phenolens.screens.images import FieldImage
 from phenolens.simulation import PlateEffect, simulate_field
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.series import translate_series
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import Tiles, translate_field
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -89,10 +90,11 @@ def flickers(translator, kind, cells, planes, steps):
         window = window_at(inside.iloc[0]["y"], inside.iloc[0]["x"], crop)
         truth = np.stack([cut(b - a, window)[free] * fade / spans for a, b in zip(sources, treated, strict=True)])
         series = FieldImage(shown, "TCYX" if kind != "focus" else "ZCYX")
-        alone = [
-            finish(translator.translate_crops([plane], [window], steps=(steps,)))[0].difference[0] for plane in shown
+        alone = [finish(translator.translate_crops([plane], [window], steps=steps))[0].difference[0] for plane in shown]
+        shared = [
+            finish(job)[0].difference[0]
+            for job in translate_series(translator, series, [window], TranslationSettings(steps=steps))
         ]
-        shared = [finish(job)[0].difference[0] for job in translate_series(translator, series, [window], steps=steps)]
         for name, differences in zip(found, (alone, shared), strict=True):
             found[name].append(flicker_and_error(np.stack(differences)[:, free] / spans, truth))
     return {name: np.mean(values, axis=0) for name, values in found.items()}
@@ -127,13 +129,15 @@ def joined_at_the_end(translator, plane, stride, shift, steps):
 def joined(translator, plane, windows, steps):
     composite = Composite(plane)
     for start in range(0, len(windows), 16):
-        cells = finish(translator.translate_crops([plane], windows[start : start + 16], steps=(steps,)))
+        cells = finish(translator.translate_crops([plane], windows[start : start + 16], steps=steps))
         composite.put_all({(start, i): (cell.window, cell.difference[0]) for i, cell in enumerate(cells)})
     return composite.difference
 
 
 def joined_at_every_step(translator, plane, stride, shift, steps):
-    (job,) = translate_field(translator, FieldImage(plane, "CYX"), steps=steps, stride=stride, shift=shift)
+    (job,) = translate_field(
+        translator, FieldImage(plane, "CYX"), TranslationSettings(steps=steps), stride=stride, shift=shift
+    )
     return finish(job)[0]
 
 

@@ -25,6 +25,7 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.segmentation import segment_nuclei
 from phenolens.screens.table import read_screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -127,17 +128,19 @@ def main() -> None:
                       "midpoint": midpoint, "source_past": float((before > midpoint).mean()),
                       "treated_past": float((real > midpoint).mean())}))  # fmt: skip
 
-    print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.get("telling")}))
+    print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.discriminative}))
 
     def judge(name, solver, steps, guidance, strengths, target=None, held=None):
         kept = 1.0 if solver == "ddim" else options.fine_noise
-        translator = Translator(load_base(options.base), adapter, guidance, held, kept)
+        translator = Translator(
+            load_base(options.base), adapter, TranslationSettings(guidance=guidance, held=held, fine_noise=kept)
+        )
         ratios, ious, seconds = [], [], time.time()
         for first in range(0, len(sources), 16):
             batch = sources[first : first + 16]
             done = finish(
                 translator.translate_crops([b[0] for b in batch], [b[1] for b in batch], strengths=strengths,
-                                           steps=(steps,), solver=solver, target=target)
+                                           steps=steps, solver=solver, target=target)
             )  # fmt: skip
             for (plane, window, mask, others, background, _), cell in zip(batch, done, strict=True):
                 raw = cut(plane, window).astype(np.float32)

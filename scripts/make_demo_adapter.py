@@ -6,6 +6,7 @@ settings, and writes src/phenolens/adapters/demo in float16.
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from phenolens.cli.console import reporting
@@ -51,10 +52,8 @@ def make_demo_adapter(
 def _in_half_precision(adapter: Adapter) -> Adapter:
     # The tokens are few, and go into the network as they are: only the LoRA weights are halved.
     adapter.weights = {name: weight.half() for name, weight in adapter.weights.items()}
-    adapter.card |= {
-        "trained_on": f"a screen simulated by phenolens: {TREATMENT}, style {STYLE_SEED}, seed {TRAINING_SEED}",
-        "weights": "float16",
-    }
+    about = f"a screen simulated by phenolens: {TREATMENT}, style {STYLE_SEED}, seed {TRAINING_SEED}"
+    adapter.card = replace(adapter.card, further={"trained_on": about, "weights": "float16"})
     return adapter
 
 

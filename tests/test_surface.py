@@ -249,7 +249,7 @@ def test_what_a_notebook_shows_is_escaped_and_marked(there: Path) -> None:
 
     adapter = ph.Adapter.load("adapter")
     assert "translocation" in html_of(adapter)
-    adapter.conditions = (evil, evil)
+    adapter.source = adapter.target = ph.Condition.parse(evil)
     html_of(adapter)
 
     plane = ph.read_screen("screen").fields[0].image().plane()

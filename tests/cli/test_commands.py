@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_export_cells_of_an_adapter(adapter, screen, tmp_path):
     )
     assert ran.status == 0
     assert ran.facts["files"] == sorted(
-        [f"{key}__{name}.ome.tif" for name in LAYERS] + ["cells.parquet", "provenance.json"]
+        [f"{key}__{name}.ome.tif" for name in (*LAYERS, "cells")] + ["cells.csv", "cells.parquet", "provenance.json"]
     )
     source, translated, difference = (pixels(tmp_path / "exported" / f"{key}__{name}.ome.tif") for name in LAYERS)
     assert np.array_equal(source, pixels(screen / "images" / f"{key}.ome.tif"))
@@ -256,6 +257,42 @@ def test_export_cells_of_an_adapter(adapter, screen, tmp_path):
     assert sorted(cells["label"]) == sorted(labels)
     assert set(cells["strength"]) == {0.5}
     assert cells["synthetic"].all()
+
+
+def test_export_as_ome_zarr_holds_labels_classes_and_marks(adapter, screen, tmp_path):
+    key = "plate1_A01_1"
+    labels = np.unique(tifffile.imread(screen / "labels" / f"{key}.tif"))[1:]
+    said = Annotations()
+    said.add_class("odd")
+    said.annotate([(key, int(labels[0]))], "odd")
+    said.set_note([(key, int(labels[0]))], "look, µ")
+    notes = write_annotations(said, tmp_path / "notes.csv")
+    command = ("export", adapter, screen, "--field", key, "--cells", screen / "labels", "--annotations", notes)
+    ran = run(*command, "--format", "ome-zarr", "--figure", "png", "--out", tmp_path / "exported", "--json")
+    assert ran.status == 0
+    assert ran.facts["files"] == sorted(
+        [f"{key}__{name}.ome.zarr" for name in LAYERS]
+        + [f"{key}__figure.png", "cells.csv", "cells.parquet", "provenance.json"]
+    )
+    folders = [tmp_path / "exported" / f"{key}__{name}.ome.zarr" for name in LAYERS]
+    images = [read_image(folder) for folder in folders]
+    assert [image.details.synthetic for image in images] == [False, True, True]
+    assert images[0].details.displays == tuple(replace(one, shown=True) for one in images[1].details.displays)
+    np.testing.assert_array_equal(images[0].plane(), pixels(screen / "images" / f"{key}.ome.tif"))
+    ngio = pytest.importorskip("ngio")
+    container = ngio.open_ome_zarr_container(str(folders[0]))
+    np.testing.assert_array_equal(np.unique(container.get_label("cells").get_as_numpy())[1:], labels)
+    table = container.get_feature_table("cells").dataframe
+    assert table.loc[labels[0], ["class", "note"]].tolist() == ["odd", "look, µ"]
+    assert {"y", "x", "area"} <= set(table.columns)
+    plain = run(*command, "--out", tmp_path / "plain", "--json")
+    assert plain.status == 0
+    np.testing.assert_array_equal(images[1].plane(), pixels(tmp_path / "plain" / f"{key}__translated.ome.tif"))
+    for option, value in (("--format", "png"), ("--figure", "gif")):
+        refused = run(*command, option, value, "--out", tmp_path / "no")
+        assert refused.status == 2
+        assert "choose" in refused.error
+    assert not (tmp_path / "no").exists()
 
 
 def test_export_takes_every_solver_and_draws_noise_by_its_seed(adapter, screen, tmp_path):

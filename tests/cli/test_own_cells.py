@@ -1,5 +1,7 @@
 """A screen that somebody labelled by hand is fine-tuned, translated and evaluated on those very cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,12 +63,12 @@ def test_translating_and_judging_take_the_cells_that_it_was_trained_on(labelled,
 
 def test_labels_that_are_gone_are_asked_for(labelled, adapter):
     screen, loaded = read_screen(labelled / "screen"), Adapter.load(adapter)
-    assert loaded.card["cells_found"] == str((labelled / "labels").resolve())
+    assert loaded.card.cells_found == str((labelled / "labels").resolve())
     assert places(finish(loaded.cells_as_trained(screen)).table) == set(CENTRES)
-    loaded.card["cells_found"] = str(labelled / "nowhere")
+    loaded.card = replace(loaded.card, cells_found=str(labelled / "nowhere"))
     with pytest.raises(CellError, match=r"label images in .*nowhere, which are not there now.*--cells FOLDER"):
         finish(loaded.cells_as_trained(screen))
-    loaded.card["cells_found"] = "given"
+    loaded.card = replace(loaded.card, cells_found="given")
     with pytest.raises(CellError, match="somebody outlined or corrected"):
         finish(loaded.cells_as_trained(screen))
     assert places(finish(loaded.cells_as_trained(screen, labelled / "labels")).table) == set(CENTRES)

@@ -140,11 +140,13 @@ def _profiles(path: Path) -> None:
 def _adapter(path: Path) -> None:
     from safetensors.numpy import load_file
 
+    from phenolens.screens.conditions import Condition
     from phenolens.translation.model.adapter import Adapter
 
     adapter = Adapter.load(path)
     card = json.loads((path / "card.json").read_text())
-    if list(adapter.conditions) != card["conditions"] or float(adapter.crop) != int(float(card["crop"])):
+    named = [Condition.parse(text).text for text in card["conditions"]]
+    if list(adapter.conditions) != named or float(adapter.crop) != int(float(card["crop"])):
         raise Wrong("another card")
     if not np.array_equal(adapter.tokens.numpy(), load_file(path / "conditions.safetensors")["tokens"], equal_nan=True):
         raise Wrong("other tokens")

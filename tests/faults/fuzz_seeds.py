@@ -169,11 +169,14 @@ def deepprofiler(folder: Path) -> list[Path]:
 def adapter(folder: Path) -> list[Path]:
     import torch
 
+    from phenolens.screens.conditions import Condition
     from phenolens.screens.intensity import IntensityMap
     from phenolens.translation.model.adapter import Adapter
+    from phenolens.translation.model.adapter_card import AdapterCard
 
     Adapter(
-        conditions=("Metadata_Role=negative control", "Metadata_Compound=x"),
+        source=Condition.parse("Metadata_Role=negative control"),
+        target=Condition.parse("Metadata_Compound=x"),
         channel_names=("DNA", "GFP"),
         crop=64,
         pixel_size=(0.65, 0.65),
@@ -183,7 +186,7 @@ def adapter(folder: Path) -> list[Path]:
         config={"r": 2, "target_modules": ["a"]},
         nucleus_channel=0,
         reverse_guidance=1.2,
-        card={"plane": {"t": 0, "z": 1}},
+        card=AdapterCard(plane=(0, 1)),
     ).save(folder / "adapter")
     return [folder / "adapter"]
 
@@ -198,6 +201,7 @@ def atlas(folder: Path) -> list[Path]:
 
 def encoder(folder: Path) -> list[Path]:
     from phenolens.profiling.encoders.encoder import CellEncoder
+    from phenolens.profiling.encoders.encoder_card import EncoderCard
     from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings
     from phenolens.screens.intensity import IntensityMap
 
@@ -205,7 +209,7 @@ def encoder(folder: Path) -> list[Path]:
     compounds = pd.DataFrame({"Metadata_Compound": ["a"], "SMILES": [ASPIRIN]})
     CellEncoder(
         network,
-        {"name": "small"},
+        EncoderCard(name="small"),
         intensity=IntensityMap("affine", ("DNA", "GFP"), (1.0, 2.0), (10.0, 20.0)),
         compounds=compounds,
     ).save(folder / "encoder")

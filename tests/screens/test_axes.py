@@ -25,6 +25,14 @@ UM = "micrometer"
         ((3, 64, 64), ("-3", "-2", "-1"), ("pixel", UM, UM), "CYX", False),
         ((5, 3, 64, 64), ("Depth", "-3", "-2", "-1"), (), "ZCYX", False),
         ((7, 64, 64), ("position", "y", "x"), (), "SYX", True),
+        ((64, 48, 3), (), (), "YXC", False),
+        ((64, 48, 5), ("y", "x", "channel"), (), "YXC", True),
+        ((64, 48, 5), ("-3", "-2", "c"), (), "YXC", True),
+        ((48, 64, 5), ("x", "y", "z"), (), "XYZ", True),
+        ((5, 64, 48), (), (UM, UM, UM), "ZYX", True),
+        ((2, 3, 4, 64, 48), ("t", "z", "c", "y", "x"), (), "TZCYX", True),
+        ((2, 3, 4, 64, 48), (), ("second", UM, "pixel", UM, UM), "TZCYX", False),
+        ((12, 12, 12), (), (), "ZYX", False),
     ],
 )
 def test_axes_are_guessed(shape, names, units, axes, sure) -> None:
@@ -33,8 +41,9 @@ def test_axes_are_guessed(shape, names, units, axes, sure) -> None:
 
 def test_no_letter_is_given_twice() -> None:
     for shape in [(2, 2, 2, 2, 8, 8), (3, 3, 3, 8, 8), (99, 99, 99, 8, 8)]:
-        leading = guess_axes(shape).axes[:-2].replace("S", "")
-        assert len(set(leading)) == len(leading)
+        axes = guess_axes(shape).axes.replace("S", "")
+        assert len(set(axes)) == len(axes)
+        assert {"Y", "X"} <= set(axes)
 
 
 def test_what_cannot_be_used_is_said() -> None:
@@ -42,3 +51,5 @@ def test_what_cannot_be_used_is_said() -> None:
     assert misfit("CSYX") == ""
     assert "Two axes are depth" in misfit("ZZYX")
     assert "only be the channels" in misfit("SZYX")
+    assert "No axis is X, the width" in misfit("CYZ")
+    assert misfit("YXC") == ""

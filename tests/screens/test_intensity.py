@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from phenolens.runtime.errors import ImageError
-from phenolens.screens.intensity import KINDS, IntensityMap
+from phenolens.screens.images import FieldImage
+from phenolens.screens.intensity import KINDS, IntensityMap, sample_of
 
 DTYPES = (np.uint8, np.uint16, np.int16)
 
@@ -111,3 +112,16 @@ def test_unusable_images_are_named(images, words):
 def test_an_image_of_other_channels_is_refused():
     with pytest.raises(ImageError, match="2 channels"):
         IntensityMap("affine", ("a", "b"), (0.0, 0.0), (1.0, 1.0)).forward(np.zeros((3, 4, 4)))
+
+
+def test_a_large_image_is_judged_by_squares_of_full_resolution():
+    small = FieldImage(np.arange(12.0).reshape(1, 3, 4), "CYX")
+    np.testing.assert_array_equal(sample_of(small), small.data)
+    pixels = np.random.default_rng(0).poisson(300, (2, 2500, 2300)).astype(np.uint16)
+    large = FieldImage(pixels, "CYX", ("a", "b"))
+    sample = sample_of(large)
+    assert sample.shape == (2, 512, 16 * 512)
+    np.testing.assert_array_equal(sample[:, :, :512], pixels[:, :512, :512])
+    np.testing.assert_array_equal(sample[:, :, -512:], pixels[:, 1536:2048, 1536:2048])
+    fitted, whole = IntensityMap.fit([sample], ("a", "b")), IntensityMap.fit([pixels], ("a", "b"))
+    np.testing.assert_allclose([fitted.low, fitted.high], [whole.low, whole.high], atol=1)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import resample
@@ -19,7 +20,7 @@ class PlainEncoder:
     channel_names = None
 
     def __init__(self, compounds=None):
-        self.card = {"name": "plain"}
+        self.card, self.folder, self.sha256 = EncoderCard(name="plain"), "", ""
         self.compounds = compounds
 
     def check_channels(self, names):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, load_base
@@ -36,7 +37,8 @@ def make_tiny_adapter(base_folder: Path, channels: int = 2, crop: int = 64) -> A
     intensity = IntensityMap("affine", names, (0.0,) * channels, (200.0,) * channels)
     tokens = torch.randn(3, base.token_size)
     return Adapter(
-        conditions=("control", "treated"),
+        source=Condition.parse("control"),
+        target=Condition.parse("treated"),
         channel_names=names,
         crop=crop,
         pixel_size=None,

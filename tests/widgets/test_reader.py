@@ -1,6 +1,7 @@
 """What is dropped on the viewer opens: a screen, a table, an image, an adapter, a report, and what was saved."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Image, Labels, Points
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -112,7 +113,8 @@ def test_what_is_saved_from_the_window_is_dropped_back(window, ours, small_scree
     assert after["seen"].features["note"].tolist() == ["a", "b"]
 
 
-def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_adapter, tmp_path):
+@pytest.mark.parametrize("file_format", ["ome-tiff", "ome-zarr"])
+def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_adapter, tmp_path, file_format):
     plate = finish(write_plate(tmp_path / "plate.zarr", read_screen(small_screen)))
     drop(window, plate)
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
@@ -125,15 +127,21 @@ def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_ad
     session.annotations.add_class("mitotic")
     session.annotations.annotate(some, "mitotic")
     session.annotations.set_note(some[:1], "look again, µ")
+    session.annotations.set_value(some[1:2], "checked by", "Ada")
     viewer.add_points([[30, 40]], name="seen", features={"why": ["bright"]}, units=("um", "um"))
     window.press(window.dock.translate_panel.click)
     cell = window.click_cell(0)
     window.wait(lambda: cell.translation is not None and not window.dock.running.busy)
     window.dock.field_layers.channels[0].contrast_limits = (321, 1234)
     window.qtbot.wait(500)
-    window.dock.export(tmp_path / "out")
+    window.dock.export(tmp_path / "out", file_format)
     window.wait(lambda: list((tmp_path / "out").glob("*/provenance.json")) and not window.dock.running.busy)
     (exported,) = (tmp_path / "out").iterdir()
+    ending = {"ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr"}[file_format]
+    assert {path.name.partition("__")[2] for path in exported.glob(f"*{ending}")} >= {
+        f"{kind}{ending}" for kind in ("source", "translated", "difference")
+    }
+    assert pd.read_csv(exported / "cells.csv")["synthetic"].all()
     before = {layer.name: (type(layer).__name__, np.array(layer.data, dtype=object if layer.name == "synthetic cells"
               else None), layer.as_layer_data_tuple()[1]) for layer in viewer.layers}  # fmt: skip
     assert read_annotations(exported / "annotations.csv").class_of(some[0]).name == "mitotic"
@@ -156,8 +164,62 @@ def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_ad
         assert back.units == how["units"]
     classes = after["cells"].features
     assert classes[classes["class"] == "mitotic"]["index"].tolist() == [label for _, label in some]
+    assert classes["note"].tolist() == before["cells"][2]["features"]["note"].tolist()
+    assert classes["checked by"].tolist() == before["cells"][2]["features"]["checked by"].tolist()
     assert after["seen"].features["why"].tolist() == ["bright"]
     assert not window.messages or all("Exported" in message for message in window.messages)
+
+
+def test_drawings_are_shown_and_exported_with_their_own_field(window, ours, small_screen, tmp_path):
+    drop(window, small_screen)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    session, viewer = window.session, window.viewer
+    first, second = session.field.key, next(one.key for one in session.screen if one.key != session.field.key)
+    drawn = {first: viewer.add_points([[3.0, 4.0]], name="here"), second: None}
+
+    def go_to(key):
+        session.ask_for_field(key)
+        window.wait(lambda: session.field.key == key and not window.dock.running.busy)
+
+    go_to(second)
+    assert not drawn[first].visible
+    drawn[second] = viewer.add_shapes([[[1, 1], [1, 9], [9, 9]]], shape_type="polygon", name="there")
+    go_to(first)
+    assert drawn[first].visible
+    assert not drawn[second].visible
+    window.dock.export(tmp_path / "out", "ome-zarr")
+    window.wait(lambda: list((tmp_path / "out").glob("*/provenance.json")) and not window.dock.running.busy)
+    (exported,) = (tmp_path / "out").iterdir()
+    assert {path.name for path in exported.glob("*.*")} >= {
+        f"{first}__source.ome.zarr", f"{first}__here.geojson", f"{second}__source.ome.zarr", f"{second}__there.geojson",
+    }  # fmt: skip
+    viewer.layers.clear()
+    drop(window, exported)
+    after = {layer.name: layer for layer in viewer.layers}
+    np.testing.assert_array_equal(after["here"].data, [[3, 4]])
+    np.testing.assert_array_equal(after["there"].data[0], [[1, 1], [1, 9], [9, 9]])
+    assert [after[name].metadata["phenolens"]["field"] for name in ("here", "there")] == [first, second]
+
+
+def test_all_layers_are_saved_as_ome_zarr_by_the_menu_of_napari(window, ours, small_screen, tmp_path):
+    drop(window, small_screen)
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    viewer = window.viewer
+    place = {name: getattr(viewer.layers[0], name) for name in ("scale", "units")}
+    viewer.add_labels(np.eye(*window.session.plane.shape[-2:], dtype=int), name="mine", **place)  # type: ignore[type-var]
+    before = {layer.name: layer for layer in viewer.layers}
+    viewer.layers.save(str(tmp_path / "all.ome.zarr"), plugin="napari-phenolens")
+    viewer.layers.clear()
+    drop(window, tmp_path / "all.ome.zarr")
+    after = {layer.name: layer for layer in viewer.layers}
+    assert after.keys() == before.keys()
+    for name, layer in before.items():
+        np.testing.assert_array_equal(np.asarray(after[name].data), np.asarray(layer.data))
+        np.testing.assert_allclose(after[name].scale, layer.scale)
+        assert after[name].units == layer.units
+        if isinstance(layer, Image):
+            assert after[name].contrast_limits == layer.contrast_limits
+    assert not window.messages
 
 
 def test_what_is_none_of_these_is_said(tmp_path):

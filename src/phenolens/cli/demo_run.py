@@ -108,8 +108,7 @@ def run_headless(out: Path, adapter_folder: Path, device: str = "auto", overwrit
         "base": adapter.base,
         "conditions": list(adapter.conditions),
         "intensity": adapter.intensity.to_dict(),
-        "guidance": translator.guidance,
-        "held": list(translator.held),
+        **translator.settings_for(strengths=_STRENGTHS).to_dict(),
         "device": where,
     }
     written = yield from export_session(out, "exported", exported, cell_rows(table, cells, 1.0), facts, overwrite)

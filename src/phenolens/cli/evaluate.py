@@ -20,6 +20,7 @@ from phenolens.cli.options import (
     cells_from,
     held_from,
 )
+from phenolens.translation.apply.settings import TranslationSettings
 
 EXAMPLE = "phenolens evaluate adapter screen --out evaluation"
 
@@ -40,10 +41,10 @@ def evaluate(
         bool, typer.Option("--unseen", help="The adapter is of another screen, whatever the fields are called.")
     ] = False,
     most: Annotated[int, typer.Option(min=8, help="About how many cells of a condition to judge.", metavar="N")] = 100,
-    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
-    solver: Solver = "difference",
-    guidance: Guidance = None,
-    fine_noise: FineNoise = 1.0,
+    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = TranslationSettings.steps,
+    solver: Solver = TranslationSettings.solver,
+    guidance: Guidance = TranslationSettings.guidance,
+    fine_noise: FineNoise = TranslationSettings.fine_noise,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -80,10 +81,12 @@ def evaluate(
     with reporting("evaluate", as_json) as console:
         found = None if cells is None else cells_from(cells)
 
-        from phenolens.cli.inputs import open_screen, shown_name
+        from phenolens.cli.inputs import open_screen
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.output_kinds import EVALUATION
         from phenolens.runtime.outputs import check_output
+        from phenolens.screens.conditions import Condition
+        from phenolens.screens.ome_zarr.folders import shown_name
         from phenolens.translation.model.adapter import Adapter
 
         out = check_output(out, EVALUATION, overwrite)
@@ -92,18 +95,16 @@ def evaluate(
                 Adapter.load(adapter),
                 open_screen(screen, pattern, conditions),
                 out,
+                TranslationSettings(
+                    steps=steps, solver=solver, guidance=guidance, fine_noise=fine_noise, held=held_from(hold)
+                ),
                 overwrite=overwrite,
                 name=f"{adapter.name} on {shown_name(screen)}",
                 cells=found,
-                source=source,
-                target=target,
+                source=None if source is None else Condition.parse(source),
+                target=None if target is None else Condition.parse(target),
                 unseen=unseen,
                 most=most,
-                steps=steps,
-                solver=solver,
-                guidance=guidance,
-                fine_noise=fine_noise,
-                held=held_from(hold),
                 measure=measure,
                 dose=dose,
                 memorisation=memorisation,

@@ -101,15 +101,15 @@ def finetune(
             f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out} ({size / 1e6:.1f} MB{as_large})",
             adapter=str(out.resolve()),
             method=adapter.method,
-            trained=adapter.card["trained"],
+            trained=adapter.card.trained,
             bytes=size,
             conditions=list(adapter.conditions),
             channels=list(adapter.channel_names),
             crop=adapter.crop,
-            cells=adapter.card["cells"],
+            cells=adapter.card.cells,
             held=list(adapter.held),
             guidance=adapter.guidance,
-            loss=adapter.card["final_loss"],
+            loss=adapter.card.final_loss,
         )
 
 

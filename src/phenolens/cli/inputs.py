@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phenolens.runtime.contents import content_of
 from phenolens.runtime.errors import ScreenError
 
 if TYPE_CHECKING:
@@ -28,17 +29,16 @@ def open_screen(place: str | Path, pattern: str | None, conditions: Path | None 
     ScreenError, ImageError
         It is not usable, or a pattern is given for what is no folder of files.
     """
+    from phenolens.screens.label_images import holds_labels
     from phenolens.screens.ome_zarr.folders import is_url, is_zarr
     from phenolens.screens.table import read_screen
 
+    folder = None if is_url(place) else content_of(place)
+    if folder is not None and folder.name == "images" and pattern is None and holds_labels(Path(place)):
+        raise ScreenError(f"{place} holds label images: give the screen that they are of, and them with --cells.")
     if pattern is not None and (is_url(place) or is_zarr(place) or Path(place).is_file()):
         raise ScreenError(f"--pattern reads the names of the images in a folder, and {place} is none: leave it out.")
     return read_screen(place, pattern, conditions)
-
-
-def shown_name(place: str | Path) -> str:
-    """The last part of a path or URL."""
-    return str(place).rstrip("/").rsplit("/", 1)[-1] if "://" in str(place) else Path(place).name
 
 
 def open_inputs(paths: Sequence[str | Path], pattern: str | None = None, conditions: Path | None = None) -> "Screen":

@@ -106,9 +106,9 @@ StartOver = Annotated[
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 
 
-def held_from(names: list[str] | None) -> list[str] | None:
+def held_from(names: list[str] | None) -> tuple[str, ...] | None:
     """Read the values of ``--hold``: None leaves it to the adapter, ``none`` holds no channel."""
-    return [] if names is not None and names == ["none"] else names or None
+    return () if names == ["none"] else tuple(names or ()) or None
 
 
 def cells_from(text: str) -> str | Path:

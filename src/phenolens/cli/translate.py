@@ -1,7 +1,7 @@
 """``phenolens translate``: every cell of a screen, or of some images, under the target condition."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from phenolens.cli.options import (
     held_from,
 )
 from phenolens.runtime.errors import ModelError
+from phenolens.translation.apply.settings import SCREEN_STRENGTHS, TranslationSettings
 
 if TYPE_CHECKING:
     from phenolens.screens.table import Screen
@@ -45,12 +46,12 @@ def translate(
             show_default="0 0.5 1",
         ),
     ] = None,
-    solver: Solver = "difference",
-    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = 20,
-    renoise: Renoise = 0.0,
-    guidance: Guidance = None,
-    fine_noise: FineNoise = 1.0,
-    seed: NoiseSeed = 0,
+    solver: Solver = TranslationSettings.solver,
+    steps: Annotated[int, typer.Option(min=1, help="Solver steps.", metavar="N")] = TranslationSettings.steps,
+    renoise: Renoise = TranslationSettings.renoise,
+    guidance: Guidance = TranslationSettings.guidance,
+    fine_noise: FineNoise = TranslationSettings.fine_noise,
+    seed: NoiseSeed = TranslationSettings.seed,
     hold: Hold = None,
     cells: CellsOrTiles = None,
     alpha: Annotated[
@@ -80,22 +81,17 @@ def translate(
 
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs, pattern, conditions)
-        strengths = sorted(set(strength or (0.0, 0.5, 1.0)))
-        shared: dict[str, Any] = {
-            "strengths": strengths,
-            "solver": solver,
-            "steps": steps,
-            "held": held_from(hold),
-            "renoise": renoise,
-            "guidance": guidance,
-            "fine_noise": fine_noise,
-            "seed": seed,
-            "overwrite": overwrite,
-        }
+        strengths = sorted(set(strength or SCREEN_STRENGTHS))
+        settings = TranslationSettings(
+            strengths=tuple(strengths), solver=solver, steps=steps, held=held_from(hold), renoise=renoise,
+            guidance=guidance, fine_noise=fine_noise, seed=seed,
+        )  # fmt: skip
         if workers > 1 and len(screen) > 1:
-            job = translate_in_processes(loaded, screen, out, cells=found, workers=workers, **shared)
+            job = translate_in_processes(
+                loaded, screen, out, settings, cells=found, workers=workers, overwrite=overwrite
+            )
         else:
-            job = translate_screen(loaded, screen, out, cells=found, **shared)
+            job = translate_screen(loaded, screen, out, settings, cells=found, overwrite=overwrite)
         folder = console.follow(
             job,
             lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",

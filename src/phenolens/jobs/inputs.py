@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from phenolens.screens.conditions import Condition
     from phenolens.screens.table import Screen
+    from phenolens.translation.apply.settings import TranslationSettings
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
@@ -40,18 +41,19 @@ def channel_index(screen: Screen, channel: int | str | None) -> int | None:
 
 def chosen_model(
     model: Translator | Adapter | str | Path,
-    guidance: float | None,
-    held: Sequence[str] | None,
-    fine_noise: float | None,
     device: str,
-) -> tuple[Adapter, dict[str, Any]]:
-    """The adapter that is meant, and how to translate: as asked for, else as chosen for the translator."""
+    **asked: Any,
+) -> tuple[Adapter, TranslationSettings, str]:
+    """The adapter that is meant, how to translate, and where: as asked for, else as chosen for the translator.
+
+    What is asked for are fields of `TranslationSettings`; None leaves one to the translator.
+    """
+    from phenolens.translation.apply.settings import TranslationSettings
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.shipped import find_adapter
 
-    asked = {"guidance": guidance, "held": held, "fine_noise": fine_noise}
-    chosen: dict[str, Any] = {"fine_noise": 1.0, "device": device}
+    chosen = TranslationSettings()
     if isinstance(model, Translator):
-        chosen |= {**model.choices, "device": model.base.device}
-        model = model.adapter
-    return find_adapter(model), chosen | {name: value for name, value in asked.items() if value is not None}
+        chosen, device, model = model.settings, model.base.device, model.adapter
+    asked = {name: value for name, value in asked.items() if value is not None}
+    return find_adapter(model), replace(chosen, **asked), device

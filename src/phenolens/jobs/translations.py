@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from phenolens.jobs.inputs import channel_index, chosen_model, opened_screen, parsed
 from phenolens.runtime.progress import Job
+from phenolens.translation.apply.settings import SCREEN_STRENGTHS
 
 if TYPE_CHECKING:
     from phenolens.evaluation.translations.report import TranslationReport
@@ -109,12 +110,12 @@ def translate_screen(
     screen: Screen | str | Path,
     *,
     out: str | Path,
-    strengths: Sequence[float] = (0.0, 0.5, 1.0),
+    strengths: Sequence[float] = SCREEN_STRENGTHS,
     cells: str | Path | Cells | None = None,
-    solver: str = "difference",
-    steps: int = 20,
-    renoise: float = 0.0,
-    seed: int = 0,
+    solver: str | None = None,
+    steps: int | None = None,
+    renoise: float | None = None,
+    seed: int | None = None,
     guidance: float | None = None,
     held: Sequence[str] | None = None,
     fine_noise: float | None = None,
@@ -138,7 +139,7 @@ def translate_screen(
     solver, steps, renoise, seed
         As `Translator.translate` takes them.
     guidance, held, fine_noise
-        As `Translator` takes them; as chosen for the translator, or the adapter's own, where None.
+        As `Translator.from_pretrained` takes them; as chosen for the translator, or the adapter's own, where None.
     device
         As `finetune` takes it; a translator stays on its own.
 
@@ -165,13 +166,11 @@ def translate_screen(
     """
     from phenolens.translation.apply.screen_translation import translate_screen as translate
 
-    adapter, how = chosen_model(model, guidance, held, fine_noise, device)
-    return (
-        yield from translate(
-            adapter, opened_screen(screen), Path(out), strengths=strengths, cells=cells, solver=solver, steps=steps,
-            renoise=renoise, seed=seed, **how,
-        )
+    adapter, settings, where = chosen_model(
+        model, device, strengths=strengths, solver=solver, steps=steps, renoise=renoise, seed=seed, guidance=guidance,
+        held=held, fine_noise=fine_noise,
     )  # fmt: skip
+    return (yield from translate(adapter, opened_screen(screen), Path(out), settings, cells=cells, device=where))
 
 
 def evaluate(
@@ -186,8 +185,8 @@ def evaluate(
     measure: str | None = None,
     dose: str | None = None,
     memorisation: bool = False,
-    solver: str = "difference",
-    steps: int = 20,
+    solver: str | None = None,
+    steps: int | None = None,
     seed: int = 0,
     guidance: float | None = None,
     held: Sequence[str] | None = None,
@@ -251,14 +250,16 @@ def evaluate(
 
     from phenolens.evaluation.translations.report import report_on_adapter
 
-    adapter, how = chosen_model(model, guidance, held, fine_noise, device)
+    adapter, settings, where = chosen_model(
+        model, device, solver=solver, steps=steps, guidance=guidance, held=held, fine_noise=fine_noise
+    )
     name = adapter.folder.name if adapter.folder else "adapter"
     with TemporaryDirectory(prefix="phenolens-") as kept:
         return (
             yield from report_on_adapter(
-                adapter, opened_screen(screen), Path(kept) / "cells", name=name, cells=cells,
-                source=None if source is None else str(source), target=None if target is None else str(target),
-                unseen=unseen, most=most, measure=measure, dose=dose, memorisation=memorisation, solver=solver,
-                steps=steps, seed=seed, **how,
+                adapter, opened_screen(screen), Path(kept) / "cells", settings, name=name, cells=cells,
+                source=None if source is None else parsed(source), target=None if target is None else parsed(target),
+                unseen=unseen, most=most, measure=measure, dose=dose, memorisation=memorisation,
+                device=where, seed=seed,
             )
         )  # fmt: skip

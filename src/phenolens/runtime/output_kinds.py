@@ -45,7 +45,7 @@ def _has(file: str, *names: str) -> tuple[str, Callable[[dict[str, Any]], bool]]
 
 _PROVENANCE = r"provenance\.json"
 _FIELD = r"(plate\d+|batch\d+_plate\d+)_[A-P]\d\d_\d+"
-_LAYER = r"[^/]+__(source|translated|difference)\.ome\.tif"
+_LAYER = r"[^/]+__(source|translated|difference)\.ome\.(tif|zarr/.+)"
 
 SCREEN = Kind(
     "screen",
@@ -105,7 +105,18 @@ PROFILE_EVALUATION = Kind(
     (r"report\.(json|html)", _PROVENANCE),
     _says("command", "micon evaluate"),
 )
-EXPORT = Kind("export", "an export", (_LAYER, r"cells\.parquet", _PROVENANCE), _says("made_by", "export_session"))
+EXPORT = Kind(
+    "export",
+    "an export",
+    (
+        _LAYER,
+        r"[^/]+__figure\.(png|svg|pdf)",
+        r"cells\.(parquet|csv)",
+        r"annotations\.csv",
+        _PROVENANCE,
+    ),
+    _says("made_by", "export_session"),
+)
 PICTURES = Kind("pictures", "the demo's pictures", (r"cells(_[^/]+)?\.png",), ("", lambda facts: False))
 SAMPLE = Kind(
     "sample",

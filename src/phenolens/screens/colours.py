@@ -13,6 +13,9 @@ _COLOURS = np.array(
     ],
     np.float32,
 )  # fmt: skip
+# What is less goes from black through blue, what is more through orange; from one end of the scale to the other.
+LESS_SHADES = [[0.486, 0.769, 1.0, 1.0], [0.122, 0.435, 0.816, 1.0]]
+MORE_SHADES = [[0.851, 0.329, 0.118, 1.0], [1.0, 0.753, 0.541, 1.0]]
 _LESS, _MORE = np.array([0.12, 0.55, 1.0], np.float32), np.array([1.0, 0.4, 0.1], np.float32)
 
 

@@ -96,7 +96,13 @@ def write_ome_tiff(
     return path
 
 
-WRITERS: dict[str, Callable[..., Path]] = {".ome.tif": write_ome_tiff}
+def _write_ome_zarr(path: str | PathLike[str], *image: Any, **how: Any) -> Path:
+    from phenolens.screens.ome_zarr.layer_images import write_layer_image
+
+    return write_layer_image(path, *image, **how)
+
+
+WRITERS: dict[str, Callable[..., Path]] = {".ome.tif": write_ome_tiff, ".ome.zarr": _write_ome_zarr}
 """How an image is written, by the end of its file's name; each takes what `write_ome_tiff` does."""
 
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phenolens.runtime.contents import IMAGE_SUFFIXES
 from phenolens.runtime.errors import ScreenError
-from phenolens.screens.images import IMAGE_SUFFIXES
 from phenolens.screens.tablefiles import as_numbers
 
 if TYPE_CHECKING:

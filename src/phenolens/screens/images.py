@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.contents import IMAGE_SUFFIXES
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_bounds import check_declared_pixels, png_values
 from phenolens.screens.image_details import AxisScale, ImageDetails
@@ -20,7 +21,6 @@ from phenolens.screens.pixel_sizes import is_size
 from phenolens.screens.tiffs import read_tiff
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-IMAGE_SUFFIXES = TIFF_SUFFIXES | {".png", ".bmp", ".jpg", ".jpeg"}
 
 
 @dataclass(frozen=True)

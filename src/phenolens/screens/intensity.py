@@ -6,13 +6,14 @@ Never fitted per image or per batch: a treatment that dims a channel must stay v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
+from phenolens.screens.images import FieldImage
 from phenolens.screens.pixel_numbers import check_numbers
 
 Kind = Literal["affine", "sqrt"]
@@ -21,6 +22,39 @@ KINDS: tuple[Kind, ...] = ("affine", "sqrt")
 # Below span/_KNEE the square root is replaced by its tangent-like start, so that read noise around the offset
 # is not blown up where the slope of a pure square root is infinite.
 _KNEE = 512.0
+
+
+# Of a plane with more pixels, squares are taken that lie within one chunk of most files.
+_MOST_PIXELS = 2048 * 2048
+_SQUARE = 512
+_SQUARES = 4  # a row and a column
+
+
+def sample_of(image: FieldImage) -> NDArray[Any]:
+    """Pixels (C, Y, X) that tell of the intensities of an image: of a large one, 16 squares spread evenly over it.
+
+    All of the plane that stands for the image where it has at most 2048 x 2048 pixels. Squares are of the full
+    resolution, for means of pixels would hide how bright single ones are; they stand side by side.
+
+    Raises
+    ------
+    ImageError
+        The file turns out to be broken, or its pixels are no numbers.
+    """
+    height, width = image.length("Y"), image.length("X")
+    if height * width <= _MOST_PIXELS or min(height, width) < _SQUARES * _SQUARE:
+        return image.plane()
+    rows, columns = (
+        np.linspace(0, length // _SQUARE - 1, _SQUARES).astype(int) * _SQUARE for length in (height, width)
+    )
+    return np.concatenate(
+        [
+            replace(image, data=image.data[..., y : y + _SQUARE, x : x + _SQUARE], coarser=None).plane()
+            for y in rows
+            for x in columns
+        ],
+        axis=-1,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from phenolens.screens.keys import file_stem
 from phenolens.screens.table import Field, Screen
 
 _FILES = (".tif", ".tiff", ".ome.tif", ".ome.tiff", ".png")
+_FOLDERS = ("labels", "masks")
 # What other programs add to the name of the image: nothing, Cellpose, and what people call theirs.
 _ADDED = ("", "_labels", "_cp_masks", "_masks")
 
@@ -83,6 +84,15 @@ def write_label_image(
     """
     about = {"field": key, "content": "labels"}
     return write_ome_tiff(Path(path), labels, "YX", ["labels"], pixel_size, synthetic=False, description=about)
+
+
+def holds_labels(folder: Path) -> bool:
+    """Whether a folder is one of label images, by its name, by what its images are called, or by what they say."""
+    images = sorted(path for path in folder.iterdir() if path.is_file() and path.name.lower().endswith(_FILES))
+    if not images:
+        return False
+    called = all(file_stem(path).lower().endswith(_ADDED[1:]) for path in images)
+    return folder.name.lower() in _FOLDERS or called or field_said_by(images[0]) is not None
 
 
 def field_said_by(path: Path) -> str | None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from phenolens.runtime.contents import IMAGE_SUFFIXES, SCREENS, mistaken
 from phenolens.runtime.errors import ImageError, ScreenError
 from phenolens.screens.conditions import Condition
-from phenolens.screens.images import IMAGE_SUFFIXES, FieldImage, read_image, stack_channels
+from phenolens.screens.image_details import AxisScale, ImageDetails
+from phenolens.screens.images import FieldImage, read_image, stack_channels
 from phenolens.screens.keys import field_keys, unique_keys
 from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_sizes import read_pixel_size
@@ -235,6 +237,8 @@ def read_screen(
         tables = [path / f"screen{suffix}" for suffix in (".csv", ".parquet")]
         found = next((table for table in tables if table.exists()), None)
         if pattern is not None or found is None:
+            if pattern is None and (reason := mistaken(path, *SCREENS)):
+                raise ScreenError(reason)
             from phenolens.screens.folders import folder_table
 
             return _screen_of(folder_table(path, pattern), path, path.name)
@@ -266,6 +270,7 @@ def screen_from_arrays(
     pixel_size: tuple[float, float] | float | None = None,
     axes: str = "CYX",
     z_spacing: float | None = None,
+    time_step: float | None = None,
 ) -> Screen:
     """Make a screen of arrays in memory, such as open napari layers.
 
@@ -283,6 +288,8 @@ def screen_from_arrays(
         Of every array, as `FieldImage` takes them.
     z_spacing
         Micrometres between planes, or None.
+    time_step
+        Seconds from one image of a series to the next, or None.
 
     Raises
     ------
@@ -311,11 +318,12 @@ def screen_from_arrays(
         raise ScreenError(f"The metadata name none of the images; these are {', '.join(map(str, images))}.")
     table = pd.DataFrame([dict(rows.get(name, {})) for name in images], index=pd.Index(keys, name="field"))
     table.columns = [c if str(c).startswith("Metadata_") else f"Metadata_{c}" for c in table.columns]
+    details = ImageDetails(scales={} if time_step is None else {"T": AxisScale(time_step, "second")})
     agreement = _Agreement()
     fields = []
     for key, (name, array), of_row in zip(keys, images.items(), _metadata(table), strict=True):
         try:
-            image = FieldImage(array, axes, tuple(channel_names), size, z_spacing)
+            image = FieldImage(array, axes, tuple(channel_names), size, z_spacing, details=details)
         except ImageError as error:
             raise ImageError(f"Field {name}: {error}") from error
         fields.append(Field(key, of_row, partial(_given, image), (), agreement))

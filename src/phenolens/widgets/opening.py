@@ -7,13 +7,11 @@ from qtpy.QtCore import QEventLoop, Qt
 from qtpy.QtWidgets import QApplication, QProgressDialog
 
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress, finish
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import field_layer_data
 from phenolens.widgets.layers.layer_files import LayerData
-from phenolens.widgets.state.session import Origin
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ def main_dock(viewer: Viewer) -> "PhenolensDock":
     return dock
 
 
-def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) -> list[LayerData]:
+def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name: str) -> list[LayerData]:
     """Layers of the first field of a screen, which the dock opens too where there is a viewer.
 
     Parameters
@@ -55,11 +53,11 @@ def open_screen(making: "Job[Path]", doing: str, device: str | None, name: str) 
         folder = yield from making
         screen, intensity = yield from jobs.open_screen(folder)
         field, image = yield from jobs.read_field(screen.fields[0])
-        return screen, intensity, field, image, Origin(str(absolute(folder)))
+        return folder, screen, intensity, field, image
 
-    screen, intensity, field, image, origin = _wait_for(job(), doing, device)
+    path, screen, intensity, field, image = _wait_for(job(), doing, device)
     if (viewer := current_viewer()) is not None:
-        main_dock(viewer).screen_panel.show_screen(screen, intensity, name, origin)
+        main_dock(viewer).screen_panel.show_screen(screen, intensity, name, path)
     return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, image)]
 
 

@@ -1,15 +1,18 @@
 """Reader: what is dropped on the viewer or opened: screens, images, adapters, atlases, reports, and saved layers."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari import current_viewer
 
+from phenolens.runtime.contents import content_of
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.label_images import holds_labels
+from phenolens.screens.ome_zarr.folders import is_url, shown_name
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
+from phenolens.widgets.layers.zarr_layers import read_zarr, saved_layers
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
 
 Reader = Callable[[Any], list[Any]]
@@ -24,25 +27,29 @@ _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what opens `path`, or None where that is for another plugin.
 
-    Folders may be a session, an adapter, an atlas, an evaluation, an export of this plugin, or a screen: a table
-    ``screen.csv``, or images whose names say what they are. Files may be a table of images, an OME-TIFF, or GeoJSON
-    that this plugin wrote. The dock opens beside the layers, with the screen, adapter or map in it.
+    Folders may be a session, an adapter, an atlas, an evaluation, an export of this plugin, label images of the open
+    screen, or a screen: a table ``screen.csv``, an OME-Zarr plate or image, or images whose names say what they are.
+    Files may be a table of images, profiles, an OME-TIFF, or GeoJSON that this plugin wrote; a URL is one of OME-Zarr.
+    The dock opens beside the layers, with the screen, adapter or map in it.
     """
     if not isinstance(path, str):
         if len(path) != 1:
             return None
         path = path[0]
+    if is_url(path):
+        return _read_screen
     place = Path(path)
     if place.is_dir():
-        return next((read for known, read in _FOLDERS if known(place)), _read_screen)
+        content = content_of(place)
+        return _FOLDERS.get(content.name if content is not None else "", _read_screen)
     name = place.name.lower()
     if name.endswith(_PIXELS):
         return _read_image
     if name.endswith(".geojson"):
         return read_geometry_file if read_geometry(place) is not None else None
-    if name.endswith(_TABLES):
-        return _read_screen
-    return None
+    if name.endswith(".parquet"):
+        return _read_table
+    return _read_screen if name.endswith(_TABLES) else None
 
 
 def read_export(folder: str | Path) -> list[LayerData]:
@@ -61,6 +68,8 @@ def read_export(folder: str | Path) -> list[LayerData]:
             found = read_pixels(file)
         elif file.suffix == ".geojson":
             found = read_geometry(file)
+        elif file.suffix == ".zarr":
+            found = read_zarr(file)
         else:
             continue
         for data, how, kind in found or ():
@@ -89,19 +98,50 @@ def _in_order(file: Path) -> tuple[str, int]:
     return (stem or last, order.get(last, 4 if file.suffix == ".geojson" else 3 if stem else 0))
 
 
+def _read_zarr(path: str) -> list[Any]:
+    return (saved_layers(Path(path)) and read_zarr(Path(path))) or _read_screen(path)
+
+
 def _read_image(path: str) -> list[Any]:
     return read_pixels(Path(path)) or _read_screen(path)
 
 
 def _read_screen(path: str) -> list[Any]:
-    place = Path(path)
-    name = place.name if place.is_dir() else place.name.partition(".")[0]
+    place = path if is_url(path) else Path(path)
+    shown = shown_name(path)
+    name = shown if isinstance(place, str) or place.is_dir() else shown.partition(".")[0]
 
-    def known() -> Job[Path]:
-        yield Progress(0, 0, f"reading {place.name}")
+    def known() -> Job[Path | str]:
+        yield Progress(0, 0, f"reading {shown}")
         return place
 
     return open_screen(known(), f"Opening {name}", None, name)
+
+
+def _read_images(path: str) -> list[Any]:
+    if not holds_labels(Path(path)):
+        return _read_screen(path)
+    viewer = _viewer("label images")
+    dock = main_dock(viewer)
+    if dock.session.screen is None:
+        raise ScreenError(f"{path} holds label images: open their screen first, then drop them again.")
+    dock.sections[1].unfold()
+    dock.cells_panel.use_folder(Path(path))
+    return NO_LAYER
+
+
+def _read_table(path: str) -> list[Any]:
+    """A table of images opens as a screen, any other as profiles on the map."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    try:
+        names = read_schema(path).names
+    except (ArrowException, OSError, ValueError):
+        return _read_screen(path)  # which says what is wrong with it
+    if any(name == "Image" or name.startswith("FileName_") for name in names):
+        return _read_screen(path)
+    return _read_atlas(path)
 
 
 def _read_adapter(path: str) -> list[Any]:
@@ -125,7 +165,11 @@ def _read_evaluation(path: str) -> list[Any]:
 
 
 def _read_encoder(path: str) -> list[Any]:
-    raise ScreenError(f"{path} is an encoder: load it in the Phenolens map, below the list of neighbours.")
+    dock = open_dock(_viewer("an encoder"), "Phenolens map")
+    if dock.session.data is None:
+        raise ScreenError(f"{path} is an encoder: open its atlas or profiles in the Phenolens map, then drop it again.")
+    dock.encoder.load(path)
+    return NO_LAYER
 
 
 def _viewer(what: str) -> Any:
@@ -135,26 +179,26 @@ def _viewer(what: str) -> Any:
     return viewer
 
 
-def _holds(*names: str) -> Callable[[Path], bool]:
-    return lambda folder: all((folder / name).is_file() for name in names)
+def _read_floor(path: str) -> list[Any]:
+    raise ScreenError(f"{path} is a noise floor: load its adapter, then the floor in step 5 of the Phenolens dock.")
 
 
-def _is_export(folder: Path) -> bool:
-    for file in folder.glob("*provenance.json"):
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(known, dict) and known.get("made_by") in ("export_session", "write_layers"):
-            return True
-    return False
+def _read_base(path: str) -> list[Any]:
+    raise ScreenError(
+        f"{path} is a base model: fine-tune it with `phenolens finetune --base {path}`, and drop the adapter."
+    )
 
 
-_FOLDERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
-    (_holds("card.json", "adapter_model.safetensors"), _read_adapter),
-    (_holds("card.json", "encoder.safetensors"), _read_encoder),
-    (_holds("session.journal"), _read_session),
-    (_holds("atlas.json"), _read_atlas),
-    (_holds("report.json"), _read_evaluation),
-    (_is_export, read_export),
-)
+_FOLDERS: dict[str, Reader] = {
+    "session": _read_session,
+    "adapter": _read_adapter,
+    "encoder": _read_encoder,
+    "atlas": _read_atlas,
+    "evaluation": _read_evaluation,
+    "noise floor": _read_floor,
+    "base": _read_base,
+    "export": read_export,
+    "layers": read_export,
+    "zarr": _read_zarr,
+    "images": _read_images,
+}

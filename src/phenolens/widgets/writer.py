@@ -1,4 +1,4 @@
-"""Writer for layers: pixels as OME-TIFF, points and shapes as GeoJSON, synthetic ones marked, and where they come from.
+"""Writer for layers: pixels as OME-TIFF or OME-Zarr, points and shapes as GeoJSON, synthetic ones marked, with origin.
 
 `phenolens.widgets.reader` gives the same layers back.
 """
@@ -12,6 +12,9 @@ from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import write_json
 from phenolens.widgets.layers.appearance import PLACE
 from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
+from phenolens.widgets.layers.zarr_layers import lies_on, write_zarr
+
+_ZARR = ".ome.zarr"
 
 
 def write_layers(path: str, layers: list[LayerData]) -> list[str]:
@@ -20,7 +23,8 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     Real channels go to ``<stem>.ome.tif``, translated ones to ``<stem>__synthetic.ome.tif``, differences to
     ``<stem>__difference.ome.tif``, each labels layer to ``<stem>__<layer>.ome.tif``, with its features as CSV, points
     and shapes to ``<stem>__<layer>.geojson``, and provenance to ``<stem>__provenance.json``. Images of another shape,
-    type or place than the first of their kind have a file of their own, called after the layer.
+    type or place than the first of their kind have a file of their own, called after the layer. As OME-Zarr
+    (``<stem>.ome.zarr``), labels that have the place of the real channels lie inside these, with their features.
 
     Returns
     -------
@@ -36,13 +40,17 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     from phenolens.screens.export import WRITERS
 
     folder, name = Path(path).parent, Path(path).name
-    ending = next((one for one in WRITERS if name.endswith(one)), ".ome.tif")
+    ending = next((one for one in WRITERS if name.endswith(one)), _ZARR if name.endswith(".zarr") else ".ome.tif")
     stem = _stem(name.removesuffix(ending))
     files: dict[str, list[LayerData]] = {}
     alike: dict[tuple[Any, ...], str] = {}
+    inside: list[LayerData] = []
+    real = next((layer for layer in layers if layer[2] == "image" and not _suffix(layer)), None)
     for layer in layers:
         suffix = _suffix(layer)
-        if layer[2] == "image":
+        if ending == _ZARR and layer[2] == "labels" and (real is not None and lies_on(layer, real)):
+            inside.append(layer)
+        elif layer[2] == "image":
             key = (suffix, *_frame(layer))
             if key not in alike:
                 alike[key] = suffix if suffix not in files else f"{suffix}__{file_word(str(layer[1].get('name', '')))}"
@@ -54,11 +62,14 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     written: list[Path] = []
     described: dict[str, Any] = {}
     for suffix, members in files.items():
-        if members[0][2] in ("image", "labels"):
+        if members[0][2] in ("image", "labels") and ending == _ZARR:
+            made = write_zarr(folder / f"{stem}{suffix}{ending}", members, () if suffix else inside)
+        elif members[0][2] in ("image", "labels"):
             made = write_pixels(folder / f"{stem}{suffix}{ending}", members)
         else:
             made = [write_geometry(folder / f"{stem}{suffix}.geojson", members[0])]
-        described[made[0].name] = {str(meta.get("name", "")): facts_of(meta) for _, meta, _ in members}
+        within = [] if suffix else inside
+        described[made[0].name] = {str(meta.get("name", "")): facts_of(meta) for _, meta, _ in [*members, *within]}
         written += made
     if written:
         file = folder / f"{stem}__provenance.json"
@@ -68,7 +79,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    for suffix in (".tiff", ".tif", ".geojson", ".ome"):
+    for suffix in (".tiff", ".tif", ".zarr", ".geojson", ".ome"):
         name = name.removesuffix(suffix)
     return name
 

@@ -82,7 +82,7 @@ def test_training_writes_an_encoder_that_knows_the_compounds(trained, encoder, s
     assert trained.facts["command"] == "micon train"
     assert (trained.facts["mode"], trained.facts["compounds"], trained.facts["notes"]) == ("improved", COMPOUNDS, [])
     loaded = load_encoder(encoder)
-    assert loaded.card["folder"] == str(encoder.resolve())
+    assert loaded.folder == str(encoder.resolve())
     assert loaded.channel_names is not None
     table = pd.read_csv(screen / "screen.csv")
     assert set(loaded.compounds["Metadata_Compound"]) == set(table["Metadata_Compound"]) - {"DMSO"}

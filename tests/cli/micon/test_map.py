@@ -125,7 +125,7 @@ def test_map_takes_a_projection_and_corrections(file, tmp_path):
     )
     assert (ran.status, ran.facts["correct"]) == (0, [])
     atlas = Atlas.load(tmp_path / "a")
-    assert (atlas.card["projection"], atlas.card["seed"]) == ("tsne", 4)
+    assert (atlas.card.projection, atlas.card.seed) == ("tsne", 4)
     np.testing.assert_array_equal(atlas.vectors, atlas.profiles.vectors)
     said = run("map", file, "--out", tmp_path / "a", "--correct", "sphere").text
     assert said.splitlines()[0] == f"Mapped 96 wells (pca): {tmp_path / 'a'}"

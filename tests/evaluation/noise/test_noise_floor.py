@@ -20,6 +20,7 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 from phenolens.translation.model.base import load_base
@@ -207,13 +208,13 @@ def test_fitting_changes_neither_the_adapter_nor_its_hash(tuned, fitted, tmp_pat
 
 def test_a_treatment_without_effect_stays_in_the_floor(tuned, fitted):
     screen, cells, adapter = tuned
-    translator = Translator(load_base(adapter.base), adapter, held=())
+    translator = Translator(load_base(adapter.base), adapter, TranslationSettings(held=()))
     shares = []
     for field in screen.select(CONTROL):
         plane = field.image().plane()
         mine = cells.table[cells.table["field"] == field.key]
         windows = [window_at(cell.y, cell.x, adapter.crop) for cell in mine.itertuples()]
-        for done in finish(translator.translate_crops([plane], windows, steps=(2,))):
+        for done in finish(translator.translate_crops([plane], windows, steps=2)):
             mask = significant(done.crop, done.difference[0], adapter.intensity, fitted, alpha=0.2)
             shares.append(mask.mean())
     assert np.mean(shares) <= 0.06
@@ -269,13 +270,13 @@ def test_a_floor_says_nothing_of_the_way_back_where_that_is_guided_otherwise(tin
     session.set_floor(floor_of(np.ones((3, 2))))
     for shown, reverse, fits in ((0, 0.8, True), (1, 0.8, False), (1, None, True)):
         adapter.reverse_guidance = reverse
-        monkeypatch.setattr(session, "belongs", lambda condition, shown=shown: condition == adapter.conditions[shown])
+        monkeypatch.setattr(session, "belongs", lambda one, shown=shown: one.text == adapter.conditions[shown])
         assert (session.floor_misfit() == "") == fits
 
 
 def test_the_error_of_the_autoencoder_is_in_the_units_of_the_file(tuned):
     adapter = tuned[2]
-    translator = Translator(load_base(adapter.base), adapter, held=())
+    translator = Translator(load_base(adapter.base), adapter, TranslationSettings(held=()))
     rng = np.random.default_rng(0)
     crops = rng.integers(0, 200, (2, 2, 64, 64)).astype(np.uint8)
     found = autoencoder_error(translator, crops)
@@ -287,10 +288,10 @@ def test_the_error_of_the_autoencoder_is_in_the_units_of_the_file(tuned):
 
 def test_the_spread_over_seeds_is_their_standard_deviation(tuned):
     screen, _, adapter = tuned
-    translator = Translator(load_base(adapter.base), adapter, held=())
+    translator = Translator(load_base(adapter.base), adapter, TranslationSettings(held=()))
     crop = cut(screen.fields[0].image().plane(), window_at(80, 80, adapter.crop))
     drawn = finish(translate_by_seeds(translator, crop, adapter.conditions, seeds=3, strengths=(0.0, 1.0), steps=2))
-    assert [one.seed for one in drawn] == [0, 1, 2]
+    assert [one.settings.seed for one in drawn] == [0, 1, 2]
     spread = spread_over_seeds(drawn)
     assert not spread[0].any(), "at strength 0 the cell is itself, whatever is drawn"
     assert np.allclose(spread[1], np.std([one.difference[1] for one in drawn], axis=0, ddof=1))

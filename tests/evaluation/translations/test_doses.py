@@ -71,7 +71,7 @@ def test_doses_that_cannot_be_told_apart_are_named():
     assert {found.closest.dose, *(level.dose for level in found.alike)} == {4, 5}
     told = answered(found, own=(4.0, 5.0))
     assert told.good is True
-    assert f"These wells do not tell it from {9 - found.closest.dose:g}." in told.verdict
+    assert f"These wells do not distinguish it from {9 - found.closest.dose:g}." in told.verdict
     other = 9 - found.closest.dose
     undecided = answered(compared(4, means=(1, 2, 3, 4, 4), own=(other,)), own=(other,))
     assert undecided.good is None
@@ -140,22 +140,26 @@ def wells(found):
     return {dose: {field.metadata["Metadata_Well"] for field in part} for dose, part in found.screens.items()}
 
 
+def doses_of(screen, new, trained, source, target, asked=None):
+    return find_doses(screen, new, *map(Condition.parse, (trained, source, target)), asked)
+
+
 def test_doses_are_those_of_the_target_without_what_was_trained_on():
     screen = plate()
     new = np.array([field.metadata["Metadata_Well"] not in ("A04", "C02") for field in screen])
     control = "Role=negative control"
     # the adapter left out a well of its own dose, which is to be judged
     trained = "Compound=one,Concentration=4,Well!=B04"
-    found = find_doses(screen, new, trained, control, trained)
+    found = doses_of(screen, new, trained, control, trained)
     assert (found.column, found.own) == ("Metadata_Concentration", (4.0,))
     assert wells(found) == {dose: {f"A{dose:02.0f}", f"B{dose:02.0f}"} - {"A04"} for dose in range(1, 7)}
     # a range over all compounds; an adapter of another screen, whose condition is not there
     for own in ("Concentration>=5", "Concentration>=77"):
-        found = find_doses(screen, new, own, control, "Concentration>=5")
+        found = doses_of(screen, new, own, control, "Concentration>=5")
         assert found.own == (5.0, 6.0)
         assert wells(found)[2.0] == {"A02", "B02", "D02"}
     # what is judged names a compound, the adapter's condition the dose
-    found = find_doses(screen, new, "Compound=two,Concentration=6", control, "two")
+    found = doses_of(screen, new, "Compound=two,Concentration=6", control, "two")
     assert (found.own, wells(found)[1.0]) == ((6.0,), {"C01", "D01"})
 
 
@@ -165,12 +169,12 @@ def test_a_column_of_doses_is_told_or_asked_for():
     control = "Role=negative control"
     assert dose_columns(screen) == ["Metadata_Concentration"]
     assert dose_columns(screen.select(Condition.parse("Concentration=2"))) == [], "one dose is none to choose from"
-    assert find_doses(screen, new, "one", control, "one") == DoseWells()
-    found = find_doses(screen, new, "one", control, "one", "concentration")
+    assert doses_of(screen, new, "one", control, "one") == DoseWells()
+    found = doses_of(screen, new, "one", control, "one", "concentration")
     assert (found.column, len(found.own), len(found.screens)) == ("Metadata_Concentration", 6, 6)
     for wrong, said in (("Dose", "There is no column 'Dose'"), ("Well", "Metadata_Well holds no number")):
         with pytest.raises(ScreenError, match=said):
-            find_doses(screen, new, "one", control, "one", wrong)
+            doses_of(screen, new, "one", control, "one", wrong)
 
 
 def test_evaluate_says_at_which_dose_cells_land(tiny_base, tmp_path):

@@ -38,6 +38,7 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_screen, style_for
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.training.finetuning import FinetuneSettings
 from phenolens.translation.training.training_set import finetune_screen
@@ -86,7 +87,7 @@ def folder_of(ran):
 
 
 def test_wells_of_the_fine_tuning_are_not_judged(adapter, screen):
-    chosen = finish(hold_out(Adapter.load(adapter), read_screen(screen), CONTROL, TREATED))
+    chosen = finish(hold_out(Adapter.load(adapter), read_screen(screen), *map(Condition.parse, (CONTROL, TREATED))))
     assert chosen.held_out
     assert {field.metadata["Metadata_Well"] for field in chosen.control} == {"A05", "A07"}
     assert {field.metadata["Metadata_Well"] for field in chosen.treated} == {"A06", "A08"}
@@ -109,7 +110,7 @@ def test_another_screen_with_the_same_names_is_new(adapter, tmp_path):
     other = finish(
         simulate_screen(tmp_path / "other", "translocation", wells=8, cells=4, seed=5, shape=(96, 96), style=style)
     )
-    chosen = finish(hold_out(Adapter.load(adapter), read_screen(other), CONTROL, TREATED))
+    chosen = finish(hold_out(Adapter.load(adapter), read_screen(other), *map(Condition.parse, (CONTROL, TREATED))))
     assert chosen.held_out
     assert len(chosen.control) == 4
     assert "taken as another screen" in chosen.notes[0]
@@ -211,6 +212,20 @@ def test_guidance_and_fine_noise_can_be_chosen(adapter, screen, evaluated, tmp_p
     before, after = (one["parts"]["identity"]["figures"]["similarity"]["value"] for one in (first, second))
     assert before != after
     assert "50% of the fine noise" in (folder_of(ran) / "report.html").read_text()
+
+
+def test_the_conditions_of_an_adapter_are_read_once(adapter, screen, tmp_path, monkeypatch):
+    texts, parse = [], Condition.parse
+    monkeypatch.setattr(Condition, "parse", staticmethod(lambda text: texts.append(text) or parse(text)))
+    loaded = Adapter.load(adapter)
+    assert texts == [CONTROL + LEFT_OUT[0], TREATED + LEFT_OUT[1]]
+    assert [loaded.source.text, loaded.target.text] == texts == list(loaded.conditions)
+    job = evaluate_translation(
+        loaded, read_screen(screen), tmp_path / "kept", TranslationSettings(steps=1), cells=screen / "labels", most=8,
+        device="cpu",
+    )  # fmt: skip
+    assert finish(job).facts["conditions"] == texts
+    assert len(texts) == 2, "and never again on its way through an evaluation"
 
 
 @pytest.mark.slow

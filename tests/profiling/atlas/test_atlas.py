@@ -80,9 +80,9 @@ def test_the_correction_is_scaling_then_sphering(profiles, atlas):
     plates = profiles.metadata["Metadata_Plate"].tolist()
     scaled = PlateScaling.fit(profiles.vectors, plates, controls).apply(profiles.vectors, plates)
     np.testing.assert_allclose(atlas.vectors, Sphering.fit(scaled[controls]).apply(scaled), atol=1e-5)
-    assert atlas.card["correct"] == ["scale", "sphere"]
-    assert atlas.card["reference"] == "24 negative controls"
-    assert atlas.card["profiles"]["encoder"] == "tiny"
+    assert atlas.card.correct == ("scale", "sphere")
+    assert atlas.card.reference == "24 negative controls"
+    assert atlas.card.profiles["encoder"] == "tiny"
 
 
 def test_what_is_fitted_comes_out_again_bit_for_bit(profiles, atlas):
@@ -98,12 +98,12 @@ def test_what_is_fitted_comes_out_again_bit_for_bit(profiles, atlas):
 def test_only_what_is_asked_for_is_corrected(profiles):
     plain = finish(Atlas.fit(profiles, correct=()))
     np.testing.assert_array_equal(plain.vectors, profiles.vectors)
-    assert plain.card["reference"].startswith("none")
+    assert plain.card.reference.startswith("none")
     scaled = finish(Atlas.fit(profiles, correct=("scale",)))
-    assert scaled.card["correct"] == ["scale"]
+    assert scaled.card.correct == ("scale",)
     plates = profiles.metadata["Metadata_Plate"].tolist()
     np.testing.assert_array_equal(scaled.vectors, scaled.correction.scaling.apply(profiles.vectors, plates))
-    assert finish(Atlas.fit(profiles, correct=("sphere", "scale"))).card["correct"] == ["scale", "sphere"]
+    assert finish(Atlas.fit(profiles, correct=("sphere", "scale"))).card.correct == ("scale", "sphere")
     with pytest.raises(ValueError, match="'harmony' is no correction"):
         finish(Atlas.fit(profiles, correct=("harmony",)))
 
@@ -111,17 +111,17 @@ def test_only_what_is_asked_for_is_corrected(profiles):
 def test_without_controls_plates_are_not_scaled_and_the_card_says_so():
     profiles = screen(controls=False)
     without = finish(Atlas.fit(profiles))
-    assert without.card["correct"] == ["sphere"]
-    assert without.card["reference"] == (
+    assert without.card.correct == ("sphere",)
+    assert without.card.reference == (
         "no negative controls are marked (Metadata_Role), so plates are not scaled and sphering goes by all rows"
     )
     np.testing.assert_allclose(
         without.vectors, Sphering.fit(profiles.vectors).apply(profiles.vectors), rtol=1e-4, atol=1e-5
     )
     unscaled = finish(Atlas.fit(profiles, correct=("scale",)))
-    assert unscaled.card["correct"] == []
+    assert unscaled.card.correct == ()
     np.testing.assert_array_equal(unscaled.vectors, profiles.vectors)
-    assert unscaled.card["reference"].endswith("so plates are not scaled")
+    assert unscaled.card.reference.endswith("so plates are not scaled")
 
 
 def test_mechanisms_that_have_a_plate_each_survive_where_no_control_is_marked(tmp_path):
@@ -144,7 +144,7 @@ def test_a_plate_without_controls_goes_by_its_other_treatments_and_the_card_says
     partly = screen()
     partly.metadata.loc[partly.metadata["Metadata_Plate"] == "P2", "Metadata_Role"] = "treated"
     fitted = finish(Atlas.fit(partly))
-    assert fitted.card["reference"].startswith("16 negative controls; all rows on P2, with fewer than 3 controls")
+    assert fitted.card.reference.startswith("16 negative controls; all rows on P2, with fewer than 3 controls")
     assert fitted.correction.scaling.without_controls == ("P2",)
 
 

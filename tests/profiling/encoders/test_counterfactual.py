@@ -6,6 +6,7 @@ import torch
 
 from phenolens.profiling.encoders.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
 from phenolens.profiling.encoders.encoder import CellEncoder, check_encoder, load_encoder
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings
 from phenolens.profiling.molecules.baselines import changes, mean_shift, nearest_compound
 from phenolens.profiling.molecules.molecules import fingerprints, molecule_key
@@ -28,7 +29,9 @@ def an_encoder(mode="improved"):
     table = pd.DataFrame({"Metadata_Compound": ["aspirin"], "SMILES": ["CC(=O)Oc1ccccc1C(=O)O"]})
     intensity = IntensityMap("affine", ("DNA", "Actin"), (0.0, 0.0), (100.0, 200.0))
     network = EncoderNetwork(SMALL)
-    return CellEncoder(network, {"name": "x"}, intensity=intensity, counterfactuals=parts(mode), compounds=table)
+    return CellEncoder(
+        network, EncoderCard(name="x"), intensity=intensity, counterfactuals=parts(mode), compounds=table
+    )
 
 
 def test_the_control_compound_changes_nothing():
@@ -43,7 +46,7 @@ def test_the_control_compound_changes_nothing():
 @pytest.mark.parametrize("mode", ["faithful", "improved"])
 def test_the_control_compound_however_written_moves_no_cell(mode):
     encoder = an_encoder(mode)
-    encoder.card["controls"] = [molecule_key("CS(C)=O")]
+    encoder.card = EncoderCard(controls=(molecule_key("CS(C)=O"),))
     controls = np.random.default_rng(0).normal(size=(4, 12)).astype(np.float32)
     assert np.array_equal(encoder.counterfactual(controls, "C[S+](C)[O-]"), controls)
     assert not np.allclose(encoder.counterfactual(controls, "CCO"), controls)
@@ -117,7 +120,7 @@ def test_what_an_encoder_refuses(tmp_path):
     other = IntensityMap("affine", ("DNA", "Tubulin"), (0.0, 0.0), (1.0, 1.0))
     with pytest.raises(ModelError, match=r"DNA, Actin.*DNA, Tubulin"):
         encoder.embed(np.zeros((1, 2, 64, 64), np.float32), other)
-    bare = CellEncoder(EncoderNetwork(SMALL), {})
+    bare = CellEncoder(EncoderNetwork(SMALL))
     with pytest.raises(ModelError, match="knows no compounds"):
         bare.counterfactual(np.zeros((1, 12)), "CCO")
     with pytest.raises(ModelError, match="intensity map"):
@@ -175,7 +178,7 @@ def test_an_encoder_trained_again_is_not_taken_for_the_one_before(tmp_path):
     encoder = an_encoder()
     encoder.save(tmp_path / "encoder")
     before = load_encoder(tmp_path / "encoder")
-    profiles = {"encoder_sha256": before.card["sha256"]}
+    profiles = {"encoder_sha256": before.sha256}
     check_encoder(before, profiles)
     check_encoder(before, {})
     with torch.no_grad():

@@ -179,9 +179,10 @@ def test_a_whole_screen_is_trained_on_and_the_card_has_the_notes(tmp_path):
     out = tmp_path / "encoder"
     settings = MiconSettings(steps=2, items=4, bag=2, views=2)
     trained = finish(train_encoder(screen, cells, out, settings=settings, device="cpu"))
-    assert trained.card["notes"] == ["2 of 2 plates have no control: their other compounds serve as reference"]
+    assert trained.card.notes == ("2 of 2 plates have no control: their other compounds serve as reference",)
     loaded = load_encoder(out)
-    assert loaded.card == {**trained.card, "folder": str(out.resolve()), "sha256": loaded.card["sha256"]}
+    assert loaded.card == trained.card
+    assert loaded.folder == trained.folder == str(out.resolve())
     assert loaded.channel_names == ("DNA", "Actin")
     assert isinstance(loaded.network.head, ScreenHead)
     assert not (tmp_path / "encoder.partial").exists()
@@ -236,7 +237,7 @@ def test_pretraining_resumes_and_writes_an_encoder_for_any_channels(tmp_path, mo
     assert (whole / name).read_bytes() == (part / name).read_bytes()
     loaded = load_encoder(part)
     assert (loaded.channel_names, loaded.compounds) == (None, None)
-    assert loaded.card["attribution"] == ["Somebody"]
+    assert loaded.card.attribution == ("Somebody",)
     features = loaded.features(rng.normal(size=(3, 4, 64, 64)).astype(np.float32))
     embedded = loaded.pool(features)
     np.testing.assert_allclose(embedded, loaded.pool(features[:, ::-1]), atol=1e-5, err_msg="channels have no order")

@@ -11,6 +11,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.screens.crops import Window
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 
 
@@ -20,9 +21,8 @@ def translation(strengths: tuple[float, ...], slope: float = 10.0) -> CellTransl
     crop = np.full((2, 4, 4), 100, np.uint8)
     return CellTranslation(
         window=Window(3, 5, 4),
-        strengths=strengths,
+        settings=TranslationSettings(strengths=strengths),
         difference=difference,
-        steps=20,
         conditions=("control", "treated"),
         crop=crop,
     )
@@ -63,11 +63,17 @@ def test_joining_keeps_the_strengths_of_both_and_the_later_one_where_both_have_i
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("window", Window(0, 0, 4)), ("conditions", ("treated", "control")), ("held", ("DNA",))]
+    ("said", "name", "value"),
+    [
+        ("window", "window", Window(0, 0, 4)),
+        ("conditions", "conditions", ("treated", "control")),
+        ("held", "settings", TranslationSettings(held=("DNA",))),
+        ("solver", "settings", TranslationSettings(solver="obelm")),
+    ],
 )
-def test_what_is_of_another_cell_or_kind_is_not_joined(name: str, value: object) -> None:
+def test_what_is_of_another_cell_or_kind_is_not_joined(said: str, name: str, value: object) -> None:
     one = translation((1.0,))
-    with pytest.raises(ValueError, match=f"another {name}"):
+    with pytest.raises(ValueError, match=f"another {said}"):
         one.joined(replace(one, **{name: value}))
 
 

@@ -11,6 +11,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import FieldImage
 from phenolens.simulation import simulate_field
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import Tiles, tiled, translate_field
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -28,8 +29,9 @@ def field(shape=(128, 128), seed=0, dtype=np.float32):
     return np.random.default_rng(seed).gamma(2, 20, (2, *shape)).clip(0, 255).astype(dtype)
 
 
-def translated(translator, data, axes="CYX", **how):
-    return [finish(job) for job in translate_field(translator, FieldImage(data, axes), steps=3, **how)]
+def translated(translator, data, axes="CYX", strengths=(1.0,), **how):
+    made_with = TranslationSettings(strengths=strengths, steps=3)
+    return [finish(job) for job in translate_field(translator, FieldImage(data, axes), made_with, **how)]
 
 
 @given(data=st.data())
@@ -84,7 +86,7 @@ def test_any_size_of_field(translator, shape):
 
 
 def test_held_channels_stay(tiny_base):
-    translator = Translator(load_base(tiny_base), make_tiny_adapter(tiny_base), held=["a"])
+    translator = Translator(load_base(tiny_base), make_tiny_adapter(tiny_base), TranslationSettings(held=("a",)))
     (change,) = translated(translator, field((64, 80)))
     assert not change[0, 0].any()
     assert change[0, 1].any()

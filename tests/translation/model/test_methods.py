@@ -10,6 +10,7 @@ import torch
 from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -48,7 +49,8 @@ def predict(base, seed=0):
 def adapter_of(tuned: Tuned, method: str, tiny) -> Adapter:
     intensity = IntensityMap("affine", ("a", "b"), (0.0, 0.0), (1.0, 1.0))
     return Adapter(
-        conditions=("control", "treated"),
+        source=Condition.parse("control"),
+        target=Condition.parse("treated"),
         channel_names=("a", "b"),
         crop=64,
         pixel_size=None,

@@ -15,6 +15,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import screen_from_arrays
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, load_base
@@ -177,8 +178,10 @@ def test_fine_tune_save_load_translate(folders, tmp_path, layout, channels, meth
     plane = screen(channels)["A01"].image().plane()
     results = []
     for adapter in (made, read):
-        translator = Translator(load_base(adapter.base), adapter, held=("a",) if channels > 1 else ())
-        results.append(finish(translator.translate_cell(plane, 24, 24, strengths=(0.0, 1.0), steps=(3,))))
+        translator = Translator(
+            load_base(adapter.base), adapter, TranslationSettings(held=("a",) if channels > 1 else ())
+        )
+        results.append(finish(translator.translate_cell(plane, 24, 24, strengths=(0.0, 1.0), steps=3)))
     assert np.array_equal(results[0].difference, results[1].difference)
     assert results[1].at(plane, 0).tobytes() == plane.tobytes()
     moved = np.abs(results[1].difference[1]).max((1, 2)) > 0

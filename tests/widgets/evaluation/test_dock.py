@@ -18,6 +18,7 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Field, Screen, read_screen
 from phenolens.simulation.screen import simulate_screen
+from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.widgets.evaluation.answers import EvaluationAnswers
 from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
 from phenolens.widgets.evaluation.measure import EvaluationMeasure
@@ -66,16 +67,20 @@ def eight_wells(tmp_path_factory):
 def half_used(eight_wells, tiny, tmp_path_factory):
     """An adapter of random weights, which says that it was fine-tuned on two wells of either condition."""
     screen, conditions = read_screen(eight_wells), (f"{CONTROL},Well!=A05,Well!=A07", f"{TREATED},Well!=A06,Well!=A08")
-    parts = [screen.select(Condition.parse(text)) for text in conditions]
+    source, target = (Condition.parse(text) for text in conditions)
+    parts = [screen.select(condition) for condition in (source, target)]
     used = screen.select(np.isin([field.key for field in screen], [field.key for part in parts for field in part]))
     adapter = make_tiny_adapter(tiny, 3, crop=48)
     adapter = replace(
         adapter,
-        conditions=conditions,
+        source=source,
+        target=target,
         channel_names=tuple(screen.channel_names),
         intensity=IntensityMap.fit([field.image().plane() for field in used], screen.channel_names),
         held=(screen.channel_names[0],),
-        card={"fields": {text: [field.key for field in part] for text, part in zip(conditions, parts, strict=True)}},
+        card=AdapterCard(
+            fields={text: tuple(field.key for field in part) for text, part in zip(conditions, parts, strict=True)}
+        ),
     )
     return adapter.save(tmp_path_factory.mktemp("adapters") / "half")
 

@@ -10,31 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
+from layer_places import places
 from phenolens.runtime.errors import OutputError
 from phenolens.widgets.layers.appearance import appearance
 from phenolens.widgets.reader import get_reader, read_export
 from phenolens.widgets.writer import write_layers
 
 DTYPES = (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
-UNITS = {"y": ("um", "nm", "pixel"), "z": ("um", "pixel"), "t": ("s", "pixel")}
-
-
-@st.composite
-def places(draw, ndim):
-    number = st.floats(-50, 50, allow_nan=False).map(lambda value: round(value, 3))
-    turn = np.eye(ndim)
-    angle = np.deg2rad(draw(st.floats(-170, 170)))
-    turn[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    side = draw(st.sampled_from(UNITS["y"]))
-    names = {2: "yx", 3: draw(st.sampled_from(["zyx", "tyx"])), 4: "tzyx"}[ndim]
-    units = tuple(side if axis in "yx" else draw(st.sampled_from(UNITS[axis])) for axis in names)
-    return {
-        "scale": [draw(st.floats(0.05, 20)) for _ in range(ndim)],
-        "translate": [draw(number) for _ in range(ndim)],
-        "rotate": turn,
-        "units": units,
-        "axis_labels": tuple(names),
-    }
 
 
 @st.composite
@@ -55,8 +37,11 @@ def images(draw):
     )
 
 
-def saved(layer, folder):
-    write_layers(str(folder / "saved.ome.tif"), [layer.as_layer_data_tuple()])
+ENDINGS = (".ome.tif", ".ome.zarr")
+
+
+def saved(layer, folder, ending=".ome.tif"):
+    write_layers(str(folder / f"saved{ending}"), [layer.as_layer_data_tuple()])
     ((data, how, kind),) = read_export(folder)
     return Layer.create(np.asarray(data) if kind in ("image", "labels") else data, how, kind)
 
@@ -73,17 +58,19 @@ def assert_same_look(one, other):
             assert first[1] == second[1], first[0]
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(image=images())
-def test_an_image_comes_back(image, tmp_path_factory):
-    back = saved(image, tmp_path_factory.mktemp("image"))
+def test_an_image_comes_back(ending, image, tmp_path_factory):
+    back = saved(image, tmp_path_factory.mktemp("image"), ending)
     assert back.data.dtype == image.data.dtype
     np.testing.assert_array_equal(back.data, image.data)
     assert_same_look(image, back)
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16])
-def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype):
+def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype, ending):
     table = pd.DataFrame(
         {
             "index": [0, 1, 3],
@@ -95,8 +82,9 @@ def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype):
     labels = Labels(
         np.array([[0, 1], [3, 3]], dtype), features=table, colormap={1: "red", 3: "#112233", None: "transparent"}
     )
-    back = saved(labels, tmp_path)
-    assert "'=cmd|" in (tmp_path / "saved__Labels__Labels.csv").read_text(), "no formula for a spreadsheet"
+    back = saved(labels, tmp_path, ending)
+    if ending == ".ome.tif":
+        assert "'=cmd|" in (tmp_path / "saved__Labels__Labels.csv").read_text(), "no formula for a spreadsheet"
     assert back.data.dtype == dtype
     np.testing.assert_array_equal(back.data, labels.data)
     pd.testing.assert_frame_equal(back.features, labels.features)
@@ -144,7 +132,8 @@ def test_geometry_is_plain_geojson_with_x_before_y(tmp_path):
     assert feature["properties"]["class"] == "a"
 
 
-def test_nothing_of_layers_that_differ_is_lost(tmp_path):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_nothing_of_layers_that_differ_is_lost(tmp_path, ending):
     layers = [
         Image(np.zeros((8, 9), np.uint8), name="DNA"),
         Image(np.full((8, 9), 0.25, np.float32), name="ratio"),
@@ -152,7 +141,7 @@ def test_nothing_of_layers_that_differ_is_lost(tmp_path):
         Labels(np.ones((8, 9), int), name="mine"),
         Points(np.empty((0, 2)), name="none yet"),
     ]
-    write_layers(str(tmp_path / "all.ome.tif"), [layer.as_layer_data_tuple() for layer in layers])
+    write_layers(str(tmp_path / f"all{ending}"), [layer.as_layer_data_tuple() for layer in layers])
     back = {how["name"]: np.asarray(data) for data, how, _ in read_export(tmp_path)}
     assert set(back) == {"DNA", "ratio", "crop", "mine", "none yet"}
     for layer in layers:
@@ -160,13 +149,14 @@ def test_nothing_of_layers_that_differ_is_lost(tmp_path):
         assert back[layer.name].dtype == layer.data.dtype
 
 
-def test_what_cannot_be_saved_is_said(tmp_path):
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_cannot_be_saved_is_said(tmp_path, ending):
     colours = Image(np.zeros((8, 9, 3), np.uint8), name="picture", rgb=True).as_layer_data_tuple()
     with pytest.raises(OutputError, match="picture holds colours"):
-        write_layers(str(tmp_path / "a.ome.tif"), [colours])
+        write_layers(str(tmp_path / f"a{ending}"), [colours])
     two = [Labels(np.ones((8, 9), int), name="mine").as_layer_data_tuple()] * 2
     with pytest.raises(OutputError, match="rename one"):
-        write_layers(str(tmp_path / "b.ome.tif"), two)
+        write_layers(str(tmp_path / f"b{ending}"), two)
     assert list(tmp_path.iterdir()) == []
 
 

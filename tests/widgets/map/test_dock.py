@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from cli_run import run
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.atlas.structure_search import search_structure
 from phenolens.profiling.encoders.embedding import embed_screen
@@ -17,6 +18,7 @@ from phenolens.screens.crops import cut, window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.map.dock import MapDock
 from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
 from phenolens.widgets.state.session import TranslatedCell
@@ -52,9 +54,8 @@ def translate(w, row, change, strength=1.0):
     difference = np.full((1, len(main.plane), 32, 32), change, np.float32)
     translation = CellTranslation(
         window=box,
-        strengths=(strength,),
+        settings=TranslationSettings(strengths=(strength,)),
         difference=difference,
-        steps=20,
         conditions=cell.conditions,
         crop=cut(main.plane, box),
     )
@@ -310,8 +311,11 @@ def test_both_themes_and_a_narrow_dock_show_the_map(map_window, tmp_path):
             assert left + widget.width() <= w.dock.width(), f"{widget.toolTip()} is cut off"
 
 
-def test_the_shipped_encoder_and_a_trained_one(window, tmp_path):
+def test_the_shipped_encoder_and_a_trained_one(window, tmp_path, monkeypatch):
+    from rdkit import Chem
+
     from map_window import MapWindow
+    from phenolens.profiling.atlas import structure_search
 
     made = simulate_compound_screen(
         tmp_path / "screen", compounds=2, batches=1, wells=1, control_wells=3, cells=5, shape=(112, 112), seed=1
@@ -348,4 +352,35 @@ def test_the_shipped_encoder_and_a_trained_one(window, tmp_path):
     assert encoder.compounds["Metadata_Compound"].iloc[0] in w.dock.smiles.trust.text()
     assert "Near" in w.dock.smiles.trust.text()
     w.idle()
+    # one compound, one vector, to the last bit: from the command line, however its structure is written
+    placed, matches = w.session.marks[COMPOUND], []
+    monkeypatch.setattr(structure_search, "search_structure", _noting(structure_search.search_structure, matches))
+    smiles = encoder.compounds["SMILES"].iloc[0]
+    for written in (smiles, Chem.MolToSmiles(Chem.MolFromSmiles(smiles), canonical=False, rootedAtAtom=1)):
+        asked = ("--smiles", written, "--dose", "10", "--encoder", tmp_path / "encoder", "--json")
+        ran = run("micon", "search", tmp_path / "atlas", *asked)
+        assert ran.status == 0, ran.error
+        assert ran.facts["query"]["place"] == placed.position.tolist()
+        assert matches[-1].prediction.vector.tobytes() == placed.vector.tobytes()
+        distances = [one["distance"] for one in ran.facts["neighbours"]]
+        np.testing.assert_allclose(distances[:5], placed.neighbours["distance"][:5], rtol=1e-12)
+    # what is no encoder and no map says what it is
+    before = w.session.data
+    w.dock.encoder.load(folder)
+    w.wait(lambda: "is a screen, and not an encoder: open it as a screen" in w.dock.encoder.about.text())
+    w.idle()
     assert w.window.messages == []
+    w.dock.open_path(tmp_path / "encoder")
+    w.wait(lambda: "is an encoder, and not an atlas: load it in the Phenolens map" in w.dock.head.about.text())
+    w.idle()
+    assert w.session.data is before
+
+
+def _noting(search, matches):
+    """`search` as it is, which also notes what it finds."""
+
+    def noted(*given, **how):
+        matches.append((yield from search(*given, **how)))
+        return matches[-1]
+
+    return noted

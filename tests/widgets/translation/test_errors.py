@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from qtpy.QtWidgets import QFileDialog
 
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
@@ -94,7 +96,8 @@ def make_adapter(tiny, names, folder):
     intensity = IntensityMap("affine", names, (0.0,) * count, (1.0,) * count)
     tokens = torch.zeros(3, base.token_size)
     return Adapter(
-        conditions=("a", "b"),
+        source=Condition.parse("a"),
+        target=Condition.parse("b"),
         channel_names=names,
         crop=48,
         pixel_size=None,
@@ -122,11 +125,26 @@ def test_an_adapter_for_other_channels_is_refused_and_the_old_one_kept(
     assert window.dock.translate_panel.click.isEnabled()
 
 
-def test_a_folder_that_is_no_adapter_is_refused(window, small_screen, tmp_path):
+def test_a_folder_that_is_no_adapter_says_what_it_is(window, small_screen, small_adapter, tmp_path, monkeypatch):
     window.open(small_screen)
-    window.dock.load_adapter(tmp_path)
-    assert "is not a whole adapter" in only_message(window)
-    assert window.dock.translate_panel.load.isEnabled()
+    panel = window.dock.translate_panel
+    part = tmp_path / "part"
+    shutil.copytree(small_adapter.folder, part)
+    (part / "conditions.safetensors").unlink()
+    (tmp_path / "empty").mkdir()
+    wrong = {
+        small_screen / "images": "is a folder of images, and not an adapter: open it as a screen",
+        small_screen: "is a screen, and not an adapter: open it as a screen",
+        part: "is not a whole adapter: it lacks conditions.safetensors",
+        tmp_path / "empty": "is not an adapter: choose the folder that a fine-tuning wrote",
+    }
+    for folder, words in wrong.items():
+        monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, folder=folder: str(folder))
+        window.press(panel.load)
+        window.wait(lambda words=words: words in panel.state.text() and not window.dock.running.busy)
+        assert window.messages[-1] == panel.state.text()
+        assert panel.load.isEnabled()
+    assert len(window.messages) == len(wrong)
 
 
 # permissions do not bind the administrator

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from qtpy.QtCore import Qt
 from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import device_queue
+from phenolens.translation.model.adapter_card import AdapterCard
 from real_window import pixels
 
 pytest_plugins = ["real_window"]
@@ -89,7 +91,8 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     assert not any(layer.visible for layer in [*made.translated, *dock.field_layers.channels])
 
     monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getExistingDirectory", lambda *_: str(tmp_path / "out"))
-    window.press(panel.export)
+    assert panel.export.isEnabled()
+    panel.export.menu().actions()[0].trigger()
     window.wait(lambda: "Exported" in panel.state.text())
     (folder,) = (tmp_path / "out").iterdir()
     key = session.field.key
@@ -99,6 +102,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
         *(f"{key}__{kind}.ome.tif" for kind in kinds),
         *(f"{key}__{drawn}" for drawn in ("cells.ome.tif", "cells__cells.csv", "synthetic_cells.geojson")),
         "annotations.csv",
+        "cells.csv",
         "cells.parquet",
         "provenance.json",
         ".phenolens.json",
@@ -112,6 +116,15 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     known = json.loads((folder / "provenance.json").read_text())
     assert known["synthetic"] is True
     assert known["adapter_sha256"]
+
+    drawn = str(tmp_path / "figure.svg")
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_: (drawn, ""))
+    panel.figure.menu().actions()[0].trigger()
+    window.wait(lambda: "figure.svg" in panel.state.text() and not dock.running.busy)
+    words = Path(drawn).read_text()
+    assert words.count(">synthetic<") == 3 * len(raw)  # half of the strength, all of it, and the difference
+    low, high = dock.field_layers.channels[0].contrast_limits
+    assert f"contrast {low:.5g} to {high:.5g}" in words
     assert window.messages == [m for m in window.messages if m.startswith(("The fine-tuning", "Exported"))]
 
 
@@ -191,7 +204,7 @@ def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapte
     window.open(small_screen)
     window.find_cells()
     telling = {"DNA": 0.5, "Reporter": 0.97, "Organelle": 0.52}
-    dock.load_adapter(replace(small_adapter, held=("DNA", "Organelle"), card={"telling": telling}))
+    dock.load_adapter(replace(small_adapter, held=("DNA", "Organelle"), card=AdapterCard(discriminative=telling)))
     window.wait(lambda: session.translator is not None and not dock.running.busy)
     assert [tick.isChecked() for tick in panel.held.ticks] == [True, False, True]
     assert "tells apart" in panel.held.ticks[0].text()

@@ -128,7 +128,7 @@ def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter,
     (folder,) = tmp_path.iterdir()
     images = {f"stack__z{z}__{kind}.ome.tif" for z in (2, 3) for kind in ("source", "translated", "difference")}
     drawn = {"stack__cells.ome.tif", "stack__cells__cells.csv", "stack__synthetic_cells.geojson", "annotations.csv"}
-    told = {"cells.parquet", "provenance.json", ".phenolens.json"}
+    told = {"cells.csv", "cells.parquet", "provenance.json", ".phenolens.json"}
     assert {path.name for path in folder.iterdir()} == images | drawn | told
     np.testing.assert_array_equal(tifffile.imread(folder / "stack__z2__source.ome.tif"), image.plane(z=2))
     np.testing.assert_array_equal(tifffile.imread(folder / "stack__z2__translated.ome.tif"), shown[:, 2])
@@ -199,7 +199,7 @@ def test_channels_of_a_layer_are_never_taken_for_depth_in_silence(window, names)
     assert asked.chips.axes == "ZCYX"
     if names is None:
         assert window.session.screen is None
-        assert "correct the guess" in asked.question.text()
+        assert "Correct the guess" in asked.question.text()
         window.press(asked.use)
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     assert not asked.use.isVisible()

@@ -55,17 +55,17 @@ def map(  # noqa: A001 - the name of the command
             atlas.write_files(new)
             write_map_picture(new / PICTURE, atlas.coordinates, groups, projection)
             write_provenance(
-                new, input=str(profiles.resolve()), input_sha256=sha256_of(profiles), device="cpu", **atlas.card
+                new, input=str(profiles.resolve()), input_sha256=sha256_of(profiles), device="cpu", **atlas.card.facts()
             )
         console.done(
-            f"Mapped {len(atlas)} {read.level}s ({projection}): {out}\nReference: {atlas.card['reference']}",
+            f"Mapped {len(atlas)} {read.level}s ({projection}): {out}\nReference: {atlas.card.reference}",
             atlas=str(out.resolve()),
             picture=str((out / PICTURE).resolve()),
             rows=len(atlas),
             dimension=atlas.vectors.shape[1],
             projection=projection,
-            correct=atlas.card["correct"],
-            reference=atlas.card["reference"],
+            correct=list(atlas.card.correct or ()),
+            reference=atlas.card.reference,
         )
 
 

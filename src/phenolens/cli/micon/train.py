@@ -93,16 +93,16 @@ def train(
             overwrite=overwrite,
         )
         encoder = console.follow(job, kept)
-        notes = list(encoder.card["notes"])
+        notes = list(encoder.card.notes)
         for note in notes:
             console.say(f"Note: {note}.")
         console.done(
-            f"Trained an encoder on {encoder.card['cells']} cells: {out}",
+            f"Trained an encoder on {encoder.card.cells} cells: {out}",
             encoder=str(out.resolve()),
             mode=mode,
-            cells=encoder.card["cells"],
+            cells=encoder.card.cells,
             compounds=0 if encoder.compounds is None else len(encoder.compounds),
-            crop=encoder.card["crop"],
+            crop=encoder.card.crop,
             notes=notes,
         )
 

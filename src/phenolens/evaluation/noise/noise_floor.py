@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.array_files import read_npz
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
@@ -167,7 +168,8 @@ class NoiseFloor:
         if folder is None and adapter.folder is not None:
             folder = adapter.folder / NOISE_FLOOR
         if folder is None or not all((folder / name).is_file() for name in _FILES):
-            raise ModelError(f"There is no noise floor in {folder}: fit one with `phenolens floor`.")
+            wrong = "" if folder is None else mistaken(folder, "noise floor", "adapter")
+            raise ModelError(wrong or f"There is no noise floor in {folder}: fit one with `phenolens floor`.")
         try:
             card = read_json_object(folder / "card.json")
             arrays = read_npz(folder / "maxima.npz")

@@ -23,6 +23,7 @@ from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
 from phenolens.screens.table import Screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 from phenolens.translation.model.base import open_base
@@ -155,7 +156,7 @@ def fit_noise_floor(
         raise ModelError(
             "All channels are held, so that a translation changes nothing and needs no noise floor: hold fewer."
         )
-    control = control or Condition.parse(adapter.conditions[0])
+    control = control or adapter.source
     controls = screen.select(control)
     cells = yield from adapter.cells_as_trained(controls, cells)
     filled = set(cells.table["field"])
@@ -194,7 +195,7 @@ def _folder(adapter: Adapter, out: Path | None) -> Path:
 def _tuning(adapter: Adapter, settings: FloorSettings) -> FinetuneSettings:
     """The settings that the adapter was trained with, on its own crop."""
     known = {one.name for one in fields(FinetuneSettings)}
-    given = {name: value for name, value in adapter.card.get("settings", {}).items() if name in known}
+    given = {name: value for name, value in (adapter.card.settings or {}).items() if name in known}
     given |= {"crop": adapter.crop, "preview_every": 0}
     if settings.steps is not None:
         given["steps"] = settings.steps
@@ -249,11 +250,12 @@ def _judge_direction(fit: _Fit, null: Adapter, number: int, direction: int, done
     rng = np.random.default_rng([fit.settings.seed, number, direction])
     chosen = table.iloc[np.sort(rng.permutation(len(table))[: fit.settings.cells])]
     base = yield from open_base(fit.adapter.base, fit.device)
-    translator = Translator(base, null, fit.adapter.guidance, fit.held)
-    names = null.conditions[::-1] if direction else null.conditions
-    found = yield from _largest_changes(
-        translator, fit.controls, chosen, names, fit.settings.solver_steps, done, fit.total
+    how = TranslationSettings(
+        strengths=STRENGTHS, steps=fit.settings.solver_steps, guidance=fit.adapter.guidance, held=fit.held
     )
+    translator = Translator(base, null, how)
+    names = null.conditions[::-1] if direction else null.conditions
+    found = yield from _largest_changes(translator, fit.controls, chosen, names, done, fit.total)
     return _Judged(found, [fit.wells[key] for key in chosen["field"]], _width(fit.adapter, base.crop))
 
 
@@ -292,7 +294,6 @@ def _largest_changes(
     screen: Screen,
     table: "pd.DataFrame",
     conditions: tuple[str, str],
-    steps: int,
     done: int,
     total: int,
 ) -> Job[np.ndarray]:
@@ -302,9 +303,7 @@ def _largest_changes(
     source, target = conditions
     largest: list[np.ndarray] = []
     for planes, windows in _batches(screen, table, adapter.crop):
-        job = translator.translate_crops(
-            planes, windows, strengths=STRENGTHS, steps=(steps,), source=source, target=target
-        )
+        job = translator.translate_crops(planes, windows, source=source, target=target)
         translated = yield from _counted(job, done + len(largest), total, "translating controls")
         for cell in translated:
             changes = [local_change(cell.crop, one, adapter.intensity, width) for one in cell.difference]
@@ -366,7 +365,7 @@ def _weak(
 
 def _target_fields(adapter: Adapter, screen: Screen) -> Screen | tuple[()]:
     try:
-        return screen.select(Condition.parse(adapter.conditions[1]))
+        return screen.select(adapter.target)
     except ScreenError:
         return ()
 

@@ -16,6 +16,7 @@ from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.screen_translation import SIGNIFICANCE, significance_names
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 
 
@@ -85,15 +86,16 @@ def _write_all(
 def check_translated(folder: Path, floor: NoiseFloor) -> None:
     """Raise `ModelError` where the fields in `folder` cannot be compared with `floor`."""
     facts = read_facts(folder / "provenance.json", "translate again")
-    if facts["solver"] != "difference":
-        raise ModelError(f"The noise floor is of the solver 'difference', not of '{facts['solver']}': use that solver.")
-    if facts.get("renoise"):
+    how = TranslationSettings.from_dict(facts)
+    if how.solver != "difference":
+        raise ModelError(f"The noise floor is of the solver 'difference', not of '{how.solver}': use that solver.")
+    if how.renoise:
         raise ModelError("The noise floor is of translations without drawn noise: translate with --renoise 0.")
-    if facts.get("fine_noise", 1) != 1:
+    if how.fine_noise != 1:
         raise ModelError("The noise floor is of translations that keep all fine noise: translate with --fine-noise 1.")
     if facts["cells"] == "tiles":
         raise ModelError("The noise floor is that of cells, and these fields were translated as a whole.")
-    floor.check(tuple(facts["held"]), float(facts["guidance"]))
+    floor.check(how.held or (), float(facts["guidance"]))
 
 
 def _shares(image: FieldImage, mask: np.ndarray, difference: np.ndarray) -> dict[str, float]:

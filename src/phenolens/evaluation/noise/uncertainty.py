@@ -1,6 +1,7 @@
 """What of a translation is no biology: its spread over seeds, and what the autoencoder cannot represent."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,25 +24,18 @@ def translate_by_seeds(
     *,
     seeds: int = SEEDS,
     renoise: float = RENOISE,
-    strengths: Sequence[float] = (1.0,),
-    steps: int = 20,
+    **changes: Any,
 ) -> Job[list[CellTranslation]]:
     """Translate a raw crop (C, size, size) from one condition to another once for each of `seeds` seeds.
 
-    Without drawn noise a translation has no seed: `renoise` is the share of the noise levels that are drawn.
+    Without drawn noise a translation has no seed: `renoise` is the share of the noise levels that are drawn. Further
+    `changes` are of the translator's settings.
     """
     window, (source, target) = Window(0, 0, crop.shape[-1]), conditions
     found: list[CellTranslation] = []
     for seed in range(seeds):
         found += yield from translator.translate_crops(
-            [crop],
-            [window],
-            strengths=strengths,
-            steps=(steps,),
-            source=source,
-            target=target,
-            renoise=renoise,
-            seed=seed,
+            [crop], [window], source=source, target=target, renoise=renoise, seed=seed, **changes
         )
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phenolens.evaluation.reports.parts import Evaluation, Part
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.errors import ReportError
 from phenolens.runtime.json_files import read_json
 
@@ -61,6 +62,8 @@ def read_report(path: Path) -> SavedEvaluation:
     try:
         found = read_json(file)
     except FileNotFoundError as error:
+        if reason := mistaken(path, "evaluation"):
+            raise ReportError(reason) from error
         raise ReportError(f"There is no report {file}: choose a report.json that an evaluation wrote.") from error
     except OSError as error:
         raise ReportError(f"The report {file} cannot be read: {error.strerror or error}.") from error

@@ -35,7 +35,12 @@ class DoseWells:
 
 
 def find_doses(
-    screen: Screen, new: NDArray[np.bool_], trained: str, source: str, target: str, asked: str | None = None
+    screen: Screen,
+    new: NDArray[np.bool_],
+    trained: Condition,
+    source: Condition,
+    target: Condition,
+    asked: str | None = None,
 ) -> DoseWells:
     """Find the wells of all doses of the treatment among the new ones.
 
@@ -60,23 +65,23 @@ def find_doses(
         The table has no such column, or it holds no number for the treated fields.
     """
     table = screen.table
-    known = [text for text in dict.fromkeys((target, trained)) if _fits(text, screen)]
+    known = [one for one in dict.fromkeys((target, trained)) if _fits(one, screen)]
     if asked is not None:
         column = column_named(table, asked)
-        text = next((one for one in known if column in _columns(one, screen)), target)
+        basis = next((one for one in known if column in _columns(one, screen)), target)
     else:
         numeric = [(one, columns[0]) for one in known if len(columns := _numeric(one, screen)) == 1]
         if not numeric:
             return DoseWells()
-        text, column = numeric[0]
+        basis, column = numeric[0]
     doses = _numbers(screen, column)
-    owners = Condition.parse(trained if trained in known else target).mask(table)
+    owners = (trained if trained in known else target).mask(table)
     own = np.unique(doses[owners & np.isfinite(doses)])
     if not len(own):
         raise ScreenError(f"{column} holds no number for the treated fields: choose another column of doses.")
-    apart = {column, PREFIX + "Well"} if text == trained else {column}
-    terms = tuple(term for term in Condition.parse(text).terms if _column(term, screen) not in apart)
-    chosen = new & np.isfinite(doses) & ~Condition.parse(source).mask(table)
+    apart = {column, PREFIX + "Well"} if basis == trained else {column}
+    terms = tuple(term for term in basis.terms if _column(term, screen) not in apart)
+    chosen = new & np.isfinite(doses) & ~source.mask(table)
     if terms:
         chosen &= Condition(terms).mask(table)
     if (compound := PREFIX + "Compound") in table:
@@ -92,9 +97,9 @@ def dose_columns(screen: Screen) -> list[str]:
     return [column for column, found in numbers.items() if len(np.unique(found[found > 0])) > 1]
 
 
-def _fits(text: str, screen: Screen) -> bool:
+def _fits(condition: Condition, screen: Screen) -> bool:
     try:
-        return bool(Condition.parse(text).mask(screen.table).any())
+        return bool(condition.mask(screen.table).any())
     except ScreenError:  # the adapter's own condition need not be in another screen
         return False
 
@@ -103,17 +108,17 @@ def _column(term: Term, screen: Screen) -> str | None:
     return column_named(screen.table, term.column) if term.column else None
 
 
-def _columns(text: str, screen: Screen) -> list[str]:
+def _columns(condition: Condition, screen: Screen) -> list[str]:
     """The columns that a condition asks a value or a range of."""
-    asked = (_column(term, screen) for term in Condition.parse(text).terms if term.operator != "!=")
+    asked = (_column(term, screen) for term in condition.terms if term.operator != "!=")
     return list(dict.fromkeys(column for column in asked if column is not None))
 
 
-def _numeric(text: str, screen: Screen) -> list[str]:
-    treated = Condition.parse(text).mask(screen.table)
+def _numeric(condition: Condition, screen: Screen) -> list[str]:
+    treated = condition.mask(screen.table)
     return [
         column
-        for column in _columns(text, screen)
+        for column in _columns(condition, screen)
         if not _is_place(column) and np.isfinite(_numbers(screen, column)[treated]).all()
     ]
 

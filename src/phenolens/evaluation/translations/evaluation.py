@@ -27,7 +27,9 @@ from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job
 from phenolens.screens.cells import Cells, guess_nucleus_channel
+from phenolens.screens.conditions import Condition
 from phenolens.screens.table import Screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
@@ -77,17 +79,13 @@ def evaluate_translation(
     adapter: Adapter,
     screen: Screen,
     kept: Path,
+    settings: TranslationSettings | None = None,
     *,
     cells: str | Path | Cells | None = None,
-    source: str | None = None,
-    target: str | None = None,
+    source: Condition | None = None,
+    target: Condition | None = None,
     unseen: bool = False,
     most: int = CELLS,
-    steps: int = 20,
-    solver: str = "difference",
-    guidance: float | None = None,
-    held: Sequence[str] | None = None,
-    fine_noise: float = 1.0,
     measure: str | None = None,
     dose: str | None = None,
     memorisation: bool = False,
@@ -100,16 +98,14 @@ def evaluate_translation(
     ----------
     kept
         Folder in which translated cells are kept while the job runs; removed at its end. The same call goes on.
+    settings
+        How cells are translated, but for the strengths; without drawn noise.
     cells
         As `translate_screen` takes them.
     source, target, unseen
         As `hold_out` takes them.
     most
         About how many cells of a condition are judged.
-    steps, solver
-        As `Translator.translate_crops` takes them.
-    guidance, held, fine_noise
-        As `Translator` takes them.
     measure
         Feature whose distribution is compared; the nuclear-to-cytoplasmic ratio of the channel that tells the
         conditions apart best where None.
@@ -130,15 +126,15 @@ def evaluate_translation(
     screen = adapter.at_plane(screen)
     where = resolve_device(device)
     chosen = yield from hold_out(adapter, screen, source, target, unseen)
-    translator = yield from _translator(adapter, where, solver, guidance, held, fine_noise)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, settings)
     nucleus = adapter.nucleus_channel if adapter.nucleus_channel is not None else guess_nucleus_channel(screen)
     measure = _measure(measure, adapter, nucleus)
-    conditions = (source or adapter.conditions[0], target or adapter.conditions[1])
-    doses = find_doses(screen, chosen.new, adapter.conditions[1], *conditions, dose)
+    asked = (source or adapter.source, target or adapter.target)
+    doses = find_doses(screen, chosen.new, adapter.target, *asked, dose)
     found = yield from _found(adapter, screen, [*chosen.screens, *doses.screens.values()], cells)
     evaluator = Evaluator(
         translator=translator, chosen=chosen, doses=doses, cells=found, nucleus=nucleus, measure=measure, most=most,
-        steps=steps, solver=solver, kept=kept, seed=seed,
+        kept=kept, seed=seed,
     )  # fmt: skip
     drawn = yield from evaluator.draw()
     judged = yield from evaluator.translate(drawn)
@@ -147,27 +143,10 @@ def evaluate_translation(
     if memorisation and not unseen:
         memorised = yield from adapter_memorisation(adapter, screen, cells, where, kept, seed)
     parts = _answers(evaluator, judged, figures, memorised, memorisation)
-    facts = _facts(evaluator, judged, conditions)
+    facts = _facts(evaluator, judged, asked)
     shown = _shown(judged, figures, memorised)
     remove_kept(kept)
     return TranslationEvaluation(facts, parts, _notes(evaluator), shown=shown, adapter=adapter)
-
-
-def _translator(
-    adapter: Adapter,
-    device: str,
-    solver: str,
-    guidance: float | None,
-    held: Sequence[str] | None,
-    fine_noise: float,
-) -> Job[Translator]:
-    """Open the adapter's base, and check that it can translate as it is asked to."""
-    base = yield from open_base(adapter.base, device)
-    # Stock DDIM knows neither guidance nor channels that are held.
-    stock = solver == "ddim"
-    translator = Translator(base, adapter, 1.0 if stock else guidance, () if stock else held, fine_noise)
-    translator.check_solver(solver)
-    return translator
 
 
 def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str | Path | Cells | None) -> Job[Cells]:
@@ -180,7 +159,7 @@ def _found(adapter: Adapter, screen: Screen, parts: Sequence[Screen], cells: str
 def _measure(asked: str | None, adapter: Adapter, nucleus: int) -> str:
     """The feature whose distribution is compared: the one asked for, or that of the most discriminative channel."""
     if asked is None:
-        areas = adapter.card.get("telling") or {}
+        areas = adapter.card.discriminative or {}
         others = [name for number, name in enumerate(adapter.channel_names) if number != nucleus]
         best = max(others or adapter.channel_names, key=lambda name: areas.get(name, 0.0))
         return nuclear_ratio(best)
@@ -193,7 +172,7 @@ def _answers(
     evaluator: Evaluator, cells: ComparedCells, figures: Figures, memorised: Memorisation | None, asked: bool
 ) -> tuple[Part, ...]:
     """The parts of the report; `asked` says whether memorisation was to be judged."""
-    held_nucleus = evaluator.adapter.channel_names[evaluator.nucleus] in evaluator.translator.held
+    held_nucleus = evaluator.adapter.channel_names[evaluator.nucleus] in evaluator.held
     found: tuple[Part, ...] = (
         answers.flip_answer(figures.flips),
         answers.slider_answer(figures.flips, STRENGTHS),
@@ -212,18 +191,14 @@ def _answers(
     )
 
 
-def _facts(evaluator: Evaluator, cells: ComparedCells, conditions: tuple[str, str]) -> dict[str, Any]:
+def _facts(evaluator: Evaluator, cells: ComparedCells, asked: tuple[Condition, Condition]) -> dict[str, Any]:
     """What was judged and how, for the head of the report."""
-    adapter, translator, chosen = evaluator.adapter, evaluator.translator, evaluator.chosen
+    adapter, how, chosen = evaluator.adapter, evaluator.translator.settings_for(), evaluator.chosen
     return {
-        "conditions": list(conditions),
+        "conditions": [one.text for one in asked],
         "channels": list(adapter.channel_names),
         "nucleus_channel": adapter.channel_names[evaluator.nucleus],
-        "held": list(translator.held),
-        "guidance": translator.guidance,
-        "steps": evaluator.steps,
-        "solver": evaluator.solver,
-        "fine_noise": translator.fine_noise,
+        **{name: how.to_dict()[name] for name in ("held", "guidance", "steps", "solver", "fine_noise")},
         "held_out": chosen.held_out,
         "control_cells": len(cells.control),
         "treated_cells": len(cells.treated),
@@ -238,7 +213,7 @@ def _facts(evaluator: Evaluator, cells: ComparedCells, conditions: tuple[str, st
 
 def _notes(evaluator: Evaluator) -> tuple[str, ...]:
     """What a reader should know about the wells and the channels."""
-    if set(evaluator.translator.held) == set(evaluator.adapter.channel_names):
+    if set(evaluator.held) == set(evaluator.adapter.channel_names):
         return (*evaluator.chosen.notes, "Every channel is held as it is, so nothing is translated.")
     return evaluator.chosen.notes
 

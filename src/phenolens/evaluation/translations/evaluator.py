@@ -80,7 +80,7 @@ class Evaluator:
         Those of all fields of `chosen` and `doses`.
     nucleus
         Number of the channel that shows the nuclei.
-    measure, most, steps, solver, kept, seed
+    measure, most, kept, seed
         As `evaluate_translation` takes them.
     """
 
@@ -91,8 +91,6 @@ class Evaluator:
     nucleus: int
     measure: str
     most: int
-    steps: int
-    solver: str
     kept: Path
     seed: int
 
@@ -100,6 +98,11 @@ class Evaluator:
     def adapter(self) -> Adapter:
         """The adapter that is judged."""
         return self.translator.adapter
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the channels that translated cells keep as they are."""
+        return self.translator.settings_for().held or ()
 
     def draw(self) -> Job[list[JudgedCells]]:
         """Real cells of each part of the chosen wells: control, treated, and further ones of both where there are."""
@@ -157,13 +160,11 @@ class Evaluator:
         """Crops (n, C, size, size) at strength 1, and the first m (m, S, C, size, size) at each strength past 0."""
         slider = min(_SLIDER_CELLS, len(control))
         first = JudgedCells(control.crops[:slider], control.table.iloc[:slider])
-        moved = yield from translate_cells(self.translator, first, STRENGTHS[1:], self.steps, self.kept, self.solver)
+        moved = yield from translate_cells(self.translator, first, STRENGTHS[1:], self.kept)
         parts = [moved[:, -1]]
         if slider < len(control):
             rest = JudgedCells(control.crops[slider:], control.table.iloc[slider:])
-            whole = yield from translate_cells(
-                self.translator, rest, STRENGTHS[-1:], self.steps, self.kept, self.solver
-            )
+            whole = yield from translate_cells(self.translator, rest, STRENGTHS[-1:], self.kept)
             parts.append(whole[:, 0])
         return np.concatenate(parts), moved
 

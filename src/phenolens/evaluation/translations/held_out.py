@@ -71,7 +71,11 @@ class HeldOut:
 
 
 def hold_out(
-    adapter: Adapter, screen: Screen, source: str | None = None, target: str | None = None, unseen: bool = False
+    adapter: Adapter,
+    screen: Screen,
+    source: Condition | None = None,
+    target: Condition | None = None,
+    unseen: bool = False,
 ) -> Job[HeldOut]:
     """Choose the wells to judge `adapter` on: whole wells, none of whose fields it was fine-tuned on.
 
@@ -92,8 +96,8 @@ def hold_out(
     ImageError
         A field cannot be read.
     """
-    asked = (source or adapter.conditions[0], target or adapter.conditions[1])
-    masks = [Condition.parse(text).mask(screen.table) for text in asked]
+    asked = (source or adapter.source, target or adapter.target)
+    masks = [condition.mask(screen.table) for condition in asked]
     shared = masks[0] & masks[1]
     if shared.any():
         raise ScreenError(
@@ -101,14 +105,14 @@ def hold_out(
             "choose conditions that exclude one another."
         )
     wells = np.array([field.well for field in screen])
-    used = adapter.card.get("fields")
+    used = adapter.card.fields
     notes: list[str] = []
     if used is None and not unseen:
         seen = np.ones(len(screen), bool)
         trained = (len(set(wells[masks[0]])), len(set(wells[masks[1]])))
         notes.append("The adapter does not say which fields it was fine-tuned on, so all count as used.")
     else:
-        used = used or {text: [] for text in adapter.conditions}
+        used = used or dict.fromkeys(adapter.conditions, ())
         keys = [key for text in adapter.conditions for key in used[text]]
         named = np.array([field.key in set(keys) for field in screen])
         if unseen:

@@ -33,6 +33,7 @@ from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.screens.table import Screen
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 
 _EXPLAINED = {
@@ -135,10 +136,16 @@ class TranslationReport(TranslationEvaluation):
 
 
 def report_on_adapter(
-    adapter: Adapter, screen: Screen, kept: Path, *, name: str = "", **settings: Any
+    adapter: Adapter,
+    screen: Screen,
+    kept: Path,
+    how: TranslationSettings | None = None,
+    *,
+    name: str = "",
+    **settings: Any,
 ) -> Job[TranslationReport]:
     """Judge `adapter` on `screen`; arguments as `evaluate_translation` takes them."""
-    found = yield from evaluate_translation(adapter, screen, kept, **settings)
+    found = yield from evaluate_translation(adapter, screen, kept, how, **settings)
     provenance = {"adapter": adapter.sha256(), "inputs": [one.key for one in screen]}
     return TranslationReport(
         found.facts, found.parts, found.notes, shown=found.shown, adapter=adapter, name=name, provenance=provenance
@@ -147,7 +154,14 @@ def report_on_adapter(
 
 @one_at_a_time()
 def evaluate_adapter(
-    adapter: Adapter, screen: Screen, out: Path, *, name: str = "", overwrite: bool = False, **settings: Any
+    adapter: Adapter,
+    screen: Screen,
+    out: Path,
+    how: TranslationSettings | None = None,
+    *,
+    name: str = "",
+    overwrite: bool = False,
+    **settings: Any,
 ) -> Job[TranslationReport]:
     """Judge `adapter` on `screen` and write the report to the folder `out`, whole or not at all.
 
@@ -156,6 +170,8 @@ def evaluate_adapter(
 
     Parameters
     ----------
+    how
+        As `evaluate_translation` takes its ``settings``.
     name
         What is evaluated, for the heading.
     overwrite
@@ -169,7 +185,7 @@ def evaluate_adapter(
         `out` cannot be written, or holds something else.
     """
     out = check_output(out, EVALUATION, overwrite)
-    result = yield from report_on_adapter(adapter, screen, kept_beside(out), name=name, **settings)
+    result = yield from report_on_adapter(adapter, screen, kept_beside(out), how, name=name, **settings)
     yield Progress(0, 0, "Writing the report")
     result.save(out, overwrite)
     return result

@@ -38,7 +38,7 @@ def adapter_memorisation(
     Memorisation or None
         None where `screen` lacks fields that the adapter was fine-tuned on.
     """
-    used = adapter.card.get("fields", {})
+    used = adapter.card.fields or {}
     keys = [set(used.get(text, ())) for text in adapter.conditions]
     here = np.array([field.key for field in screen])
     if not all(keys) or not (keys[0] | keys[1]) <= set(here):
@@ -46,7 +46,7 @@ def adapter_memorisation(
     source, target = (screen.select(np.isin(here, list(part))) for part in keys)
     cells = yield from adapter.cells_as_trained(screen.select(np.isin(here, list(keys[0] | keys[1]))), cells)
     known = {field.name for field in fields(FinetuneSettings)}
-    kept = {name: value for name, value in adapter.card.get("settings", {}).items() if name in known}
+    kept = {name: value for name, value in (adapter.card.settings or {}).items() if name in known}
     settings = replace(FinetuneSettings(**kept), crop=adapter.crop)
     base = yield from open_base(adapter.base, device)
     crops = yield from gather_crops(screen, source, target, cells, settings, base.crop, adapter.intensity)

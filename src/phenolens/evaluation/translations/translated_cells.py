@@ -12,15 +12,17 @@ from phenolens.evaluation.translations.judged_cells import JudgedCells
 from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.crops import Window
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
+from phenolens.translation.model.adapter import Adapter
 
 _BATCH = 8
 
 
 def translate_cells(
-    translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, kept: Path, solver: str
+    translator: Translator, cells: JudgedCells, strengths: Sequence[float], kept: Path
 ) -> Job[NDArray[np.float32]]:
-    """Translate `cells`, a batch at a time.
+    """Translate `cells` as the translator is set, a batch at a time.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ def translate_cells(
         The translated crops in the field's units, within the range of its dtype.
     """
     writable_folder(kept)
-    mark = _mark(translator, cells, strengths, steps, solver)
+    how = translator.settings_for(strengths=strengths)
+    mark = _mark(translator.adapter, cells, how)
     size = cells.crops.shape[-1]
     done: list[NDArray[np.float32]] = []
     for start in range(0, len(cells), _BATCH):
@@ -41,9 +44,7 @@ def translate_cells(
         file = kept / f"cells-{mark}-{start:05d}.npy"
         change = _read(file)
         if change is None:
-            job = translator.translate_crops(
-                list(crops), [Window(0, 0, size)] * len(crops), strengths=strengths, steps=(steps,), solver=solver
-            )
+            job = translator.translate_crops(list(crops), [Window(0, 0, size)] * len(crops), how)
             now = Progress(start, len(cells), "Translating cells")
             change = np.stack([cell.difference for cell in (yield from relabelled(job, now))])
             with writing(file) as partial, partial.open("wb") as stream:
@@ -76,21 +77,10 @@ def _in_range(crops: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArra
     return np.clip(crops, limits.min, limits.max)
 
 
-def _mark(translator: Translator, cells: JudgedCells, strengths: Sequence[float], steps: int, solver: str) -> str:
+def _mark(adapter: Adapter, cells: JudgedCells, how: TranslationSettings) -> str:
     """A name that changes with anything that the result depends on."""
-    adapter = translator.adapter
     whole = hashlib.sha256(np.ascontiguousarray(cells.crops).tobytes())
-    settings = (
-        list(strengths),
-        steps,
-        solver,
-        translator.guidance,
-        translator.held,
-        translator.fine_noise,
-        adapter.intensity.to_dict(),
-        adapter.base,
-        adapter.method,
-    )
+    settings = (how.to_dict(), adapter.intensity.to_dict(), adapter.base, adapter.method)
     whole.update(json.dumps(settings).encode())
     for weight in (adapter.tokens, *(adapter.weights[name] for name in sorted(adapter.weights))):
         whole.update(weight.detach().cpu().contiguous().float().numpy().tobytes())

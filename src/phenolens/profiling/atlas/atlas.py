@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from phenolens.profiling.atlas.atlas_card import AtlasCard
 from phenolens.profiling.atlas.projection import LinearProjection, Projection, fit_projection, restore_projection
 from phenolens.profiling.atlas.structure_search import CompoundEncoder, StructureMatch, search_structure
 from phenolens.profiling.corrections.plate_correction import CORRECTIONS, PlateCorrection, plate_names
@@ -19,6 +20,7 @@ from phenolens.profiling.tables.profiles import Profiles
 from phenolens.profiling.vectors.row_blocks import row_blocks
 from phenolens.profiling.vectors.search import CosineIndex
 from phenolens.runtime.array_files import broken_arrays, read_npz
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
@@ -29,7 +31,6 @@ from phenolens.runtime.progress import Job, Progress, finish
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FORMAT = 1
 CARD = "atlas.json"
 _PROFILES, _VECTORS, _FITTED = "profiles.parquet", "vectors.npy", "fitted.npz"
 _CORRECTION, _PROJECTION = "correction_", "projection_"
@@ -48,8 +49,7 @@ class Atlas:
     coordinates
         (n, 2) float32, equal to ``place(vectors)``.
     card
-        How it was fitted: ``projection``, ``correct``, ``reference`` (which rows the correction was measured on, in
-        words), ``seed``, and the profiles' card as ``profiles``.
+        How it was fitted.
     correction, projection
         The fitted parts.
 
@@ -68,7 +68,7 @@ class Atlas:
     profiles: Profiles
     vectors: NDArray[np.float32]
     coordinates: NDArray[np.float32]
-    card: dict[str, Any]
+    card: AtlasCard
     correction: PlateCorrection
     projection: Projection
 
@@ -111,15 +111,11 @@ class Atlas:
         for start, block in row_blocks(vectors, dimension):
             coordinates[start : start + len(block)] = fitted.place(block)
             yield Progress(start + len(block), count, "Placing all points")
-        card: dict[str, Any] = {
-            "projection": projection,
-            "correct": list(correction.applied),
-            "reference": correction.reference,
-            "seed": seed,
-            "profiles": dict(profiles.card),
-        }
-        if isinstance(fitted, LinearProjection):
-            card["explained"] = fitted.explained.tolist()
+        card = AtlasCard(
+            projection=projection, correct=tuple(correction.applied), reference=correction.reference, seed=seed,
+            profiles=dict(profiles.card),
+            explained=tuple(fitted.explained.tolist()) if isinstance(fitted, LinearProjection) else None,
+        )  # fmt: skip
         return cls(profiles, vectors, coordinates, card, correction, fitted)
 
     def __len__(self) -> int:
@@ -252,7 +248,7 @@ class Atlas:
         parts |= {_CORRECTION + name: values for name, values in self.correction.arrays().items()}
         parts |= {_PROJECTION + name: values for name, values in self.projection.arrays().items()}
         np.savez(folder / _FITTED, **parts)
-        write_json(folder / CARD, {"format": FORMAT, **self.card})
+        write_json(folder / CARD, self.card.to_dict())
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Atlas:
@@ -267,18 +263,16 @@ class Atlas:
 
         source = Path(folder)
         if not (source / CARD).is_file():
-            raise ModelError(f"{source} is not an atlas folder: make one with phenolens micon map.")
+            raise ModelError(
+                mistaken(source, "atlas") or f"{source} is not an atlas folder: make one with phenolens micon map."
+            )
         absent = [name for name in (_PROFILES, _VECTORS, _FITTED) if not (source / name).is_file()]
         if absent:
             raise ModelError(f"The atlas {source} lacks {', '.join(absent)}: make it again with phenolens micon map.")
         try:
-            card = read_json_object(source / CARD)
-            version = int(card.pop("format"))
-            if version > FORMAT:
-                raise ModelError(
-                    f"The atlas {source} has format {version} and this version of phenolens reads up to {FORMAT}: "
-                    "update napari-phenolens."
-                )
+            found = read_json_object(source / CARD)
+            AtlasCard.check_format(found, f"The atlas {source}")
+            card = AtlasCard.from_dict(found)
             profiles = read_profiles(source / _PROFILES)
             with broken_arrays():
                 vectors = np.load(source / _VECTORS, mmap_mode="r")
@@ -288,7 +282,7 @@ class Atlas:
                 raise ValueError(f"embeddings are {vectors.dtype} and places {coordinates.dtype}, and not numbers")
             if vectors.shape != profiles.vectors.shape or coordinates.shape != (len(vectors), 2):
                 raise ValueError(f"{len(profiles)} rows, {len(vectors)} embeddings and {len(coordinates)} places")
-            correction = PlateCorrection.restore(_part(arrays, _CORRECTION), vectors.shape[1], str(card["reference"]))
+            correction = PlateCorrection.restore(_part(arrays, _CORRECTION), vectors.shape[1], card.reference)
             projection = restore_projection(_part(arrays, _PROJECTION), vectors)
         except ModelError:
             raise

@@ -52,17 +52,17 @@ def embed_screen(
     intensity = intensity or encoder.intensity
     if intensity is None:
         intensity = yield from fit_intensity(screen)
-    crop = crop or encoder.card.get("crop") or suggest_crop(cells, screen)
+    crop = crop or encoder.card.crop or suggest_crop(cells, screen)
     rows, vectors = [], []
     for number, found in enumerate(crops_of(screen, cells, crop, intensity), start=1):
         rows.append(found.metadata)
         vectors.append(encoder.pool(encoder.features(found.crops, size=None)))
         yield Progress(number, len(screen), f"Embedding {found.field.key}")
     card: dict[str, Any] = {
-        "encoder": encoder.card.get("name", ""),
-        "encoder_folder": encoder.card.get("folder", ""),
-        "encoder_mode": encoder.card.get("recipe", {}).get("mode", ""),
-        "encoder_sha256": encoder.card.get("sha256", ""),
+        "encoder": encoder.card.name,
+        "encoder_folder": encoder.folder,
+        "encoder_mode": encoder.card.mode,
+        "encoder_sha256": encoder.sha256,
         "level": "cell",
         "channel_names": list(screen.channel_names),
         "intensity": intensity.to_dict(),

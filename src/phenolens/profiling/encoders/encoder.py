@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from phenolens.profiling.encoders.counterfactual import Counterfactuals, CounterfactualSettings, dose_features
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.encoders.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.molecules.molecules import fingerprints, molecule_key
 from phenolens.profiling.molecules.structure_regression import StructureRegression
+from phenolens.runtime.contents import mistaken
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
@@ -28,7 +30,6 @@ from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.crops import resample
 from phenolens.screens.intensity import IntensityMap
 
-FORMAT = 1
 _WEIGHTS = "encoder.safetensors"
 _CARD = "card.json"
 _BATCH = 128
@@ -43,7 +44,7 @@ class CellEncoder:
     network
         Crops to embeddings.
     card
-        What it was made from: name, recipe, channels, attribution.
+        What it was made from.
     intensity
         The map that its crops went through in training; None where it takes any channels, by a map of their own.
     counterfactuals
@@ -52,20 +53,26 @@ class CellEncoder:
         The compounds it was trained on: ``Metadata_Compound`` and ``SMILES``; None where it knows none.
     device
         Where it computes.
+    folder, sha256
+        Where it was read from or written to (``"default"`` for the one that ships), and the hash of its weights; empty
+        where it has no files.
     """
 
     def __init__(
         self,
         network: EncoderNetwork,
-        card: dict[str, Any],
+        card: EncoderCard | None = None,
         *,
         intensity: IntensityMap | None = None,
         counterfactuals: Counterfactuals | StructureRegression | None = None,
         compounds: pd.DataFrame | None = None,
         device: str = "cpu",
+        folder: str = "",
+        sha256: str = "",
     ) -> None:
         self.network = network.to(device).eval()
-        self.card = card
+        self.card = card or EncoderCard()
+        self.folder, self.sha256 = folder, sha256
         self.intensity = intensity
         self.counterfactuals = counterfactuals
         if isinstance(counterfactuals, Counterfactuals):
@@ -172,7 +179,7 @@ class CellEncoder:
                 "This encoder knows no compounds: train one on a screen with a column Metadata_SMILES "
                 "(phenolens micon train)."
             )
-        if molecule_key(smiles) in self.card.get("controls", ()):
+        if molecule_key(smiles) in self.card.controls:
             return np.array(controls, np.float32)
         if isinstance(self.counterfactuals, StructureRegression):
             change = self.counterfactuals.predict(fingerprints([smiles]), dose_features([dose]))
@@ -217,8 +224,7 @@ class CellEncoder:
             write_json(
                 new / _CARD,
                 {
-                    "format": FORMAT,
-                    **{name: value for name, value in self.card.items() if name != "folder"},
+                    **self.card.to_dict(),
                     "network": self.network.settings.to_dict(),
                     "intensity": None if self.intensity is None else self.intensity.to_dict(),
                     "counterfactuals": knows.settings.to_dict() if isinstance(knows, Counterfactuals) else None,
@@ -230,7 +236,7 @@ class CellEncoder:
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Self:
-        """Read what `save` wrote; ``card["folder"]`` is where it was read from.
+        """Read what `save` wrote.
 
         Raises
         ------
@@ -240,11 +246,12 @@ class CellEncoder:
         from safetensors.torch import load_file
 
         if not (folder / _CARD).is_file() or not (folder / _WEIGHTS).is_file():
-            raise ModelError(f"{folder} is not an encoder: it needs {_CARD} and {_WEIGHTS}.")
+            raise ModelError(
+                mistaken(folder, "encoder") or f"{folder} is not an encoder: it needs {_CARD} and {_WEIGHTS}."
+            )
         try:
             card = read_json_object(folder / _CARD)
-            if card.pop("format") != FORMAT:
-                raise ModelError(f"The encoder {folder} was made by another version of phenolens; train it again.")
+            EncoderCard.check_format(card, f"The encoder {folder}")
             sizes = card.pop("network")
             network = EncoderNetwork(NetworkSettings(**_sizes(sizes)))
             parts = nn.ModuleDict({"network": network})
@@ -262,19 +269,21 @@ class CellEncoder:
             intensity = None if mapped is None else IntensityMap.from_dict(mapped)
             listed = folder / "compounds.csv"
             compounds = read_text_csv(listed) if listed.is_file() else None
-            card["folder"] = str(folder.resolve())
-            card["sha256"] = sha256_of(folder / _WEIGHTS)
+            about = EncoderCard.from_dict({name: value for name, value in card.items() if name != "sha256"})
+            sha256 = sha256_of(folder / _WEIGHTS)
         except ModelError:
             raise
         except Exception as error:
             raise ModelError(f"The encoder {folder} cannot be read ({error}); train it again.") from error
         return cls(
             network,
-            card,
+            about,
             intensity=intensity,
             counterfactuals=counterfactuals,
             compounds=compounds,
             device=resolve_device(device),
+            folder=str(folder.resolve()),
+            sha256=sha256,
         )
 
 
@@ -296,10 +305,10 @@ def check_encoder(encoder: CellEncoder, profiles: Mapping[str, Any]) -> None:
     ModelError
         Its weights are others, such as after it was trained again into the same folder.
     """
-    made_by, is_now = profiles.get("encoder_sha256"), encoder.card.get("sha256")
+    made_by, is_now = profiles.get("encoder_sha256"), encoder.sha256
     if made_by and is_now and made_by != is_now:
         raise ModelError(
-            f"The encoder {encoder.card.get('name', '')} is not the one that made these profiles, only named so: "
+            f"The encoder {encoder.card.name} is not the one that made these profiles, only named so: "
             "embed the screen again, or give the encoder that made them."
         )
 
@@ -318,7 +327,7 @@ def load_encoder(name: str | Path = "default", device: str = "cpu") -> CellEncod
             raise ModelError("The encoder 'default' is missing from this installation; install napari-phenolens again.")
         encoder = CellEncoder.load(shipped, device)
         # Its name, which holds wherever the package is installed.
-        encoder.card["folder"] = "default"
+        encoder.folder = "default"
         return encoder
     if not Path(name).is_dir():
         raise ModelError(f"There is no encoder {str(name)!r}: it is neither 'default' nor an existing folder.")

@@ -11,6 +11,7 @@ from torch import nn
 from phenolens.pretraining.mechanism_sets import gather_effects
 from phenolens.pretraining.pretraining_sets import CropSet, gather_sets
 from phenolens.profiling.encoders.encoder import CellEncoder
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.encoders.network import CROP, EncoderNetwork, NetworkSettings
 from phenolens.profiling.training.augmentation import augment
 from phenolens.profiling.training.losses import supervised_contrastive_loss
@@ -105,13 +106,13 @@ def pretrain_encoder(
         fingerprint=repr(settings),
         device=device,
     )
-    card = {
-        "name": Path(out).name,
-        "recipe": asdict(settings),
-        "crops": sum(len(s.crops) for s in [*sets, *effects]),
-        "domains": len(plain) + len(changed),
-        "attribution": sorted({s.attribution for s in sets} - {""}),
-    }
+    card = EncoderCard(
+        name=Path(out).name,
+        recipe=asdict(settings),
+        crops=sum(len(s.crops) for s in [*sets, *effects]),
+        domains=len(plain) + len(changed),
+        attribution=tuple(sorted({s.attribution for s in sets} - {""})),
+    )
     return CellEncoder(network.cpu(), card).save(Path(out) / "encoder")
 
 

@@ -12,6 +12,7 @@ from phenolens.profiling.corrections.standardise import PlateScaling
 from phenolens.profiling.encoders.cell_crops import fit_intensity
 from phenolens.profiling.encoders.counterfactual import Counterfactuals, CounterfactualSettings, Mode
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.encoders.encoder_card import EncoderCard
 from phenolens.profiling.encoders.network import EncoderNetwork, NetworkSettings, ScreenHead
 from phenolens.profiling.molecules.baselines import changes
 from phenolens.profiling.molecules.structure_regression import StructureRegression
@@ -140,10 +141,13 @@ def train_encoder(
         if settings.mode == "improved":
             notes += _without_structure(data.compounds)
         knows = _predictor(network, parts, data, settings.mode)
-        about = {"name": out.name, "start": str(start), "recipe": asdict(settings), "crop": crop}
+        card = EncoderCard(
+            name=out.name, start=str(start), recipe=asdict(settings), crop=crop, cells=len(data), notes=tuple(notes),
+            controls=tuple(data.compounds.controls), attribution=encoder.card.attribution,
+        )  # fmt: skip
         trained = CellEncoder(
             network,
-            {**about, **_facts_of(data, notes), "attribution": encoder.card.get("attribution", [])},
+            card,
             intensity=intensity,
             counterfactuals=knows,
             compounds=None if knows is None else data.compounds.table[data.compounds.structures],
@@ -155,7 +159,7 @@ def train_encoder(
     finally:
         with suppress(OSError):  # as long as anything is in it
             partial.rmdir()
-    trained.card["folder"] = str(out.resolve())
+    trained.folder = str(out.resolve())
     yield Progress(settings.steps, settings.steps, "Trained the encoder")
     return trained
 
@@ -229,11 +233,6 @@ def fit(
     return network, parts, sampler.notes
 
 
-def _facts_of(data: TrainingCells, notes: list[str]) -> dict[str, object]:
-    """What the card tells of the cells that an encoder was trained on."""
-    return {"cells": len(data), "notes": notes, "controls": list(data.compounds.controls)}
-
-
 def _without_structure(compounds: Compounds) -> list[str]:
     """A note on the compounds that no prediction can go by, where there are any."""
     bare = list(compounds.table["Metadata_Compound"][~compounds.structures])
@@ -255,7 +254,7 @@ def _and_others(count: int) -> str:
 
 def structure_regression(network: EncoderNetwork, data: TrainingCells) -> StructureRegression:
     """Learn from structure and dose how the cells' embeddings move from the controls of their plates."""
-    encoder = CellEncoder(network, {})
+    encoder = CellEncoder(network)
     vectors = np.concatenate([encoder.pool(data.looks[0][i : i + 4096]) for i in range(0, len(data), 4096)])
     numbers = data.compounds.numbers
     treated = np.flatnonzero(numbers > 0)

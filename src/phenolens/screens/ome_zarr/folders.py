@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.contents import is_zarr as is_zarr
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.ome_zarr.safety import check_array, check_codecs
 
@@ -23,9 +24,9 @@ def is_url(address: object) -> bool:
     return isinstance(address, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) is not None
 
 
-def is_zarr(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder on disk is a Zarr group or array."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in ("zarr.json", ".zattrs", ".zgroup"))
+def shown_name(place: str | os.PathLike[str]) -> str:
+    """The last part of a path or URL."""
+    return re.sub(r".*[/\\\\]", "", os.fspath(place).rstrip("/"))
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def write_ome_zarr(
     provenance: Mapping[str, Any] | None = None,
     labels: Mapping[str, LabelImage] | None = None,
     tables: Mapping[str, DataFrame] | None = None,
+    of_labels: bool = False,
 ) -> Path:
     """Write an image with its axes, scales, units, channel names, colours and contrast.
 
@@ -63,10 +64,12 @@ def write_ome_zarr(
     provenance
         Facts for the attributes, where `ImageDetails.facts` finds them.
     labels
-        Label images by name, with the properties and colours of their labels.
+        Label images by name, with the properties, colours and facts (`ImageDetails.facts`) of their labels.
     tables
-        Tables by name, a row a label of the first label image: a column ``label``, and others such as features and
-        classes. Written as ngio's feature tables, in Parquet.
+        Tables by name, a row a label of the label image of that name, or else of the first one: a column ``label``, and
+        others such as features and classes. Written as ngio's feature tables, in Parquet.
+    of_labels
+        Whether the pixels themselves are labels: smaller levels then hold labels, and never means of them.
 
     Returns
     -------
@@ -93,12 +96,15 @@ def write_ome_zarr(
         if facts["synthetic"] and not name.startswith("synthetic "):
             name = f"synthetic {name}"
         scales = {axis: image.scale(axis) for axis in image.axes}
-        smallest, paths = _write_levels(folder, image.data, image.axes, zarr_format)
-        ome = _multiscales(name, image.axes, scales, paths, version)
+        smallest, paths = _write_levels(folder, image.data, image.axes, zarr_format, labels=of_labels)
+        ome = _multiscales(name, image.axes, scales, paths, version, "nearest" if of_labels else "mean")
         ome["omero"] = _omero(image, smallest, name, bool(facts["synthetic"]), version)
         _write_labels(folder, labels or {}, scales, version)
         first = next(iter(labels or {}), None)
-        features = {each: (table, features_of(first)) for each, table in (tables or {}).items()}
+        features = {
+            each: (table, features_of(each if each in (labels or {}) else first))
+            for each, table in (tables or {}).items()
+        }
         write_tables(folder, features, zarr_format)
         write_group(folder, zarr_format, ome_attributes(ome, version) | {"phenolens": facts})
     return target
@@ -237,7 +243,7 @@ def _halved(source: Any, at: tuple[slice, ...], labels: bool) -> NDArray[Any]:
 
 
 def _multiscales(
-    name: str, axes: str, scales: Mapping[str, AxisScale], paths: Sequence[str], version: str
+    name: str, axes: str, scales: Mapping[str, AxisScale], paths: Sequence[str], version: str, made: str = "mean"
 ) -> dict[str, Any]:
     stated = []
     for axis in axes:
@@ -258,7 +264,7 @@ def _multiscales(
             ]
             transformations.append({"type": "translation", "translation": starts})
         datasets.append({"path": path, "coordinateTransformations": transformations})
-    about: dict[str, Any] = {"name": name, "axes": stated, "datasets": datasets, "type": "mean"}
+    about: dict[str, Any] = {"name": name, "axes": stated, "datasets": datasets, "type": made}
     if version != "0.5":
         about["version"] = version
     return {"multiscales": [about]}
@@ -310,8 +316,7 @@ def _write_labels(
         pixels, axes = _in_order(label.pixels, label.axes)
         _, paths = _write_levels(where, pixels, axes, zarr_format, labels=True)
         own = {axis: scales.get(axis, AxisScale()) for axis in axes}
-        ome = _multiscales(name, axes, own, paths, version)
-        ome["multiscales"][0]["type"] = "nearest"
+        ome = _multiscales(name, axes, own, paths, version, "nearest")
         about: dict[str, Any] = {"source": {"image": "../../"}}
         if label.colours:
             about["colors"] = [
@@ -326,4 +331,5 @@ def _write_labels(
             ]
         if version != "0.5":
             about["version"] = version
-        write_group(where, zarr_format, ome_attributes({**ome, "image-label": about}, version))
+        facts = {"phenolens": dict(label.details.facts)} if label.details.facts else {}
+        write_group(where, zarr_format, ome_attributes({**ome, "image-label": about}, version) | facts)

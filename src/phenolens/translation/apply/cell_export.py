@@ -1,7 +1,8 @@
 """Export sets without a viewer: some cells of a field by an adapter, or fields that were translated before."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,15 @@ from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import Window, window_at
+from phenolens.screens.image_details import ImageDetails
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.composite import Composite
-from phenolens.translation.apply.session_export import ExportedField, export_session, exported_planes
+from phenolens.translation.apply.export_figures import check_figures, write_figures
+from phenolens.translation.apply.export_looks import labels_look, plain_looks
+from phenolens.translation.apply.session_export import ExportedField, check_format, export_session, exported_planes
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
@@ -27,6 +32,10 @@ from phenolens.translation.model.base import open_base
 if TYPE_CHECKING:
     import pandas as pd
 
+    from phenolens.screens.ome_zarr.images import LabelImage
+
+Annotated = Callable[["pd.DataFrame"], "pd.DataFrame"]
+"""Adds classes and notes to a table of cells."""
 _BATCH = 16
 _NAMED = 8
 
@@ -37,18 +46,14 @@ def export_cells(
     key: str | None,
     labels: Sequence[int] | None,
     out: Path,
+    settings: TranslationSettings,
     *,
-    strength: float = 1.0,
-    solver: str = "difference",
-    steps: int = 20,
-    guidance: float | None = None,
-    held: Sequence[str] | None = None,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
-    renoise: float = 0.0,
-    fine_noise: float = 1.0,
-    seed: int = 0,
     overwrite: bool = False,
+    file_format: str = "ome-tiff",
+    annotated: Annotated | None = None,
+    figures: Sequence[str] = (),
 ) -> Job[Path]:
     """Translate some cells of one field and write their export set to `out`; see `export_session` for the files.
 
@@ -60,14 +65,18 @@ def export_cells(
         The field's key; may be None where the screen has one field.
     labels
         The cells by their labels; all cells of the field where None.
+    settings
+        How; the last of its strengths is exported.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; as the adapter was trained where None.
-    solver, renoise, seed
-        As `Translator.translate_cell` takes them.
-    guidance, held, fine_noise
-        As `Translator` takes them.
     overwrite
         Replace any earlier output of phenolens in `out`, not an export alone.
+    file_format
+        As `export_session` takes it.
+    annotated
+        Adds classes and notes to the table of cells.
+    figures
+        Formats (png, svg, pdf) in which a figure of each field is written, ``<key>__figure.png``.
 
     Raises
     ------
@@ -75,34 +84,55 @@ def export_cells(
         Where there is no such field or cell, or the adapter, the image or the folder is not usable.
     """
     out = check_output(out, EXPORT, overwrite)
+    check_format(file_format)
+    figures = check_figures(figures)
+    annotated = annotated or _as_it_is
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     field = _field(screen, key)
     only = screen.select(np.array([one.key == field.key for one in screen]))
     cells = yield from adapter.cells_as_trained(only, cells)
-    table = _chosen(cells.table, field.key, labels)
+    table = annotated(_chosen(cells.table, field.key, labels))
     where = resolve_device(device)
-    translator = Translator((yield from open_base(adapter.base, where)), adapter, guidance, held, fine_noise)
+    translator = Translator((yield from open_base(adapter.base, where)), adapter, settings)
     image = field.image()
     plane = image.plane()
     windows = [window_at(cell.y, cell.x, adapter.crop) for cell in table.itertuples()]
-    translated = yield from _translated(
-        translator, plane, windows, strength=strength, steps=steps, solver=solver, renoise=renoise, seed=seed
-    )
+    translated = yield from _translated(translator, plane, windows)
+    strength = settings.strengths[-1]
     exported = composed(field.key, image, translated, strength)
-    facts = {
-        **_facts_of(adapter),
-        "strength": strength,
-        "solver": solver,
-        "steps": steps,
-        "guidance": translator.guidance,
-        "held": list(translator.held),
-        "renoise": renoise,
-        "fine_noise": fine_noise,
-        "seed": seed,
-        "device": where,
-    }
+    if field.key in cells.labels:
+        inside = labels_inside(
+            cells.labels[field.key], annotated(cells.table[cells.table["field"] == field.key]), image
+        )
+        exported = [replace(one, labels=inside[0], tables=inside[1]) for one in exported]
+    made_with = translator.settings_for().to_dict()
+    facts = {**_facts_of(adapter), **made_with, "strength": strength, "device": where}
     rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
-    return (yield from export_session(out.parent, out.name, exported, rows, facts, overwrite))
+    looks = plain_looks(exported[0].image, adapter.intensity.low, adapter.intensity.high)
+    return (
+        yield from export_session(
+            out.parent, out.name, exported, rows, facts, overwrite, looks=looks, file_format=file_format,
+            beside=lambda new: write_figures(new, exported, looks, figures),
+        )
+    )  # fmt: skip
+
+
+def labels_inside(
+    pixels: NDArray[Any], table: "pd.DataFrame", image: FieldImage
+) -> "tuple[dict[str, LabelImage], dict[str, pd.DataFrame]]":
+    """The found cells of a field as `ExportedField` takes labels and tables; classes and notes go with both."""
+    from phenolens.screens.ome_zarr.images import LabelImage
+
+    said = [name for name in ("class", "note") if name in table.columns]
+    properties = table.set_index("label")[said] if said else None
+    features = table.drop(columns="field").assign(label=table["label"].astype("int64")).reset_index(drop=True)
+    look = labels_look("cells", pixels, image, features)
+    inside = LabelImage(pixels, "YX", properties, details=ImageDetails(facts={"layer": look}))
+    return {"cells": inside}, {"cells": features}
+
+
+def _as_it_is(table: "pd.DataFrame") -> "pd.DataFrame":
+    return table
 
 
 def composed(key: str, image: FieldImage, cells: Sequence[CellTranslation], strength: float) -> list[ExportedField]:
@@ -124,7 +154,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
         target=[cell.conditions[1] for cell in cells],
         strength=strength,
         steps=[cell.steps for cell in cells],
-        seed=[cell.seed for cell in cells],
+        seed=[cell.settings.seed for cell in cells],
         mean_absolute_difference=[
             float(np.abs(cell.difference[cell.strengths.index(strength)]).mean()) for cell in cells
         ],
@@ -133,7 +163,15 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
 
 
 def export_translated(
-    folder: Path, out: Path, *, key: str | None = None, strength: float = 1.0, overwrite: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    key: str | None = None,
+    strength: float = 1.0,
+    overwrite: bool = False,
+    file_format: str = "ome-tiff",
+    annotated: Annotated | None = None,
+    figures: Sequence[str] = (),
 ) -> Job[Path]:
     """Write the export set of fields that `translate_screen` wrote to `folder`.
 
@@ -145,6 +183,12 @@ def export_translated(
         One of the strengths that were written; strength 0 must be there too, for it is the source.
     overwrite
         Replace any earlier output of phenolens in `out`, not an export alone.
+    file_format
+        As `export_session` takes it.
+    annotated
+        Adds classes and notes to the table of cells.
+    figures
+        Formats (png, svg, pdf) in which a figure of each field is written, ``<key>__figure.png``.
 
     Raises
     ------
@@ -156,6 +200,8 @@ def export_translated(
     import pandas as pd
 
     out = check_output(out, EXPORT, overwrite)
+    check_format(file_format)
+    figures = check_figures(figures)
     folder = Path(folder)
     facts = translation_facts(folder)
     if facts is None:
@@ -164,7 +210,7 @@ def export_translated(
     if key is not None and key not in keys:
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
-    fields = []
+    exported = []
     for number, name in enumerate(chosen, start=1):
         source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
         absent = next((path for path in (source, translated) if not path.is_file()), None)
@@ -174,17 +220,43 @@ def export_translated(
         made = np.asarray(read_image(translated).data)
         difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
         conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
-        fields.append(ExportedField(name, image, made, difference, strength, conditions))
+        exported.append(
+            ExportedField(
+                key=name, image=image, translated=made, difference=difference, strength=strength, conditions=conditions
+            )
+        )
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
-    kept = (
-        *("adapter", "base", "conditions", "intensity", "solver", "steps", "guidance", "held"),
-        *("renoise", "fine_noise", "seed", "device"),
-    )
+    table = (annotated or _as_it_is)(table)
+    kept = ("adapter", "base", "conditions", "intensity", "device", *(one.name for one in fields(TranslationSettings)))
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     known |= {"strength": strength, "translated_in": str(folder)}
-    return (yield from export_session(out.parent, out.name, fields, table, known, overwrite))
+    limits = facts.get("intensity") or {}
+    looks = plain_looks(exported[0].image, limits["low"], limits["high"]) if {"low", "high"} <= set(limits) else None
+
+    def beside(new: Path) -> None:
+        if looks is not None and figures:
+            write_figures(new, exported, looks, figures, _other_strengths(folder, exported, facts["strengths"]))
+
+    return (
+        yield from export_session(
+            out.parent, out.name, exported, table, known, overwrite, looks=looks, file_format=file_format,
+            beside=beside,
+        )
+    )  # fmt: skip
+
+
+def _other_strengths(
+    folder: Path, exported: Sequence[ExportedField], strengths: Sequence[float]
+) -> dict[str, dict[float, NDArray[Any]]]:
+    """The fields at lower strengths that were written too."""
+    found: dict[str, dict[float, NDArray[Any]]] = {}
+    for field in exported:
+        lower = {float(strength) for strength in strengths if 0 < strength < field.strength}
+        files = {strength: folder / f"{field.key}__s{strength:.2f}.ome.tif" for strength in lower}
+        found[field.stem] = {one: np.asarray(read_image(file).data) for one, file in files.items() if file.is_file()}
+    return found
 
 
 def translation_facts(folder: Path) -> dict[str, Any] | None:
@@ -198,29 +270,11 @@ def translation_facts(folder: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) and {"inputs", "conditions", "strengths"} <= set(facts) else None
 
 
-def _translated(
-    translator: Translator,
-    plane: NDArray[Any],
-    windows: Sequence[Window],
-    *,
-    strength: float,
-    steps: int,
-    solver: str,
-    renoise: float,
-    seed: int,
-) -> Job[list[CellTranslation]]:
-    """Translate the cells of one plane at one strength, a batch at a time."""
+def _translated(translator: Translator, plane: NDArray[Any], windows: Sequence[Window]) -> Job[list[CellTranslation]]:
+    """Translate the cells of one plane, a batch at a time."""
     found: list[CellTranslation] = []
     for start in range(0, len(windows), _BATCH):
-        found += yield from translator.translate_crops(
-            [plane],
-            windows[start : start + _BATCH],
-            strengths=(strength,),
-            steps=(steps,),
-            solver=solver,
-            renoise=renoise,
-            seed=seed,
-        )
+        found += yield from translator.translate_crops([plane], windows[start : start + _BATCH])
     return found
 
 

@@ -9,6 +9,7 @@ from phenolens.runtime.errors import ModelError
 from phenolens.screens.crops import Window, feather, paste, resample
 from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.solvers import Trajectory
 
 
@@ -20,40 +21,43 @@ class CellTranslation:
     ----------
     window
         Place of the crop in its field.
-    strengths
-        S slider positions: 0 is the cell itself, 1 the target condition.
+    settings
+        How it was translated, nothing left open; its S strengths are those of `difference`.
     difference
         (S, C, size, size) float32, translated minus source in the field's intensity units, fading to
         zero at the crop's edge. Zero exactly at strength 0.
-    steps
-        Solver steps behind it.
     conditions
         Names of the source and the target condition.
     trajectory
         The inverted latents, from which `Translator.move` makes further strengths; None for solvers without one.
     crop
         (C, size, size) the raw crop, in the field's dtype.
-    seed
-        Which noise was drawn, where any was.
-    held
-        Names of the channels that were left as they are.
-    solver
-        Name of the solver.
     evaluations
         How often the network saw the cell: for its inversion, and for all strengths.
     """
 
     window: Window
-    strengths: tuple[float, ...]
+    settings: TranslationSettings
     difference: np.ndarray
-    steps: int
     conditions: tuple[str, str]
     crop: np.ndarray
     trajectory: Trajectory | None = None
-    seed: int = 0
-    held: tuple[str, ...] = ()
-    solver: str = "difference"
     evaluations: int = 0
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """The S slider positions that were computed: 0 is the cell itself, 1 the target condition."""
+        return self.settings.strengths
+
+    @property
+    def steps(self) -> int:
+        """Solver steps behind it."""
+        return self.settings.steps
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the channels that were left as they are."""
+        return self.settings.held or ()
 
     @property
     def inverted_noise(self) -> InvertedNoise | None:
@@ -107,13 +111,16 @@ class CellTranslation:
         ValueError
             Where they are of two cells, of two directions, or hold different channels.
         """
-        for name in ("window", "conditions", "held", "solver"):
+        for name in ("window", "conditions", "held"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"translations with another {name} cannot be joined")
+        if self.settings.solver != other.settings.solver:
+            raise ValueError("translations with another solver cannot be joined")
         differences = dict(zip(self.strengths, self.difference, strict=True))
         differences |= dict(zip(other.strengths, other.difference, strict=True))
         places = tuple(sorted(differences))
-        return replace(other, strengths=places, difference=np.stack([differences[place] for place in places]))
+        settings = replace(other.settings, strengths=places)
+        return replace(other, settings=settings, difference=np.stack([differences[place] for place in places]))
 
 
 def intensity_difference(

@@ -8,7 +8,6 @@ from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,15 +19,12 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.screen_translation import Task, finish_translating, prepare, translate_fields
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 
 _GLANCE = 0.3  # s between looks at what the processes have finished
-_DEFAULTS: dict[str, Any] = {
-    "strengths": (0.0, 0.5, 1.0), "solver": "difference", "steps": 20, "guidance": None, "held": None,
-    "renoise": 0.0, "fine_noise": 1.0, "seed": 0,
-}  # fmt: skip
 _stop: Event | None = None
 
 
@@ -36,10 +32,12 @@ def translate_in_processes(
     adapter: Adapter,
     screen: Screen,
     out: Path,
+    settings: TranslationSettings,
     *,
     workers: int,
     cells: str | Path | Cells | None = None,
-    **settings: Any,
+    device: str = "auto",
+    overwrite: bool = False,
 ) -> Job[Path]:
     """Do what `translate_screen` does, with the fields shared out over `workers` processes.
 
@@ -50,8 +48,8 @@ def translate_in_processes(
     ----------
     adapter
         One that was loaded from or saved to a folder, from which each process loads it.
-    settings
-        Further arguments of `translate_screen`.
+    settings, cells, device, overwrite
+        As `translate_screen` takes them.
 
     Raises
     ------
@@ -61,12 +59,8 @@ def translate_in_processes(
     if adapter.folder is None:
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
     out = Path(out)
-    given = {name: settings.pop(name) for name in ("device", "overwrite") if name in settings}
-    how = _DEFAULTS | settings
     with holding(out) as lock:
-        task, translator = yield from prepare(
-            adapter, screen, out, how, cells, given.get("device", "auto"), given.get("overwrite", False)
-        )
+        task, translator = yield from prepare(adapter, screen, out, settings, cells, device, overwrite)
         del translator  # its memory is for the processes
         # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
         parts = [np.arange(len(screen)) % workers == number for number in range(min(workers, len(screen)))]
@@ -77,7 +71,13 @@ def translate_in_processes(
         try:
             work = [
                 pool.submit(
-                    _translate_part, adapter.folder, screen.select(part), task.cells, task.settings, task.device, out
+                    _translate_part,
+                    adapter.folder,
+                    screen.select(part),
+                    task.cells,
+                    task.settings,
+                    task.device,
+                    task.manifest,
                 )
                 for part in parts
             ]
@@ -116,13 +116,18 @@ def _start(stop: Event, threads: int) -> None:
 
 
 def _translate_part(
-    folder: Path, screen: Screen, cells: Cells | None, settings: dict[str, Any], device: str, out: Path
+    folder: Path,
+    screen: Screen,
+    cells: Cells | None,
+    settings: TranslationSettings,
+    device: str,
+    manifest: Manifest,
 ) -> dict[str, int]:
     """Translate some of the fields in this process; return how many were kept and made."""
     adapter = Adapter.load(folder)
     base = load_base(adapter.base, device)
-    translator = Translator(base, adapter, settings["guidance"], settings["held"], settings["fine_noise"])
-    task = Task(adapter, screen, cells, settings, device, Manifest(out, settings), {})
+    translator = Translator(base, adapter, settings)
+    task = Task(adapter, screen, cells, settings, device, manifest, {})
     with closing(translate_fields(translator, task, lambda: None)) as job:
         while True:
             try:

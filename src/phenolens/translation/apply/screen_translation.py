@@ -1,7 +1,7 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
 from phenolens.translation.apply.series import translate_series
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import translate_field
-from phenolens.translation.apply.translator import Translator, check_wanted
+from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
 from phenolens.translation.solvers import WITH_TRAJECTORY
@@ -52,7 +53,7 @@ class Task:
     adapter, screen, cells
         With which, what, and where; fields are translated as a whole where `cells` is None.
     settings
-        All that the results depend on beside the fields.
+        How, nothing left open.
     device
         Where to compute.
     manifest
@@ -64,7 +65,7 @@ class Task:
     adapter: Adapter
     screen: Screen
     cells: Cells | None
-    settings: dict[str, Any]
+    settings: TranslationSettings
     device: str
     manifest: Manifest
     facts: dict[str, Any]
@@ -76,24 +77,17 @@ class Task:
 
     def names(self, key: str) -> list[str]:
         """Names of the files of a field, the difference last."""
-        return result_names(key, self.settings["strengths"])
+        return result_names(key, self.settings.strengths)
 
 
 def translate_screen(
     adapter: Adapter,
     screen: Screen,
     out: Path,
+    settings: TranslationSettings,
     *,
-    strengths: Sequence[float] = (0.0, 0.5, 1.0),
-    solver: str = "difference",
-    steps: int = 20,
-    guidance: float | None = None,
-    held: Sequence[str] | None = None,
-    renoise: float = 0.0,
-    fine_noise: float = 1.0,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
-    seed: int = 0,
     overwrite: bool = False,
 ) -> Job[Path]:
     """Translate all cells of all fields and write the images to `out`.
@@ -105,10 +99,8 @@ def translate_screen(
 
     Parameters
     ----------
-    guidance, held, fine_noise
-        As `Translator` takes them.
-    renoise, seed
-        As `Translator.translate_cell` takes them.
+    settings
+        How, and at which strengths.
     cells
         ``"auto"``, ``"whole"``, a folder of label images or `Cells`; ``"tiles"`` translates fields as a whole, with the
         difference solver; as the adapter was trained where None.
@@ -121,12 +113,8 @@ def translate_screen(
         Where the adapter does not fit the screen, an image is broken, or the output folder is not usable: another run
         writes to it, or it holds results of other settings or files of others that are in the way.
     """
-    how = {
-        "strengths": strengths, "solver": solver, "steps": steps, "guidance": guidance, "held": held,
-        "renoise": renoise, "fine_noise": fine_noise, "seed": seed,
-    }  # fmt: skip
     with holding(out) as lock:
-        task, translator = yield from prepare(adapter, screen, out, how, cells, device, overwrite)
+        task, translator = yield from prepare(adapter, screen, out, settings, cells, device, overwrite)
         counts = yield from translate_fields(translator, task, lock.check)
         return finish_translating(task, counts)
 
@@ -135,7 +123,7 @@ def prepare(
     adapter: Adapter,
     screen: Screen,
     out: Path,
-    how: Mapping[str, Any],
+    settings: TranslationSettings,
     cells: str | Path | Cells | None,
     device: str,
     overwrite: bool,
@@ -144,29 +132,22 @@ def prepare(
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, how["guidance"], how["held"], how["fine_noise"])
-    solver = how["solver"]
-    check_wanted(how["strengths"], solver, how["renoise"])
-    translator.check_solver(solver)
-    if cells == "tiles" and solver != "difference":
-        raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{solver}'.")
+    translator = Translator(base, adapter, settings)
+    how = translator.settings_for()
+    if cells == "tiles" and how.solver != "difference":
+        raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{how.solver}'.")
     found = yield from cells_to_translate(adapter, screen, cells)
-    settings: dict[str, Any] = {
-        **how,
-        "strengths": [float(s) for s in how["strengths"]],
+    made_with: dict[str, Any] = {
+        **how.to_dict(),
         "cells": "tiles" if found is None else "cells",
-        "guidance": translator.guidance,
-        "held": list(translator.held),
         "adapter": adapter.sha256(),
         "base_hash": sha256_of(base.folder) if base.folder else None,
     }
     every = [
-        name
-        for field in screen
-        for name in (*result_names(field.key, settings["strengths"]), *significance_names(field.key))
+        name for field in screen for name in (*result_names(field.key, how.strengths), *significance_names(field.key))
     ]
-    manifest = open_manifest(Path(out), TRANSLATION, settings, _WORDS, every, _COMMON, overwrite)
-    noise = yield from _first_noise(translator, screen, found, solver, how["steps"], how["renoise"], how["seed"])
+    manifest = open_manifest(Path(out), TRANSLATION, made_with, _WORDS, every, _COMMON, overwrite)
+    noise = yield from _first_noise(translator, screen, found, how)
     facts = {
         "synthetic": True,
         "device": where,
@@ -175,11 +156,11 @@ def prepare(
         "intensity": adapter.intensity.to_dict(),
         "inputs": [field.key for field in screen],
         "inverted_noise": noise and noise.to_dict(),
-        **settings,
+        **made_with,
     }
     # Written first, so that what an interrupted run leaves says where it comes from.
     write_provenance(Path(out), **facts)
-    return Task(adapter, screen, found, settings, where, manifest, facts), translator
+    return Task(adapter, screen, found, how, where, manifest, facts), translator
 
 
 def translate_fields(translator: Translator, task: Task, check: Callable[[], None]) -> Job[dict[str, int]]:
@@ -195,8 +176,8 @@ def translate_fields(translator: Translator, task: Task, check: Callable[[], Non
     dict
         How many fields were kept ("kept"), made ("missing"), and made again because of their "inputs" or "output".
     """
-    settings, screen = task.settings, task.screen
-    wanted = sorted({*settings["strengths"], 1.0})
+    screen = task.screen
+    wanted = replace(task.settings, strengths=tuple(sorted({*task.settings.strengths, 1.0})))
     counts: dict[str, int] = {}
     for number, field in enumerate(screen, start=1):
         inputs = field_fingerprint(field, task.cells)
@@ -205,11 +186,11 @@ def translate_fields(translator: Translator, task: Task, check: Callable[[], Non
         if why is not None:
             image = field.image()
             if task.cells is None:
-                job = _translate_tiles(translator, image, wanted, settings)
+                job = _translate_tiles(translator, image, wanted)
             else:
                 here = task.cells.table[task.cells.table["field"] == field.key]
                 windows = [window_at(c.y, c.x, task.adapter.crop) for c in here.itertuples()]
-                job = _translate_cells(translator, image, windows, wanted, settings)
+                job = _translate_cells(translator, image, windows, wanted)
             planes = yield from _as_field(job, number, len(screen))
             check()
             names = task.names(field.key)
@@ -247,10 +228,10 @@ def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cel
 
 
 def _first_noise(
-    translator: Translator, screen: Screen, cells: Cells | None, solver: str, steps: int, renoise: float, seed: int
+    translator: Translator, screen: Screen, cells: Cells | None, settings: TranslationSettings
 ) -> Job[InvertedNoise | None]:
     """What the noise looks like that the first cells are inverted into; None without cells or without a trajectory."""
-    if cells is None or solver not in WITH_TRAJECTORY:
+    if cells is None or settings.solver not in WITH_TRAJECTORY:
         return None
     field = next((field for field in screen if (cells.table["field"] == field.key).any()), None)
     if field is None:
@@ -259,57 +240,39 @@ def _first_noise(
     windows = [window_at(c.y, c.x, translator.adapter.crop) for c in found.itertuples()]
     _, latents = translator.encode_crops([field.image().plane()], windows)
     source = translator.adapter.conditions[0]
-    inverting = translator.invert_latents(latents, source, steps=steps, solver=solver, renoise=renoise, seed=seed)
+    inverting = translator.invert_latents(latents, source, settings)
     return inverted_noise((yield from inverting).noise)
 
 
 def _translate_cells(
-    translator: Translator,
-    image: FieldImage,
-    windows: list[Window],
-    strengths: list[float],
-    settings: dict[str, Any],
+    translator: Translator, image: FieldImage, windows: list[Window], settings: TranslationSettings
 ) -> Job[list[Translated]]:
     """Translate the cells of every plane and join them."""
-    how = {"renoise": settings["renoise"], "seed": settings["seed"]}
-    composites = [{s: Composite(image.plane(t=t, z=z)) for s in strengths} for t, z in image.positions()]
+    composites = [{s: Composite(image.plane(t=t, z=z)) for s in settings.strengths} for t, z in image.positions()]
     for start in range(0, len(windows), BATCH):
         batch = windows[start : start + BATCH]
-        if settings["solver"] == "difference":
-            jobs = translate_series(translator, image, batch, strengths=strengths, steps=settings["steps"], **how)
+        if settings.solver == "difference":
+            jobs = translate_series(translator, image, batch, settings)
         else:
             # The others are there for comparison, and take each plane by itself.
-            jobs = (
-                translator.translate_crops(
-                    [image.plane(t=t, z=z)],
-                    batch,
-                    strengths=strengths,
-                    steps=(settings["steps"],),
-                    solver=settings["solver"],
-                    **how,
-                )
-                for t, z in image.positions()
-            )
+            jobs = (translator.translate_crops([image.plane(t=t, z=z)], batch, settings) for t, z in image.positions())
         for here, job in zip(composites, jobs, strict=True):
             cells = yield from job
-            for index, strength in enumerate(strengths):
+            for index, strength in enumerate(settings.strengths):
                 here[strength].put_all(
                     {start + i: (cell.window, cell.difference[index]) for i, cell in enumerate(cells)}
                 )
     return [{s: (made.translated, made.difference) for s, made in here.items()} for here in composites]
 
 
-def _translate_tiles(
-    translator: Translator, image: FieldImage, strengths: list[float], settings: dict[str, Any]
-) -> Job[list[Translated]]:
+def _translate_tiles(translator: Translator, image: FieldImage, settings: TranslationSettings) -> Job[list[Translated]]:
     """Translate every plane as a whole."""
     planes = []
-    how = {name: settings[name] for name in ("steps", "renoise", "seed")}
-    jobs = translate_field(translator, image, strengths=strengths, **how)
+    jobs = translate_field(translator, image, settings)
     for (t, z), job in zip(image.positions(), jobs, strict=True):
         differences = yield from job
         plane = image.plane(t=t, z=z)
-        planes.append({s: (changed(plane, one), one) for s, one in zip(strengths, differences, strict=True)})
+        planes.append({s: (changed(plane, one), one) for s, one in zip(settings.strengths, differences, strict=True)})
     return planes
 
 
@@ -329,7 +292,7 @@ def _write(task: Task, field: Field, image: FieldImage, planes: list[Translated]
         )  # fmt: skip
 
     *names, difference = task.names(field.key)
-    for strength, name in zip(task.settings["strengths"], names, strict=True):
+    for strength, name in zip(task.settings.strengths, names, strict=True):
         write(name, (made[strength][0] for made in planes), strength != 0, strength=strength)
     write(
         difference, (made[1.0][1] for made in planes), True,

@@ -11,7 +11,7 @@ sum to one, so a plane that has no neighbour keeps its own path.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import Window
 from phenolens.screens.images import FieldImage
 from phenolens.translation.apply.cell_translation import CellTranslation
-from phenolens.translation.apply.translator import Translator, check_wanted
+from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.apply.translator import Translator
 from phenolens.translation.solvers import NoiseModel, Trajectory
 
 # Reach of the shared noise, as a standard deviation: in planes; and along Z, where the spacing of the planes is known,
@@ -115,21 +116,23 @@ def translate_series(
     translator: Translator,
     image: FieldImage,
     windows: Sequence[Window],
+    settings: TranslationSettings | None = None,
     *,
-    strengths: Sequence[float] = (1.0,),
-    steps: int = 20,
     source: str | None = None,
     target: str | None = None,
-    renoise: float = 0.0,
-    seed: int = 0,
 ) -> Iterator[Job[list[CellTranslation]]]:
     """Translate n cells in every plane of an image, with the difference solver and shared noise.
+
+    Parameters
+    ----------
+    settings
+        How; the translator's where None.
 
     Returns
     -------
     One job a plane, in the order of ``image.positions()``, to be run in this order.
     """
-    check_wanted(strengths, "difference", renoise)
+    how = replace(settings or translator.settings, solver="difference")
     base, adapter = translator.base, translator.adapter
     positions = list(image.positions())
     condition = source or adapter.conditions[0]
@@ -137,20 +140,13 @@ def translate_series(
     def inverting(number: int) -> Job[Trajectory]:
         t, z = positions[number]
         _, latents = translator.encode_crops([image.plane(t=t, z=z)], windows)
-        return translator.invert_latents(latents, condition, steps=steps, renoise=renoise, seed=seed)
+        return translator.invert_latents(latents, condition, how)
 
     def finished(number: int, job: Job[Trajectory]) -> Job[list[CellTranslation]]:
         path = yield from job
         t, z = positions[number]
         plane = [image.plane(t=t, z=z)]
-        about: dict[str, Any] = {
-            "strengths": strengths,
-            "steps": (steps,),
-            "seed": seed,
-            "source": source,
-            "target": target,
-        }
-        return (yield from translator.translate_crops(plane, windows, path=path, **about))
+        return (yield from translator.translate_crops(plane, windows, how, source=source, target=target, path=path))
 
     tokens = adapter.condition_tokens(condition).to(base.device)
     weights = plane_weights(image, latent_pixel(translator))

@@ -5,7 +5,7 @@ predicts is joined with weights that fall to the edges of the tiles (after Bar-T
 tiles do not go ways of their own that would have to be reconciled at the end.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from phenolens.runtime.progress import Job
 from phenolens.screens.crops import resample_to
 from phenolens.screens.images import FieldImage
 from phenolens.translation.apply.series import latent_pixel, plane_weights, shared_paths
-from phenolens.translation.apply.translator import Translator, check_wanted
-from phenolens.translation.solvers import NoiseModel, Trajectory, difference
+from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.apply.translator import Translator
+from phenolens.translation.solvers import NoiseModel, Trajectory
 
 BATCH = 16
 
@@ -96,13 +97,10 @@ def tiled(noise: NoiseModel, tiles: Tiles) -> NoiseModel:
 def translate_field(
     translator: Translator,
     image: FieldImage,
+    settings: TranslationSettings | None = None,
     *,
-    strengths: Sequence[float] = (1.0,),
-    steps: int = 20,
     source: str | None = None,
     target: str | None = None,
-    renoise: float = 0.0,
-    seed: int = 0,
     stride: float = 0.75,
     shift: float = 0.0,
 ) -> Iterator[Job[np.ndarray]]:
@@ -110,6 +108,8 @@ def translate_field(
 
     Parameters
     ----------
+    settings
+        How; the translator's where None.
     stride, shift
         Of the tiles, as shares of a tile.
 
@@ -118,7 +118,6 @@ def translate_field(
     One job a plane, in the order of ``image.positions()``, to be run in this order. Each gives the difference
     (S, C, H, W) float32, in intensity units.
     """
-    check_wanted(strengths, "difference", renoise)
     base, adapter = translator.base, translator.adapter
     positions = list(image.positions())
     pixel = latent_pixel(translator)
@@ -130,6 +129,7 @@ def translate_field(
     noise = tiled(base.noise_at, tiles)
     names = [name or known for name, known in zip((source, target), adapter.conditions, strict=True)]
     tokens = [adapter.condition_tokens(name).to(base.device) for name in names]
+    how = translator.settings_for(settings, names[1], solver="difference")
 
     def mapped(number: int) -> np.ndarray:
         t, z = positions[number]
@@ -141,17 +141,16 @@ def translate_field(
     def inverting(number: int) -> Job[Trajectory]:
         resized = torch.from_numpy(resample_to(mapped(number), pixels.height, pixels.width))
         latents = tiles.join(_batches(base.encode, pixels.split(resized[None])))
-        return translator.invert_latents(latents, names[0], steps=steps, renoise=renoise, seed=seed, network=noise)
+        return translator.invert_latents(latents, names[0], how, network=noise)
 
     def finished(number: int, job: Job[Trajectory]) -> Job[np.ndarray]:
         path = yield from job
-        moving, left = translator.moving_latents(), translator.left_behind(path)
-        moved = yield from difference(noise, path, tokens[0], tokens[1], strengths, translator.guidance, moving, left)
+        moved = yield from translator.change_latents(noise, how, path, tokens)
         before = mapped(number)
         unchanged = adapter.intensity.inverse(before)
         rows, columns = image.shape[-2:]
-        result = np.zeros((len(strengths), len(unchanged), rows, columns), np.float32)
-        for index, strength in enumerate(strengths):
+        result = np.zeros((len(how.strengths), len(unchanged), rows, columns), np.float32)
+        for index, strength in enumerate(how.strengths):
             if strength == 0:
                 continue
             parts = _batches(
@@ -160,7 +159,7 @@ def translate_field(
             )  # fmt: skip
             change = resample_to(pixels.join(parts)[0].cpu().numpy(), *before.shape[1:])
             result[index] = (adapter.intensity.inverse(before + change) - unchanged)[:, :rows, :columns]
-        result[:, [name in translator.held for name in adapter.channel_names]] = 0
+        result[:, [name in (how.held or ()) for name in adapter.channel_names]] = 0
         return result
 
     paths = shared_paths(noise, inverting, plane_weights(image, pixel), tokens[0])

@@ -16,12 +16,12 @@ from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import Window, cut, resample, window_at
 from phenolens.translation.apply.cell_translation import CellTranslation, intensity_difference
 from phenolens.translation.apply.counting import CountedNetwork, counted
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, open_base
 from phenolens.translation.model.shipped import find_adapter
 from phenolens.translation.solvers import (
-    SOLVERS,
     WITH_TRAJECTORY,
     NoiseModel,
     Renoise,
@@ -29,9 +29,6 @@ from phenolens.translation.solvers import (
     fine_part,
     stock_ddim,
 )
-
-# Past strength 1 the cell leaves what the target condition has shown: extrapolation.
-STRONGEST = 1.5
 
 
 class Translator:
@@ -43,20 +40,13 @@ class Translator:
     ----------
     base
         The base that the adapter was trained on; its UNet takes the adapter's weights and is of no use for another.
-    guidance
-        Weight of the condition difference at strength 1 (how far a cell goes), both ways; the adapter's own of
-        each direction where None.
-    held
-        Names of the channels that stay as they are; the adapter's own where None.
-    fine_noise
-        Share of the fine part of a cell's noise that is kept, 0 to 1. With less, fine detail is that of the target
-        condition rather than the cell's, and a condition that is like the source changes it too. Of the difference
-        solver alone.
+    settings
+        How it translates, where a call does not say otherwise.
 
     Raises
     ------
     ModelError
-        Where the adapter does not fit the base, has no such channel to hold, or there is no such share.
+        Where the adapter does not fit the base, or has no such channel to hold.
 
     Notes
     -----
@@ -71,25 +61,12 @@ class Translator:
     (('DNA', 'Reporter', 'Organelle'), ('DNA', 'Organelle'))
     """
 
-    def __init__(
-        self,
-        base: Base,
-        adapter: Adapter,
-        guidance: float | None = None,
-        held: Sequence[str] | None = None,
-        fine_noise: float = 1.0,
-    ) -> None:
-        if not 0 <= fine_noise <= 1:
-            raise ModelError(
-                f"Fine noise goes from 0 to 1, not {fine_noise}: it is the share of the fine noise that is kept."
-            )
+    def __init__(self, base: Base, adapter: Adapter, settings: TranslationSettings | None = None) -> None:
         base.check_channels(len(adapter.channel_names), "The adapter")
-        adapter.apply(base)
         self.base, self.adapter = base, adapter
-        self.guidance = adapter.guidance if guidance is None else guidance
-        self._chosen = guidance
-        self.fine_noise = fine_noise
-        self.hold(adapter.held if held is None else held)
+        self.settings = settings or TranslationSettings()
+        self.hold(adapter.held if self.settings.held is None else self.settings.held)
+        adapter.apply(base)
 
     @classmethod
     def from_pretrained(
@@ -97,9 +74,9 @@ class Translator:
         adapter: str | Path | Adapter,
         *,
         device: str = "auto",
-        guidance: float | None = None,
-        held: Sequence[str] | None = None,
-        fine_noise: float = 1.0,
+        guidance: float | None = TranslationSettings.guidance,
+        held: Sequence[str] | None = TranslationSettings.held,
+        fine_noise: float = TranslationSettings.fine_noise,
         progress: Follow = "bar",
     ) -> Self:
         """Open an adapter for use, on a base of its own, which is downloaded first where it is a hub's.
@@ -111,19 +88,28 @@ class Translator:
             for simulated cells (`phenolens.sample` makes some).
         device
             ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-        guidance, held, fine_noise
-            As for the class.
+        guidance
+            Weight of the condition difference at strength 1 (how far a cell goes), both ways; the adapter's own of each
+            direction where None.
+        held
+            Names of the channels that stay as they are; the adapter's own where None.
+        fine_noise
+            Share of the fine part of a cell's noise that is kept, 0 to 1. With less, fine detail is that of the target
+            condition rather than the cell's, and a condition that is like the source changes it too. Of the difference
+            solver alone.
         progress
             As `phenolens.finetune` takes it.
 
         Raises
         ------
         ModelError, DeviceError
-            Where there is no such adapter, base or device, or one is broken.
+            Where there is no such adapter, base or device, or one is broken; or no such share or channel.
         """
+        held = None if held is None else tuple(held)
+        settings = TranslationSettings(guidance=guidance, held=held, fine_noise=fine_noise)
         found = find_adapter(adapter)
         base = wait_for(open_base(found.base, resolve_device(device)), progress)
-        return cls(base, found, guidance, held, fine_noise)
+        return cls(base, found, settings)
 
     def hold(self, channels: Sequence[str]) -> None:
         """Keep `channels`, by name, as they are from now on.
@@ -133,37 +119,64 @@ class Translator:
         ModelError
             Where the adapter has no such channel.
         """
-        unknown = [name for name in channels if name not in self.adapter.channel_names]
-        if unknown:
-            raise ModelError(
-                f"The adapter has no channel '{unknown[0]}' to hold: it has {', '.join(self.adapter.channel_names)}."
-            )
-        self.held = tuple(name for name in self.adapter.channel_names if name in channels)
+        chosen = replace(self.settings, held=tuple(channels))
+        chosen.check_held(self.adapter.channel_names)
+        self.settings = replace(chosen, held=self._in_order(channels))
+
+    def _in_order(self, channels: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in self.adapter.channel_names if name in channels)
 
     @property
-    def choices(self) -> dict[str, Any]:
-        """What was chosen for this translator, as its constructor takes it: guidance, held, fine_noise."""
-        return {"guidance": self._chosen, "held": self.held, "fine_noise": self.fine_noise}
+    def held(self) -> tuple[str, ...]:
+        """Names of the channels that stay as they are."""
+        return self.settings.held or ()
+
+    @property
+    def guidance(self) -> float:
+        """The weight of the condition difference for translations to the adapter's target."""
+        return self.guidance_to(self.adapter.conditions[1])
 
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
-        return self.adapter.guidance_to(target) if self._chosen is None else self._chosen
+        chosen = self.settings.guidance
+        return self.adapter.guidance_to(target) if chosen is None else chosen
 
-    def check_solver(self, solver: str) -> None:
-        """Raise `ModelError` where the solver of this name cannot leave fine noise behind, and is to."""
-        if solver != "difference" and self.fine_noise != 1:
-            raise ModelError(f"The solver '{solver}' keeps all fine noise: take 'difference' to keep less.")
+    def settings_for(
+        self, settings: TranslationSettings | None = None, target: str | None = None, **changes: Any
+    ) -> TranslationSettings:
+        """What a translation to the condition `target` is made with, nothing left open.
 
-    def left_behind(self, trajectory: Trajectory) -> torch.Tensor | None:
+        Parameters
+        ----------
+        settings
+            As asked for; those of the translator where None. What they leave to the adapter is the translator's choice.
+        target
+            The adapter's target where None.
+        changes
+            Fields of the settings that are to be others.
+
+        Raises
+        ------
+        ModelError
+            As `TranslationSettings`, and where a channel is to be held that the adapter does not have.
+        """
+        how = replace(settings or self.settings, **changes)
+        if how.solver == "ddim":
+            return replace(how, guidance=1.0, held=())
+        how.check_held(self.adapter.channel_names)
+        guidance = self.guidance_to(target or self.adapter.conditions[1]) if how.guidance is None else how.guidance
+        return replace(how, guidance=guidance, held=self.held if how.held is None else self._in_order(how.held))
+
+    def left_behind(self, trajectory: Trajectory, fine_noise: float) -> torch.Tensor | None:
         """(n, c, h, w) the part of the noise that a translation does not start from; None where it keeps all."""
-        if self.fine_noise == 1:
+        if fine_noise == 1:
             return None
         crop = self.base.crop // self.base.codec.factor
-        return (1 - self.fine_noise) * fine_part(trajectory.noise, crop)
+        return (1 - fine_noise) * fine_part(trajectory.noise, crop)
 
-    def moving_latents(self) -> torch.Tensor:
-        """(c,) 1 for the latents that may change, 0 for those of channels that are held."""
-        return self.base.latent_mask(self._moving(self.held))
+    def moving_latents(self, held: Sequence[str]) -> torch.Tensor:
+        """(c,) 1 for the latents that may change, 0 for those of channels that are `held`."""
+        return self.base.latent_mask(self._moving(held))
 
     def _moving(self, held: Sequence[str]) -> list[bool]:
         return [name not in held for name in self.adapter.channel_names]
@@ -175,12 +188,12 @@ class Translator:
         x: float,
         *,
         strength: float | Sequence[float] = 1.0,
-        steps: int = 20,
         source: Condition | str | None = None,
         target: Condition | str | None = None,
-        solver: str = "difference",
-        renoise: float = 0.0,
-        seed: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        renoise: float | None = None,
+        seed: int | None = None,
     ) -> TranslatedCrop:
         """Translate one cell, and come back when it is done: in a second or so on a CPU.
 
@@ -193,122 +206,98 @@ class Translator:
         strength
             0 is the cell itself and 1 the target condition; up to 1.5. Where there are several, the last is shown, and
             `TranslatedCrop.at_strength` interpolates between all of them.
+        source, target
+            Conditions of the adapter; its own source and target where None.
         steps
-            Solver steps: more are more exact and slower.
-        source, target, solver, renoise, seed
-            As `translate_cell` takes them.
+            Solver steps, 20 where None: more are more exact and slower.
+        solver
+            ``"difference"`` where None; ``"obelm"`` or ``"edict"`` (inversion and generation that undo one another
+            exactly); or ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
+        renoise
+            Share of the noise levels, from the clean end, at which noise is drawn instead of being found by inversion;
+            0 where None. More of it frees the cell from what the inversion keeps of it: it reaches the target more
+            often and is less itself.
+        seed
+            Which noise is drawn, 0 where None; of no effect where `renoise` is 0.
 
         Raises
         ------
         ModelError
             Where the plane has other channels than the adapter, or there is no such condition, strength or solver.
         """
-        strengths = [float(one) for one in np.atleast_1d(np.asarray(strength, float))]
+        asked: dict[str, Any] = {"steps": steps, "solver": solver, "renoise": renoise, "seed": seed}
+        strengths = tuple(np.atleast_1d(np.asarray(strength, float)).tolist())
+        how = replace(self.settings, strengths=strengths, **{k: v for k, v in asked.items() if v is not None})
         source, target = (None if one is None else str(one) for one in (source, target))
-        job = self.translate_cell(
-            plane, y, x, strengths=strengths, steps=(steps,), source=source, target=target, solver=solver,
-            renoise=renoise, seed=seed,
-        )  # fmt: skip
+        job = self.translate_cell(plane, y, x, how, source=source, target=target)
         return TranslatedCrop(finish(job), strengths[-1], self.adapter.intensity)
 
     def translate_cell(
-        self,
-        plane: np.ndarray,
-        y: float,
-        x: float,
-        *,
-        strengths: Sequence[float] = (1.0,),
-        steps: Sequence[int] = (8, 20),
-        source: str | None = None,
-        target: str | None = None,
-        solver: str = "difference",
-        renoise: float = 0.0,
-        seed: int = 0,
+        self, plane: np.ndarray, y: float, x: float, settings: TranslationSettings | None = None, **how: Any
     ) -> Job[CellTranslation]:
-        """Translate the cell at pixel (`y`, `x`) of `plane` (C, H, W).
-
-        Each number of `steps` gives one result, coarse to fine, as the preview of a `Progress`; the last is returned.
-
-        Parameters
-        ----------
-        source, target
-            Names of conditions; the adapter's own source and target where None.
-        solver
-            ``"difference"``; ``"obelm"`` or ``"edict"`` (inversion and generation that undo one another exactly); or
-            ``"ddim"`` (stock inversion and generation, for comparison; it holds no channel).
-        renoise
-            Share of the noise levels, from the clean end, at which noise is drawn instead of being found by inversion.
-            More of it frees the cell from what the inversion keeps of it: it reaches the target more often and is less
-            itself.
-        seed
-            Which noise is drawn; of no effect where `renoise` is 0.
-        """
-        result = yield from self.translate_crops(
-            plane[None],
-            [window_at(y, x, self.adapter.crop)],
-            strengths=strengths, steps=steps, source=source, target=target, solver=solver, renoise=renoise, seed=seed,
-        )  # fmt: skip
+        """Translate the cell at pixel (`y`, `x`) of `plane` (C, H, W); `how` as `translate_crops` takes it."""
+        result = yield from self.translate_crops(plane[None], [window_at(y, x, self.adapter.crop)], settings, **how)
         return result[0]
 
     def translate_crops(
         self,
         planes: Sequence[np.ndarray] | np.ndarray,
         windows: Sequence[Window],
+        settings: TranslationSettings | None = None,
         *,
-        strengths: Sequence[float] = (1.0,),
-        steps: Sequence[int] = (20,),
+        coarse: Sequence[int] = (),
         source: str | None = None,
         target: str | None = None,
-        solver: str = "difference",
-        renoise: float = 0.0,
-        seed: int = 0,
         path: Trajectory | None = None,
+        **changes: Any,
     ) -> Job[list[CellTranslation]]:
         """Translate n cells as one batch; `planes` holds a plane (C, H, W) for each window, or one for all.
 
-        Where a `path` of the n crops into noise is given, it is taken instead of inverting them anew.
+        Parameters
+        ----------
+        settings, changes
+            As `settings_for` takes them.
+        coarse
+            Numbers of steps, rising, with which the cells are translated before: each result comes as the preview of a
+            `Progress`, and so does the last, which is returned.
+        source, target
+            Names of conditions; the adapter's own source and target where None.
+        path
+            Of the n crops into noise, to be taken instead of inverting them anew.
         """
         source, target = source or self.adapter.conditions[0], target or self.adapter.conditions[1]
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in (source, target)]
-        check_wanted(strengths, solver, renoise)
-        self.check_solver(solver)
+        how = self.settings_for(settings, target, **changes)
         raw, latents = self.encode_crops(planes, windows)
-        intensity = self.adapter.intensity
-        total = sum(2 * n + 1 for n in steps)
-        held = () if solver == "ddim" else self.held
+        passes = [*coarse, how.steps]
+        total = sum(2 * n + 1 for n in passes)
         done = 0
         cells: list[CellTranslation] = []
-        for number, count in enumerate(steps):
+        for number, steps in enumerate(passes):
+            now = replace(how, steps=steps)
             trajectory = None
-            network = CountedNetwork(self.base.predict if solver == "ddim" else self.base.noise_at)
-            if solver == "ddim":
-                source_tokens, target_tokens = tokens
-                between = [source_tokens + s * (target_tokens - source_tokens) for s in strengths]
-                job = stock_ddim(
-                    network, self.base.scheduler_config, latents, source_tokens, between, count, Renoise(renoise, seed)
-                )
+            network = CountedNetwork(self.base.predict if how.solver == "ddim" else self.base.noise_at)
+            if how.solver == "ddim":
+                job = self._stock(network, now, latents, tokens)
             else:
                 trajectory = path
                 if trajectory is None:
-                    inverting = self.invert_latents(
-                        latents, source, steps=count, solver=solver, renoise=renoise, seed=seed, network=network
-                    )
+                    inverting = self.invert_latents(latents, source, now, network=network)
                     trajectory = yield from counted(inverting, done, total)
-                done += count + 1
-                job = self._translate(network, solver, trajectory, tokens, strengths, target)
+                done += steps + 1
+                job = self.change_latents(network, now, trajectory, tokens)
             delta = yield from counted(job, done, total)
-            done += count
-            changes = self._decode(latents, delta, held)
+            done += steps
+            changed = self._decode(latents, delta, now)
             cells = [
                 CellTranslation(
-                    window=window, strengths=tuple(strengths), steps=count, conditions=(source, target), crop=raw[i],
-                    difference=intensity_difference(intensity, raw[i], changes[:, i], strengths),
-                    trajectory=trajectory and trajectory.one(i), seed=seed, held=held, solver=solver,
-                    evaluations=network.rows // len(latents),
+                    window=window, settings=now, conditions=(source, target), crop=raw[i],
+                    difference=intensity_difference(self.adapter.intensity, raw[i], changed[:, i], now.strengths),
+                    trajectory=trajectory and trajectory.one(i), evaluations=network.rows // len(latents),
                 )
                 for i, window in enumerate(windows)
             ]  # fmt: skip
-            final = number == len(steps) - 1
+            final = number == len(passes) - 1
             yield Progress(done, total, "Translated" if final else "Translated coarsely", preview=cells[0])
         return cells
 
@@ -335,62 +324,50 @@ class Translator:
         self,
         latents: torch.Tensor,
         condition: str,
+        settings: TranslationSettings | None = None,
         *,
-        steps: int,
-        solver: str = "difference",
-        renoise: float = 0.0,
-        seed: int = 0,
         network: NoiseModel | None = None,
     ) -> Job[Trajectory]:
         """Bring latents (n, C * k, h, w) into noise under their own `condition`, by a solver with a trajectory."""
+        how = settings or self.settings
         own = self.adapter.condition_tokens(condition).to(self.base.device)
-        return WITH_TRAJECTORY[solver].invert(
+        return WITH_TRAJECTORY[how.solver].invert(
             network or self.base.noise_at, latents, own.expand(len(latents), *own.shape),
-            self.base.schedule.grid(steps), Renoise(renoise, seed),
+            self.base.schedule.grid(how.steps), Renoise(how.renoise, how.seed),
         )  # fmt: skip
 
     def move(self, cell: CellTranslation, strengths: Sequence[float]) -> Job[CellTranslation]:
-        """The same cell at other strengths, from its cached trajectory."""
-        check_wanted(strengths, cell.solver)
+        """The same cell at other strengths, from its cached trajectory; with the channels held that are held now."""
+        how = replace(cell.settings, strengths=tuple(strengths), held=self.held)
         if cell.trajectory is None:
             raise ModelError(
                 "This translation has no cached trajectory: translate the cell with solver "
                 f"{', '.join(map(repr, WITH_TRAJECTORY))}."
             )
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
-        held = self.held
         network = CountedNetwork(self.base.noise_at)
-        delta = yield from self._translate(network, cell.solver, cell.trajectory, tokens, strengths, cell.conditions[1])
-        changes = self._decode(cell.trajectory.latents.float(), delta, held)
-        shown = intensity_difference(self.adapter.intensity, cell.crop, changes[:, 0], strengths)
-        return replace(cell, strengths=tuple(strengths), difference=shown, held=held, evaluations=network.rows)
+        delta = yield from self.change_latents(network, how, cell.trajectory, tokens)
+        changes = self._decode(cell.trajectory.latents.float(), delta, how)
+        shown = intensity_difference(self.adapter.intensity, cell.crop, changes[:, 0], how.strengths)
+        return replace(cell, settings=how, difference=shown, evaluations=network.rows)
 
-    def _translate(
-        self,
-        network: NoiseModel,
-        solver: str,
-        trajectory: Trajectory,
-        tokens: list[torch.Tensor],
-        strengths: Sequence[float],
-        target: str,
+    def change_latents(
+        self, network: NoiseModel, how: TranslationSettings, trajectory: Trajectory, tokens: Sequence[torch.Tensor]
     ) -> Job[torch.Tensor]:
-        how = (strengths, self.guidance_to(target), self.moving_latents())
-        left = {"left": self.left_behind(trajectory)} if solver == "difference" else {}
-        return WITH_TRAJECTORY[solver].translate(network, trajectory, *tokens, *how, **left)
-
-    def _decode(self, latents: torch.Tensor, delta: torch.Tensor, held: Sequence[str]) -> np.ndarray:
-        """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
-        return np.asarray(self.base.decode_change(latents, delta, self._moving(held)).cpu())
-
-
-def check_wanted(strengths: Sequence[float], solver: str, renoise: float = 0.0) -> None:
-    """Raise `ModelError` where there is no such solver, or a strength or a share of noise is out of reach."""
-    if solver not in SOLVERS:
-        raise ModelError(f"There is no solver '{solver}': choose one of {', '.join(SOLVERS)}.")
-    wrong = [s for s in strengths if not 0 <= s <= STRONGEST]
-    if wrong or not len(strengths):
-        raise ModelError(f"Strengths go from 0 to {STRONGEST}, not {wrong[0] if wrong else 'an empty list'}.")
-    if not 0 <= renoise <= 1:
-        raise ModelError(
-            f"Renoise goes from 0 to 1, not {renoise}: it is the share of the noise levels that are drawn."
+        """(S, n, c, h, w) change of inverted latents by what `settings_for` gave; `tokens` of source and target."""
+        left = {"left": self.left_behind(trajectory, how.fine_noise)} if how.solver == "difference" else {}
+        return WITH_TRAJECTORY[how.solver].translate(
+            network, trajectory, *tokens, how.strengths, how.guidance, self.moving_latents(how.held or ()), **left
         )
+
+    def _stock(
+        self, network: CountedNetwork, how: TranslationSettings, latents: torch.Tensor, tokens: list[torch.Tensor]
+    ) -> Job[torch.Tensor]:
+        source, target = tokens
+        between = [source + strength * (target - source) for strength in how.strengths]
+        drawn = Renoise(how.renoise, how.seed)
+        return stock_ddim(network, self.base.scheduler_config, latents, source, between, how.steps, drawn)
+
+    def _decode(self, latents: torch.Tensor, delta: torch.Tensor, how: TranslationSettings) -> np.ndarray:
+        """(S, n, C, crop, crop) change of the mapped image, as the difference of two decoded latents."""
+        return np.asarray(self.base.decode_change(latents, delta, self._moving(how.held or ())).cpu())

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import CellError, ImageError, ModelError
+from phenolens.runtime.cards import texts
+from phenolens.runtime.contents import mistaken
+from phenolens.runtime.errors import CellError, ImageError, ModelError, ScreenError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import ADAPTER
@@ -15,10 +17,12 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import Cells, find_cells
+from phenolens.screens.conditions import Condition
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.notebook import shown
 from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Screen
+from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.translation.model.base import Base
 from phenolens.translation.model.methods import METHODS, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
@@ -36,8 +40,8 @@ class Adapter:
 
     Parameters
     ----------
-    conditions
-        Names of the source and the target condition.
+    source, target
+        The two conditions, read once; in files, tables and pictures they go by their texts, as `conditions` has them.
     channel_names
         Channels in the order that the network sees them.
     crop
@@ -83,7 +87,8 @@ class Adapter:
     (40, ('DNA', 'Reporter', 'Organelle'))
     """
 
-    conditions: tuple[str, str]
+    source: Condition
+    target: Condition
     channel_names: tuple[str, ...]
     crop: int
     pixel_size: tuple[float, float] | None
@@ -98,9 +103,14 @@ class Adapter:
     method: str = "lora"
     network_crop: int | None = None
     ends: dict[str, torch.Tensor] = field(default_factory=dict)
-    card: dict[str, Any] = field(default_factory=dict)
+    card: AdapterCard = field(default_factory=AdapterCard)
     folder: Path | None = None
     reverse_guidance: float | None = None
+
+    @property
+    def conditions(self) -> tuple[str, str]:
+        """Texts of the source and the target condition."""
+        return self.source.text, self.target.text
 
     def guidance_to(self, target: str) -> float:
         """The weight of the condition difference for translations to the condition `target`."""
@@ -132,8 +142,8 @@ class Adapter:
 
     def at_plane(self, screen: Screen) -> Screen:
         """`screen` in the plane of its stacks that was fine-tuned on, unless a plane of it was chosen already."""
-        plane = self.card.get("plane")
-        return screen if plane is None or screen.position is not None else screen.at_plane(plane["t"], plane["z"])
+        plane = self.card.plane
+        return screen if plane is None or screen.position is not None else screen.at_plane(*plane)
 
     def cells_as_trained(self, screen: Screen, cells: "str | Path | Cells | None" = None) -> Job[Cells]:
         """Find the cells of `screen` as those were found that the adapter was trained on, unless `cells` says how.
@@ -150,7 +160,7 @@ class Adapter:
         """
         if isinstance(cells, Cells):
             return cells
-        how = cells if cells is not None else str(self.card.get("cells_found") or "auto")
+        how = cells if cells is not None else self.card.cells_found or "auto"
         if cells is None and how == "given":
             raise CellError(
                 "The adapter was trained on cells that somebody outlined or corrected, and those of this screen are "
@@ -181,7 +191,7 @@ class Adapter:
                 )
 
     def _repr_html_(self) -> str:
-        cells = self.card.get("cells", {})
+        cells = self.card.cells or {}
         source, target = self.conditions
         facts = {
             "source": f"{source} ({cells.get(source, '?')} cells)",
@@ -254,11 +264,11 @@ class Adapter:
                     "reverse_guidance": self.reverse_guidance,
                     "method": self.method,
                     "network_crop": self.network_crop,
-                    **self.card,
+                    **self.card.to_dict(),
                 },
             )
             write_provenance(
-                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card
+                temporary, conditions=list(self.conditions), base=self.base, method=self.method, **self.card.facts()
             )
         self.folder = Path(folder)
         return self.folder
@@ -270,7 +280,7 @@ class Adapter:
         Raises
         ------
         ModelError
-            Where the folder is absent, incomplete or broken.
+            Where the folder is absent, incomplete, broken, or of a newer version.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -286,22 +296,29 @@ class Adapter:
             "card.json",
         )
         absent = [name for name in names if not (folder / name).is_file()]
+        if absent and (reason := mistaken(folder, "adapter")):
+            raise ModelError(reason)
+        if len(absent) == len(names):
+            raise ModelError(f"{folder} is not an adapter: choose the folder that a fine-tuning wrote.")
         if absent:
             raise ModelError(f"{folder} is not a whole adapter: it lacks {', '.join(absent)}. Fine-tune it again.")
         try:
             card = read_json_object(folder / "card.json")
+            AdapterCard.check_format(card, f"The adapter {folder}")
             # Adapters that name no method were made when there was only one.
             method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
+            source, target = (Condition.parse(one) for one in texts(card.pop("conditions")))
             return cls(
-                conditions=_names(card.pop("conditions"), 2),
-                channel_names=_names(card.pop("channel_names")),
+                source=source,
+                target=target,
+                channel_names=texts(card.pop("channel_names")),
                 crop=int(card.pop("crop")),
                 pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
                 nucleus_channel=_optional(int, card.pop("nucleus_channel")),
                 base=str(card.pop("base")),
-                held=_names(card.pop("held", ())),
+                held=texts(card.pop("held", ())),
                 guidance=float(card.pop("guidance", 1.5)),
                 reverse_guidance=_optional(float, card.pop("reverse_guidance", None)),
                 method=method,
@@ -311,25 +328,16 @@ class Adapter:
                 tokens=load_file(folder / "conditions.safetensors")["tokens"],
                 weights=load_file(folder / "adapter_model.safetensors"),
                 config=read_json_object(folder / "adapter_config.json"),
-                card=card,
+                card=AdapterCard.from_dict(card),
                 folder=folder,
             )
         except ModelError:
             raise
         except (
-            SafetensorError, ImageError, OSError, KeyError, ValueError, TypeError, IndexError, AttributeError,
-            OverflowError, RuntimeError, MemoryError,
+            SafetensorError, ImageError, ScreenError, OSError, KeyError, ValueError, TypeError, IndexError,
+            AttributeError, OverflowError, RuntimeError, MemoryError,
         ) as error:  # fmt: skip
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
-
-
-def _names(values: Any, count: int | None = None) -> tuple[Any, ...]:
-    """Check that `values` is a list of texts, `count` of them."""
-    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"names were expected, and not {str(values)[:60]!r}")
-    if count is not None and len(values) != count:
-        raise ValueError(f"{count} names were expected, and not {len(values)}")
-    return tuple(values)
 
 
 def _optional(kind: Callable[[Any], Any], value: Any) -> Any:

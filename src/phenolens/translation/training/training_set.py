@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.translation.model.base import Base, open_base
 from phenolens.translation.model.methods import find_method
 from phenolens.translation.training.discriminative import DISCRIMINATIVE, discriminative_channels
@@ -218,7 +218,8 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
             f"{base.device} has no memory left: halve the batch ({wish.settings.batch}), or use the CPU."
         ) from error
     return Adapter(
-        conditions=(wish.source.text, wish.target.text),
+        source=wish.source,
+        target=wish.target,
         channel_names=names,
         crop=crops.crop,
         pixel_size=wish.screen.pixel_size,
@@ -264,17 +265,21 @@ def _tune(
     return tuned, guidance, reverse_guidance
 
 
-def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, areas: np.ndarray | None) -> dict[str, Any]:
+def _card(wish: _Wish, crops: TrainingSet, tuned: Tuned, areas: np.ndarray | None) -> AdapterCard:
     """What the adapter was trained on, and how."""
     source, target, screen = wish.source.text, wish.target.text, wish.screen
-    return {
-        "cells_found": wish.cells.found,
-        "settings": asdict(replace(wish.settings, learning_rate=wish.settings.rate)),
-        "trained": tuned.trained,
-        "cells": {source: len(crops.source), target: len(crops.target)},
-        "fields": {source: [f.key for f in wish.source_fields], target: [f.key for f in wish.target_fields]},
-        "telling": None if areas is None else dict(zip(screen.channel_names, map(float, areas), strict=True)),
-        "plane": screen.position and dict(zip("tz", screen.position, strict=True)),
-        "saturated": [float(share) for share in crops.intensity.saturated],
-        "final_loss": tuned.loss,
-    }
+    return AdapterCard(
+        cells_found=wish.cells.found,
+        settings=asdict(replace(wish.settings, learning_rate=wish.settings.rate)),
+        trained=tuned.trained,
+        cells={source: len(crops.source), target: len(crops.target)},
+        fields={source: _keys(wish.source_fields), target: _keys(wish.target_fields)},
+        discriminative=None if areas is None else dict(zip(screen.channel_names, map(float, areas), strict=True)),
+        plane=screen.position,
+        saturated=tuple(float(share) for share in crops.intensity.saturated),
+        final_loss=tuned.loss,
+    )
+
+
+def _keys(fields: Screen) -> tuple[str, ...]:
+    return tuple(field.key for field in fields)

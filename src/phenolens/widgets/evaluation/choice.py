@@ -161,15 +161,13 @@ class EvaluationChoice(QWidget):
 
     def _fill_conditions(self, screen: "Screen | None") -> None:
         """Offer the screen's conditions, and choose the adapter's with the wells that fine-tuning left out."""
-        from phenolens.screens.conditions import Condition
-
         offers = [] if screen is None else offered(screen)
         for number, (box, likely) in enumerate(((self.source, control_of), (self.target, target_of))):
             if self.adapter is None or screen is None:
                 box.fill(offers, None)
                 continue
             try:
-                whole = Condition.parse(self.adapter.conditions[number]).without_exclusions("Well")
+                whole = (self.adapter.source, self.adapter.target)[number].without_exclusions("Well")
                 whole.mask(screen.table)
             except PhenolensError:
                 box.fill(offers, likely(offers))  # the adapter is of another screen
@@ -183,14 +181,14 @@ class EvaluationChoice(QWidget):
         if self.adapter is None or screen is None:
             self.wells.forget()
             return
+        chosen = []
         for box in (self.source, self.target):
             condition, _, wrong = box.condition(screen)
             if condition is None:
                 self.wells.forget(wrong or "Choose the control and the treated condition.")
                 return
-        self.wells.look(
-            self.adapter, screen, self.source.expression(), self.target.expression(), self.unseen.isChecked()
-        )
+            chosen.append(condition)
+        self.wells.look(self.adapter, screen, chosen[0], chosen[1], self.unseen.isChecked())
 
 
 def _name(adapter: "Adapter") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from phenolens.runtime.progress import Job, Progress
 if TYPE_CHECKING:
     from phenolens.evaluation.reports.saved_report import SavedEvaluation
     from phenolens.evaluation.translations.held_out import HeldOut
+    from phenolens.screens.conditions import Condition
     from phenolens.screens.table import Screen
     from phenolens.translation.model.adapter import Adapter
 
@@ -24,7 +26,7 @@ def load_adapter(folder: Path) -> Job[Adapter]:
     return Adapter.load(folder)
 
 
-def choose_wells(adapter: Adapter, screen: Screen, source: str, target: str, unseen: bool) -> Job[HeldOut]:
+def choose_wells(adapter: Adapter, screen: Screen, source: Condition, target: Condition, unseen: bool) -> Job[HeldOut]:
     """The wells that `evaluate` will judge `adapter` on, and what a reader should know about the choice."""
     from phenolens.evaluation.translations.held_out import hold_out
 
@@ -33,13 +35,17 @@ def choose_wells(adapter: Adapter, screen: Screen, source: str, target: str, uns
     return (yield from hold_out(adapter, adapter.at_plane(screen), source, target, unseen))
 
 
-def evaluate(adapter: Adapter, screen: Screen, out: Path, *, name: str, **settings: Any) -> Job[SavedEvaluation]:
+def evaluate(
+    adapter: Adapter, screen: Screen, out: Path, *, name: str, held: Sequence[str] | None = None, **settings: Any
+) -> Job[SavedEvaluation]:
     """Evaluate an adapter, write the report to `out`, and read back what was written.
 
     Parameters
     ----------
     name
         What is evaluated, for the heading.
+    held
+        Names of the channels that stay as they are; the adapter's own where None.
     settings
         Further arguments of `phenolens.evaluation.translations.evaluation.evaluate_translation`.
 
@@ -50,10 +56,12 @@ def evaluate(adapter: Adapter, screen: Screen, out: Path, *, name: str, **settin
     """
     from phenolens.evaluation.reports.saved_report import read_report
     from phenolens.evaluation.translations.report import evaluate_adapter
+    from phenolens.translation.apply.settings import TranslationSettings
 
     check_output(out, EVALUATION)
     yield Progress(0, 0, "Loading the base model")
-    yield from evaluate_adapter(adapter, screen, out, name=name, **settings)
+    how = TranslationSettings(held=None if held is None else tuple(held))
+    yield from evaluate_adapter(adapter, screen, out, how, name=name, **settings)
     return read_report(out)
 
 

@@ -13,6 +13,7 @@ from phenolens.widgets.kit.workers import JobWorker, Running
 
 if TYPE_CHECKING:
     from phenolens.evaluation.translations.held_out import HeldOut
+    from phenolens.screens.conditions import Condition
     from phenolens.screens.table import Screen
     from phenolens.translation.model.adapter import Adapter
 
@@ -46,7 +47,9 @@ class EvaluationWells(QWidget):
         self._say("", ())
         self.wrong.say(why, "error")
 
-    def look(self, adapter: "Adapter", screen: "Screen", source: str, target: str, unseen: bool) -> None:
+    def look(
+        self, adapter: "Adapter", screen: "Screen", source: "Condition", target: "Condition", unseen: bool
+    ) -> None:
         """Look for the wells of `screen` that are new to `adapter`, unless this very question was asked last."""
         asked = (adapter, screen, source, target, unseen)
         last = self._asked

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
-from phenolens.screens.axes import LETTERS
+from phenolens.screens.axes import FIELDS, LETTERS
 from phenolens.widgets.kit.style import SPACE
-
-_WORDS = {"T": "T time", "Z": "Z depth", "C": "C channel", "S": "a field a slice"}
 
 
 class AxesChips(QWidget):
-    """A choice for each axis but the last two, which are Y and X; ``changed`` gives the letters."""
+    """A choice of a letter for each axis; ``changed`` gives the letters."""
 
     changed = Signal(str)
 
@@ -29,22 +27,21 @@ class AxesChips(QWidget):
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
         self.chips = []
-        for length, letter in zip(shape[:-2], axes[:-2], strict=True):
+        for length, letter in zip(shape, axes, strict=True):
             chip = QComboBox()
-            for known in LETTERS:
-                chip.addItem(f"{_WORDS[known]} · {length}", known)
+            for known, word in LETTERS.items():
+                chip.addItem(f"{known} · {length}", known)
+                about = "each slice is a field of its own" if known == FIELDS else word
+                chip.setItemData(chip.count() - 1, f"{known}: {about}", Qt.ItemDataRole.ToolTipRole)
             chip.setCurrentIndex(list(LETTERS).index(letter))
             chip.setToolTip(f"What the axis of length {length} is")
             chip.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            chip.setMinimumContentsLength(2)
+            chip.setMinimumContentsLength(3)
             chip.activated.connect(lambda _: self.changed.emit(self.axes))
             self.chips.append(chip)
             self._line.addWidget(chip, 1)
-        last = QLabel("Y X")
-        last.setToolTip(f"{shape[-2]} by {shape[-1]} pixels")
-        self._line.addWidget(last)
 
     @property
     def axes(self) -> str:
         """One letter an axis."""
-        return "".join(chip.currentData() for chip in self.chips) + "YX"
+        return "".join(chip.currentData() for chip in self.chips)

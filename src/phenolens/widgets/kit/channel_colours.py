@@ -7,6 +7,8 @@ import numpy as np
 NUCLEUS = "#4db5ff"
 OTHERS = ("#3ddc6e", "#e04fd8", "#ffb347", "#d9d9d9")
 
+_PICTURE = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff"}
+
 _NUCLEAR_WORDS = ("dna", "dapi", "hoechst", "nuc", "draq")
 
 
@@ -16,7 +18,12 @@ def is_nuclear(name: str) -> bool:
 
 
 def channel_colours(names: Sequence[str], nucleus: int | None = None) -> list[str]:
-    """A colour per channel: light blue for nuclei, then green, magenta, orange and grey for the others."""
+    """A colour per channel: light blue for nuclei, then green, magenta, orange and grey for the others.
+
+    The channels of a picture in colour have their own.
+    """
+    if tuple(names) == tuple(_PICTURE):
+        return list(_PICTURE.values())
     if nucleus is None:
         nucleus = next((i for i, name in enumerate(names) if is_nuclear(name)), None)
     rest = [i for i in range(len(names)) if i != nucleus]

@@ -11,6 +11,7 @@ from napari.utils import Colormap
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
+from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
@@ -61,21 +62,26 @@ def channel_colormap(name: str, colour: str) -> Colormap:
 def field_layer_data(
     screen: "Screen", intensity: "IntensityMap", field: "Field", image: "FieldImage"
 ) -> list[tuple[Any, dict[str, Any]]]:
-    """Data and keyword arguments of an Image layer a channel; contrast limits are the whole screen's."""
+    """Data and keyword arguments of an Image layer a channel.
+
+    Contrast limits are the whole screen's; colours those that the image states, else those of the channels' names.
+    """
     place = _place(image, screen.pixel_size)
+    stated = [f"#{one.colour.lower()}" if one.colour else "" for one in image.details.displays]
+    named = channel_colours(screen.channel_names)
+    colours = [said or known for said, known in zip(stated or named, named, strict=True)]
     layers = []
-    for index, (name, colour) in enumerate(
-        zip(screen.channel_names, channel_colours(screen.channel_names), strict=True)
-    ):
+    for index, (name, colour) in enumerate(zip(screen.channel_names, colours, strict=True)):
         how: dict[str, Any] = {
             "name": name,
             "colormap": channel_colormap(name, colour),
             "contrast_limits": (intensity.low[index], intensity.high[index]),
             "blending": "additive",
             "metadata": {"phenolens": {"made": True, "channel": name, "synthetic": False, "field": field.key}},
+            "multiscale": by_levels(image),
             **place,
         }
-        layers.append((image.channel(index), how))
+        layers.append((shown_pixels(image, index), how))
     return layers
 
 
@@ -83,17 +89,18 @@ def _place(image: "FieldImage", pixel_size: tuple[float, float] | None) -> dict[
     """Scale, units and labels of a layer of the image's axes."""
     stack = image.stack_axes
     place: dict[str, Any] = {"axis_labels": (*stack.lower(), "y", "x")} if stack else {}
-    if pixel_size is None:
-        return place
     spacing = image.z_spacing if "Z" in stack else None
-    seconds = image.scale("T").seconds
+    seconds = image.scale("T").seconds if "T" in stack else None
+    if pixel_size is None and spacing is None and seconds is None:
+        return place
     steps = {
         "T": (1.0, "pixel") if seconds is None else (float(seconds), "s"),
         "Z": (1.0, "pixel") if spacing is None else (float(spacing), "µm"),
     }
     scale, units = zip(*(steps[axis] for axis in stack), strict=True) if stack else ((), ())
-    sides = tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
-    return place | {"scale": (*scale, *sides), "units": (*units, "µm", "µm")}
+    sides = (1.0, 1.0) if pixel_size is None else tuple(float(side) for side in np.broadcast_to(pixel_size, 2))
+    unit = "pixel" if pixel_size is None else "µm"
+    return place | {"scale": (*scale, *sides), "units": (*units, unit, unit)}
 
 
 class FieldLayers:
@@ -140,13 +147,13 @@ class FieldLayers:
         whole = len(there) == image.n_channels
         if whole and not all(layer.metadata.get("phenolens", {}).get("made") for layer in there):
             return  # layers of the user's own, which show the field already
-        if not whole or there[0].ndim != ndim:
+        if not whole or there[0].ndim != ndim or there[0].multiscale != by_levels(image):
             # the first time, a channel's layer was deleted, or a stack comes after a single plane
             take_away(self._viewer, there)
             self.channels = self._handed_over(image) or self._add(field, image)
         else:
             for index, layer in enumerate(self.channels):
-                layer.data = image.channel(index)
+                layer.data = shown_pixels(image, index)
         for layer in self.channels:
             layer.metadata["phenolens"] |= {"field": field.key, **field.metadata}
         self.cells.show()
@@ -196,8 +203,8 @@ class FieldLayers:
         names = self._session.screen.channel_names if self._session.screen is not None else ()
         made = [layer for layer in self._viewer.layers if layer.metadata.get("phenolens", {}).get("made")]
         found = [layer for name in names for layer in made if layer.metadata["phenolens"].get("channel") == name]
-        if len(found) != image.n_channels:
+        if len(found) != image.n_channels or found[0].multiscale != by_levels(image):
             return []
         for index, layer in enumerate(found):
-            layer.data = image.channel(index)
+            layer.data = shown_pixels(image, index)
         return found

@@ -1,5 +1,7 @@
 """Layers as files and back: pixels and labels as OME-TIFF, points and shapes as GeoJSON, features as CSV.
 
+`zarr_layers` does the same in OME-Zarr.
+
 Each file says of its layers how they looked and where they lay, so that they return as they were; other programs read
 the pixels, the channel names and the pixel size as in any OME-TIFF, and the geometry as in any GeoJSON.
 """
@@ -47,13 +49,8 @@ def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
     """
     from phenolens.screens.export import WRITERS
 
-    pixels = [_single_level(data, meta) for data, meta, _ in members]
-    stacked = np.stack(pixels)
+    stacked, axes, names, looks = stacked_members(members)
     metas = [meta for _, meta, _ in members]
-    axes = f"C{_stack_axes(stacked.ndim - 3, metas[0])}YX"
-    names = tuple(str(meta.get("name", "")) for meta in metas)
-    stored = {"dtype": str(stacked.dtype), "shape": list(stacked.shape[1:])}
-    looks = [{"kind": kind, **stored, **appearance(meta, kind)} for _, meta, kind in members]
     written = [file]
     ending = next(one for one in WRITERS if file.name.endswith(one))
     stem = file.name.removesuffix(ending)
@@ -66,10 +63,36 @@ def write_pixels(file: Path, members: Sequence[LayerData]) -> list[Path]:
             written.append(beside)
     synthetic = any(facts_of(meta).get("synthetic", False) for meta in metas)
     WRITERS[ending](
-        file, stacked, axes, names, _pixel_size(metas[0]), synthetic=synthetic,
-        description={**facts_of(metas[0]), "layers": looks}, z_spacing=_spacing(metas[0], axes),
+        file, stacked, axes, names, pixel_size(metas[0]), synthetic=synthetic,
+        description={**facts_of(metas[0]), "layers": looks}, z_spacing=spacing(metas[0], axes),
     )  # fmt: skip
     return written
+
+
+def stacked_members(members: Sequence[LayerData]) -> tuple[Any, str, tuple[str, ...], list[dict[str, Any]]]:
+    """Layers of one shape as channels: pixels (numpy, or dask where they are read later), axes, names and looks.
+
+    Raises
+    ------
+    OutputError
+        A layer holds colours or more axes than T, Z, Y and X.
+    """
+    pixels = [_single_level(data, meta) for data, meta, _ in members]
+    if all(isinstance(one, np.ndarray) for one in pixels):
+        stacked: Any = np.stack(pixels)
+    else:
+        import dask.array as da
+
+        stacked = da.stack(pixels)
+    metas = [meta for _, meta, _ in members]
+    axes = f"C{_stack_axes(stacked.ndim - 3, metas[0])}YX"
+    names = tuple(str(meta.get("name", "")) for meta in metas)
+    stored = {"dtype": str(stacked.dtype), "shape": list(stacked.shape[1:])}
+    looks = [{"kind": kind, **stored, **appearance(meta, kind)} for _, meta, kind in members]
+    for look, meta in zip(looks, metas, strict=True):
+        if meta.get("multiscale"):
+            look["multiscale"] = True
+    return stacked, axes, names, looks
 
 
 def read_pixels(file: Path) -> list[LayerData] | None:
@@ -215,9 +238,10 @@ def _single_level(data: Any, meta: Mapping[str, Any]) -> Any:
     if meta.get("rgb"):
         raise OutputError(f"The layer {name} holds colours: save it as a PNG, or split it into its channels first.")
     level = data[0] if meta.get("multiscale") else data
+    level = getattr(level, "lazy", level)
     if np.ndim(level) > 4:
         raise OutputError(f"The layer {name} has {np.ndim(level)} axes: layers of T, Z, Y and X can be saved.")
-    return np.asarray(level)
+    return level if hasattr(level, "dask") else np.asarray(level)
 
 
 def _stack_axes(count: int, meta: Mapping[str, Any]) -> str:
@@ -227,7 +251,8 @@ def _stack_axes(count: int, meta: Mapping[str, Any]) -> str:
     return known if known in ("T", "Z", "TZ") and len(known) == count else ("", "Z", "TZ")[count]
 
 
-def _pixel_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
+def pixel_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Micrometres a pixel in Y and X, None where the layer's units are not those of a length."""
     units, scale = meta.get("units"), meta.get("scale")
     if units is None or scale is None or str(units[-1]) not in _MICROMETRES:
         return None
@@ -235,7 +260,8 @@ def _pixel_size(meta: Mapping[str, Any]) -> tuple[float, float] | None:
     return float(scale[-2]) * unit, float(scale[-1]) * unit
 
 
-def _spacing(meta: Mapping[str, Any], axes: str) -> float | None:
+def spacing(meta: Mapping[str, Any], axes: str) -> float | None:
+    """Micrometres between planes, None where there are none or their unit is not one of a length."""
     units, scale = meta.get("units"), meta.get("scale")
     if "Z" not in axes or units is None or scale is None or len(scale) < 3 or str(units[-3]) not in _MICROMETRES:
         return None

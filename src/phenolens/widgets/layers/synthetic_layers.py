@@ -143,7 +143,8 @@ class SyntheticLayers:
 
         def translated(index: tuple[int, ...]) -> np.ndarray:
             composite = plane(index)
-            return np.asarray(source.data[index]) if composite is None else composite.translated[channel]
+            whole = source.data[0] if source.multiscale else source.data
+            return np.asarray(whole[index]) if composite is None else composite.translated[channel]
 
         def difference(index: tuple[int, ...]) -> np.ndarray:
             composite = plane(index)

@@ -34,7 +34,7 @@ class EncoderBox(QWidget):
         if encoder is None:
             self.about.say("No encoder is loaded, so translated cells and structures cannot be placed on this map.")
         else:
-            self.about.say(f"Encoder: {encoder.card.get('name') or 'without a name'}")
+            self.about.say(f"Encoder: {encoder.card.name or 'without a name'}")
 
     def load(self, folder: str | Path) -> None:
         """Load an encoder in the background; the one in use stays until the new one is ready."""

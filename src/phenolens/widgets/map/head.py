@@ -72,11 +72,11 @@ class MapHead(QWidget):
         set_accent(self.open_button, False)
         self.open_button.setText("Open another")
         level, count = data.atlas.profiles.level, len(data.atlas.profiles)
-        way = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}.get(str(data.atlas.card.get("projection")), "")
+        way = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}.get(str(data.atlas.card.projection), "")
         self.about.say(" · ".join(filter(None, [data.name, f"{count:,} {level}s", way])))
         self.about.setToolTip(
             "Distances in the lists are those of the full embedding. On the map they are only roughly right.\n"
-            f"Corrected by: {data.atlas.card['reference']}."
+            f"Corrected by: {data.atlas.card.reference}."
         )
 
     def _ask_folder(self) -> None:

@@ -121,7 +121,7 @@ def embed_translated(
 
 def _made_by(encoder: CellEncoder, card: dict[str, Any], crop: int) -> bool:
     """Whether embeddings of such a card were made by an encoder with such crops."""
-    own = (encoder.card.get("name", ""), encoder.card.get("sha256", ""), crop)
+    own = (encoder.card.name, encoder.sha256, crop)
     return (card.get("encoder"), card.get("encoder_sha256"), card.get("crop")) == own
 
 

@@ -45,9 +45,9 @@ class Pen:
     def take_up(self, screen: "Screen") -> None:
         """Say something of the cells of another screen."""
         self._disconnect(self.annotations)
-        fields = tuple((one.key, tuple(map(str, one.paths))) for one in screen)
+        fields = tuple((one.key, tuple(map(str, one.paths)) or (one.address,)) for one in screen)
         # fields in memory may be called as others are: what was said of those is not said of these
-        known = all(paths for _, paths in fields)
+        known = all(all(places) for _, places in fields)
         self.annotations = self._kept.setdefault(fields, Annotations()) if known else Annotations()
         self._connect(self.annotations)
         self.chosen, self.profiles, self.embedded, self.uncertain = None, None, None, ()

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
 from phenolens.runtime.errors import CellError, ModelError
+from phenolens.runtime.files import absolute
 from phenolens.screens.images import FieldImage
+from phenolens.screens.ome_zarr.folders import is_url
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
 from phenolens.widgets.state.pen import Pen
 from phenolens.widgets.state.translated_cell import CellId, PlaneId, TranslatedCell
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
-__all__ = ["CellId", "Origin", "PlaneId", "Session", "TranslatedCell"]
+__all__ = ["CellId", "Origin", "PlaneId", "Session", "TranslatedCell", "origin_of"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class Origin:
 
     path: str
     pattern: str | None = None
+
+
+def origin_of(path: str | Path | None, pattern: str | None = None) -> Origin | None:
+    """Where a screen of `path` is read from, wherever the program runs; None where it was read from nowhere."""
+    if path is None:
+        return None
+    return Origin(str(path) if is_url(path) else str(absolute(path)), pattern)
 
 
 class Session:
@@ -322,17 +332,17 @@ class Session:
         """Source and target for the field that is shown: reversed where the field is of the target condition."""
         if self.adapter is None:
             return None
-        source, target = self.adapter.conditions
-        return (target, source) if self.belongs(target) and not self.belongs(source) else (source, target)
+        adapter = self.adapter
+        back = self.belongs(adapter.target) and not self.belongs(adapter.source)
+        return adapter.conditions[::-1] if back else adapter.conditions
 
-    def belongs(self, condition: str) -> bool:
+    def belongs(self, condition: "Condition") -> bool:
         """Whether the shown field is of a condition; False where this screen does not say."""
         from phenolens.runtime.errors import ScreenError
-        from phenolens.screens.conditions import Condition
 
         if self.screen is None or self.field is None:
             return False
         try:
-            return self.field.key in {field.key for field in self.screen.select(Condition.parse(condition))}
+            return self.field.key in {field.key for field in self.screen.select(condition)}
         except ScreenError:
             return False

@@ -27,6 +27,7 @@ _OWN = (
     ("whole", "Each image is one cell"),
     ("labels", "My Labels layer"),
     ("folder", "My label images, a folder"),
+    ("inside", "Labels in the OME-Zarr"),
 )
 _SEGMENTERS = tuple(one.name for one in SEGMENTERS)
 
@@ -112,6 +113,12 @@ class CellsPanel(QWidget):
         whole.addWidget(self.why)
         whole.addWidget(self._correcting)
 
+    def use_folder(self, folder: Path) -> None:
+        """Take the cells of all fields from the label images in a folder."""
+        self.way.setCurrentIndex(self.way.findData("folder"))
+        self.folder.setText(str(folder))
+        self.begin()
+
     def detach(self) -> None:
         """Stop listening to the viewer."""
         self.own.detach()
@@ -132,14 +139,14 @@ class CellsPanel(QWidget):
             self.why.say(str(error), "error")
             return
         known = session.cells if way == "labels" and session.cells_position == position else None
-        layer = self.own.chosen_layer() if way == "labels" else None
+        layers = self.own.chosen_layers() if way == "labels" else []
 
         def found(result: "tuple[Cells, int]") -> None:
             if session.screen is screen:
                 cells, crop = result
                 session.set_crop(crop)
                 session.set_cells(cells, session.nucleus_channel if way == "labels" else nucleus, position)
-                if layer is not None:
+                for layer in layers:
                     layer.visible = False  # the same cells are outlined in the layer of the cells
                 self.found.emit()
 
@@ -208,7 +215,7 @@ class CellsPanel(QWidget):
             self.why.say(missing)
         elif session.cells is not None:
             self.why.say(self._count())
-        elif way in ("labels", "folder") or not self._wrong:
+        elif way not in _SEGMENTERS or not self._wrong:
             self.why.say("")
 
     def _allow_correcting(self) -> None:
@@ -263,9 +270,25 @@ class CellsPanel(QWidget):
             self.nucleus.addItems(list(screen.channel_names))
             names = enumerate(screen.channel_names)
             self.nucleus.setCurrentIndex(next((i for i, name in names if is_nuclear(name)), 0))
+        self._allow_inside()
         self._wrong = ""
         self.why.say("")
         self.refresh()
+
+    def _allow_inside(self) -> None:
+        """Offer the labels in the images where they are OME-Zarr."""
+        screen, at = self._session.screen, self.way.findData("inside")
+        inside = screen is not None and any(one.address for one in screen)
+        model: Any = self.way.model()
+        model.item(at).setEnabled(inside)
+        tip = (
+            "The labels called nuclei or cells, else the first"
+            if inside
+            else "The images of this screen are no OME-Zarr"
+        )
+        self.way.setItemData(at, tip, Qt.ItemDataRole.ToolTipRole)
+        if not inside and self.way.currentIndex() == at:
+            self.way.setCurrentIndex(0)
 
     def _list_ways(self) -> None:
         """All ways to cells; a segmenter that is not installed is listed with what to do about it."""
@@ -278,6 +301,7 @@ class CellsPanel(QWidget):
                 item.item(self.way.count() - 1).setEnabled(False)
         for way, text in _OWN:
             self.way.addItem(text, way)
+        self._allow_inside()
 
     def _ask_folder(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Label images, one a field")

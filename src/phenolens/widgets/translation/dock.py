@@ -9,11 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
+from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.closing import Closing
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
+from phenolens.widgets.layers.drawings import Drawings
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.noise_layers import NoiseLayers
 from phenolens.widgets.layers.plane_in_view import PlaneInView
@@ -25,6 +27,7 @@ from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
 from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
+from phenolens.widgets.translation.figure_job import figure_job
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
 from phenolens.widgets.translation.screen_panel import ScreenPanel
@@ -53,6 +56,7 @@ class PhenolensDock(QWidget):
         self.session = Session()
         self.running = Running(self)
         self.field_layers = FieldLayers(napari_viewer, self.session)
+        self.drawings = Drawings(napari_viewer, self.session)
         self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
         self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
         self.translating = Translating(self, self.session, self.running)
@@ -63,6 +67,7 @@ class PhenolensDock(QWidget):
         self.annotating = Annotating(napari_viewer, self.session, self.field_layers, self.annotate_panel)
         self.finetune_panel = FinetunePanel(self.session, self.running)
         self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
+        self.translate_panel.figure_wanted.connect(self.draw_figure)
         self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
         self.noise_panel = NoisePanel(self.session, self.running, self.noise_layers)
         self.translate_panel.channel.currentIndexChanged.connect(self.noise_layers.set_channel)
@@ -103,7 +108,7 @@ class PhenolensDock(QWidget):
             shortcut.activated.connect(step)
         self._mark()
         running = self.running
-        listening = (self.click_tool, self.cells_panel, self.plane_in_view, self.annotating)
+        listening = (self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings)
         sessions = self.sessions
         here = workplace(napari_viewer)
 
@@ -148,8 +153,8 @@ class PhenolensDock(QWidget):
         """Load an adapter in the background."""
         self.translate_panel.load_adapter(Path(adapter) if isinstance(adapter, str) else adapter)
 
-    def export(self, folder: Path) -> None:
-        """Write the fields with translated cells to a new folder in `folder`."""
+    def export(self, folder: Path, file_format: str = "ome-tiff") -> None:
+        """Write the shown field, and those with translated cells or drawings, to a new folder in `folder`."""
         state = self.translate_panel.state
 
         def written(out: Path) -> None:
@@ -162,7 +167,7 @@ class PhenolensDock(QWidget):
         looks = looks_of(channels, made.translated, made.differences)
         drawn = drawn_layers(self.viewer.layers)
         self.running.start(
-            export_job(self.session, folder, looks, drawn),
+            export_job(self.session, folder, looks, drawn, file_format),
             "Exporting",
             priority=INTERACTIVE,
             done=written,
@@ -184,6 +189,24 @@ class PhenolensDock(QWidget):
         self.finetune_panel.job.stop()
         self.noise_panel.job.stop()
         self.translate_panel.translating_all.cancel()
+
+    def draw_figure(self, path: Path, width_mm: float) -> None:
+        """Draw a figure of the translated cells of the plane in view to a PNG, SVG or PDF file."""
+        state, made = self.translate_panel.state, self.synthetic
+        looks = looks_of(self.field_layers.channels, made.translated, made.differences)
+        try:
+            job = figure_job(self.session, path, looks, width_mm)
+        except CellError as error:
+            state.say(str(error), "error")
+            return
+        state.say("Drawing the figure…")
+        self.running.start(
+            job,
+            "Drawing the figure",
+            priority=INTERACTIVE,
+            done=lambda out: state.say(f"Wrote {out}."),
+            failed=lambda error: state.say(str(error), "error"),
+        )
 
     def _arm(self, on: bool) -> None:
         self.click_tool.on = on
@@ -220,7 +243,7 @@ class PhenolensDock(QWidget):
         super().closeEvent(event)
 
 
-def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView | Annotating) -> None:
+def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView | Annotating | Drawings) -> None:
     """Let go of the viewer; also called when Qt has deleted the dock already."""
     running.stop()
     for one in listening:

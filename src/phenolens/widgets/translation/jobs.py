@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 MOST_FIELDS = 24
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
+_COARSE = 8  # solver steps of what is shown first
 
 
-def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
-    """Read a screen and the intensity limits it is shown with."""
+def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
+    """Read a screen, by its path or its URL, and the intensity limits it is shown with."""
+    from phenolens.screens.ome_zarr.folders import shown_name
     from phenolens.screens.table import read_screen
 
-    yield Progress(0, 0, f"reading {path.name}")
+    yield Progress(0, 0, f"reading {shown_name(path)}")
     screen = read_screen(path, pattern)
     # both may read the first image: here rather than when the viewer asks
     _ = screen.channel_names, screen.pixel_size
@@ -39,13 +41,13 @@ def open_screen(path: Path, pattern: str | None = None) -> "Job[tuple[Screen, In
 
 def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     """Limits of each channel over the whole screen, from at most `MOST_FIELDS` fields spread evenly over it."""
-    from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.intensity import IntensityMap, sample_of
 
     fields = list(screen.fields)
     chosen = [fields[i] for i in np.unique(np.linspace(0, len(fields) - 1, MOST_FIELDS).astype(int))]
     planes = []
     for done, field in enumerate(chosen, start=1):
-        planes.append(field.image().plane())
+        planes.append(sample_of(field.image()))
         yield Progress(done, len(chosen), f"reading {field.key}")
     return IntensityMap.fit(planes, screen.channel_names)
 
@@ -53,8 +55,10 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
 def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
     """A field and its image."""
     yield Progress(0, 0, f"reading {field.key}")
+    from phenolens.screens.intensity import sample_of
+
     image = field.image()
-    image.plane()  # a broken file is found here rather than by the canvas
+    sample_of(image)  # a broken file is found here rather than by the canvas
     return field, image
 
 
@@ -138,7 +142,7 @@ def translate(
     """Translate a clicked cell, coarse to fine."""
     source, target = cell.conditions
     return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), steps=(8, 20), source=source, target=target
+        plane, cell.y, cell.x, strengths=(strength,), coarse=(_COARSE,), source=source, target=target
     )
 
 

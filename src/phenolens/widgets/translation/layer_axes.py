@@ -8,7 +8,7 @@ from phenolens.runtime.errors import ImageError
 from phenolens.screens.axes import misfit
 from phenolens.widgets.kit.axes_chips import AxesChips
 from phenolens.widgets.kit.style import SPACE, Note, action
-from phenolens.widgets.translation.open_layers import axes_of_layers
+from phenolens.widgets.translation.open_layers import axes_of_layers, shape_of
 
 
 class LayerAxes(QWidget):
@@ -42,8 +42,8 @@ class LayerAxes(QWidget):
             self.refused.emit(error)
             return
         self._layers, self._opened = layers, ""
-        self.chips.offer(layers[0].data.shape, guess.axes)
-        self.setVisible(bool(self.chips.chips))
+        self.chips.offer(shape_of(layers[0]), guess.axes)
+        self.setVisible(len(guess.axes) > 2)
         if guess.sure:
             self._use()
         else:
@@ -52,10 +52,9 @@ class LayerAxes(QWidget):
     def _changed(self, axes: str) -> None:
         wrong = misfit(axes)
         name = self._layers[0].name
-        asked = f"Neither names nor units say what the axes of {name} are: correct the guess, then open." * (
-            not self._opened
-        )
-        self.question.say(wrong or asked, "error" if wrong else "warning")
+        asked = "" if self._opened else f"Neither names nor units say what the axes of {name} are. Correct the guess."
+        meaning = "T time, Z depth, C channel, S each slice a field." if axes != self._opened else ""
+        self.question.say(" ".join(filter(None, (wrong or asked, meaning))), "error" if wrong else "warning")
         self.use.setVisible(axes != self._opened)
         self.use.setEnabled(not wrong)
 

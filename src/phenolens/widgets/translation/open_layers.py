@@ -8,44 +8,52 @@ from napari.layers import Image
 
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.axes import FIELDS, AxesGuess, guess_axes, misfit
+from phenolens.screens.image_details import AxisScale
 
 if TYPE_CHECKING:
     from phenolens.screens.table import Screen
 
-_MICROMETRES = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "meter": 1e6}
+_COLOURS = ("red", "green", "blue")
 
 
 def axes_of_layers(layers: Sequence[Image]) -> AxesGuess:
     """What the axes of layers of one shape are; several layers are channels, so none of their axes is guessed as that.
 
+    Nor is an axis of a layer of colours, which are its channels; their own axis has no letter.
+
     Raises
     ------
     ImageError
-        No layer, layers of different shapes, RGB layers, or pyramids.
+        No layer, layers of different shapes, or several of which one holds colours.
     """
     if not layers:
         raise ImageError("There is no Image layer to use: open an image, or select its layers in the layer list.")
     names = ", ".join(layer.name for layer in layers)
-    if len({layer.data.shape for layer in layers}) > 1:
+    if len({shape_of(layer) for layer in layers}) > 1:
         raise ImageError(f"The layers {names} have different shapes: select those that are channels of one image.")
-    if any(layer.rgb or layer.multiscale for layer in layers):
-        raise ImageError(f"The layers {names} hold colours or a pyramid: use one plain layer for each channel.")
+    if len(layers) > 1 and any(layer.rgb for layer in layers):
+        raise ImageError(f"One of the layers {names} holds colours: select it alone, or plain layers, one a channel.")
     first = layers[0]
-    guess = guess_axes(first.data.shape, first.axis_labels, [str(unit) for unit in first.units])
-    if len(layers) > 1 and not guess.sure and "C" in guess.axes:
+    guess = guess_axes(shape_of(first), first.axis_labels, [str(unit) for unit in first.units])
+    if (len(layers) > 1 or first.rgb) and not guess.sure and "C" in guess.axes:
         leading = iter([letter for letter in "ZT" if letter not in guess.axes])
         return AxesGuess("".join(next(leading, FIELDS) if a == "C" else a for a in guess.axes), sure=False)
     return guess
 
 
+def shape_of(layer: Image) -> tuple[int, ...]:
+    """Lengths of a layer's axes, without that of the colours."""
+    return tuple(int(length) for length in _pixels(layer).shape[: layer.ndim])
+
+
 def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, list[Image]]":
-    """A screen of layers that are channels of one image, or of one layer with an axis of channels.
+    """A screen of layers that are channels of one image, or of one layer with an axis of channels or with colours.
 
     Parameters
     ----------
     axes
-        Letters of the layers' axes, of ``TZCYX`` in any order with Y and X last, or ``S`` where each slice is a field
-        of its own, numbered by ``Metadata_Index`` from 1.
+        Letters of the layers' axes, of ``TZCYX`` in any order, or ``S`` where each slice is a field of its own,
+        numbered by ``Metadata_Index`` from 1.
 
     Returns
     -------
@@ -66,28 +74,36 @@ def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, lis
         raise ImageError(reason)
     if len(axes) != first.ndim:
         raise ImageError(f"The layers {names} have {first.ndim} axes, and {len(axes)} were named.")
-    if "C" in axes and len(layers) > 1:
+    if "C" in axes and (len(layers) > 1 or first.rgb):
         raise ImageError(f"The layers {names} are channels already: select one of them, or say what their axis is.")
-    size = _micrometres(first, -1)
-    spacing = _micrometres(first, axes.index("Z")) if "Z" in axes else None
-    pixels = layers[0].data if "C" in axes else _stacked(layers)
-    order = axes if "C" in axes else f"C{axes}"
+    steps = {letter: AxisScale(float(first.scale[n]), str(first.units[n])) for n, letter in enumerate(axes)}
+    sides = steps["Y"].micrometres, steps["X"].micrometres
+    size = (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
+    spacing = steps["Z"].micrometres if "Z" in steps else None
+    seconds = steps["T"].seconds if "T" in steps else None
+    pixels, order = (_largest(first), axes) if "C" in axes else (_stacked(layers), f"C{axes}")
     inner = "".join(letter for letter in "TZ" if letter in order)
     wanted = (FIELDS if FIELDS in order else "") + f"C{inner}YX"
     pixels = pixels.transpose([order.index(letter) for letter in wanted])
+    channels = _channel_names(layers, pixels.shape[wanted.index("C")])
     if FIELDS in wanted:
-        channels = _channel_names(layers, pixels.shape[1])
         fields = {f"slice{index + 1:03d}": np.asarray(planes) for index, planes in enumerate(pixels)}
         metadata = {key: {"Metadata_Index": index + 1} for index, key in enumerate(fields)}
         return screen_from_arrays(fields, channels, metadata, size), []
-    channels = _channel_names(layers, pixels.shape[0])
-    screen = screen_from_arrays({"layers": pixels}, channels, None, size, wanted, spacing)
-    shown = "C" not in axes and axes == f"{inner}YX"
+    screen = screen_from_arrays({"layers": pixels}, channels, None, size, wanted, spacing, seconds)
+    shown = axes == f"{inner}YX" and not any(layer.rgb or layer.multiscale for layer in layers)
     return screen, list(layers) if shown else []
 
 
+def _pixels(layer: Image) -> Any:
+    """All pixels of a layer, the largest level of a pyramid."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
-    """The layers' own names, or numbers where one layer holds all channels."""
+    """The layers' own names, those of the colours, or numbers where one layer holds all channels."""
+    if layers[0].rgb:
+        return list(_COLOURS)
     if len(layers) == count:
         return [layer.name for layer in layers]
     return [f"Channel {number}" for number in range(1, count + 1)]
@@ -95,14 +111,17 @@ def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
 
 def _stacked(layers: Sequence[Image]) -> Any:
     """The pixels of all layers, channels first; not read yet where a layer reads its pixels when they are looked at."""
-    if all(isinstance(layer.data, np.ndarray) for layer in layers):
-        return np.stack([layer.data for layer in layers])
+    data = [_largest(layer) for layer in layers]
+    if layers[0].rgb:
+        return data[0][..., : len(_COLOURS)].transpose([data[0].ndim - 1, *range(data[0].ndim - 1)])
+    if all(isinstance(pixels, np.ndarray) for pixels in data):
+        return np.stack(data)
     import dask.array as da
 
-    return da.stack([da.asarray(layer.data) for layer in layers])
+    return da.stack([da.asarray(pixels) for pixels in data])
 
 
-def _micrometres(layer: Image, axis: int) -> float | None:
-    """Size of a pixel along an axis, where the layer's unit is one of length."""
-    unit = _MICROMETRES.get(str(layer.units[axis]))
-    return float(layer.scale[axis]) * unit if unit is not None else None
+def _largest(layer: Image) -> Any:
+    """The same as it lies in the file, without the blocks that are kept in memory for looking at."""
+    pixels = _pixels(layer)
+    return getattr(pixels, "lazy", pixels)

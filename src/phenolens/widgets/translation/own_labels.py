@@ -17,6 +17,7 @@ from phenolens.widgets.layers.suggested_layer import NAME
 from phenolens.widgets.state.session import Session
 
 _ASK = "which field?"
+_ALL = "All that name their field"
 
 
 class OwnLabels(QWidget):
@@ -57,14 +58,9 @@ class OwnLabels(QWidget):
 
     def list_layers(self, *_: Any) -> None:
         """List the Labels layers that could be the user's: all but the cells' own and what is synthetic."""
-        names = [
-            layer.name
-            for layer in self._viewer.layers
-            if isinstance(layer, Labels)
-            and layer != self._field_layers.labels
-            and not layer.metadata.get("phenolens", {}).get("synthetic")
-            and layer.metadata.get("phenolens", {}).get("kind") != NAME
-        ]
+        names = [layer.name for layer in self._candidates()]
+        if len(self._naming()) > 1:
+            names.insert(0, _ALL)
         if names == [self.layer.itemText(i) for i in range(self.layer.count())]:
             return
         chosen = self.layer.currentText()
@@ -76,6 +72,33 @@ class OwnLabels(QWidget):
         self.layer.blockSignals(False)
         self._ask()
 
+    def _candidates(self) -> list[Labels]:
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels)
+            and layer != self._field_layers.labels
+            and not layer.metadata.get("phenolens", {}).get("synthetic")
+            and layer.metadata.get("phenolens", {}).get("kind") != NAME
+        ]
+
+    def _naming(self) -> list[tuple[Labels, str]]:
+        """The layers whose metadata or name say which field they are of, and its key."""
+        screen = self._session.screen
+        if screen is None:
+            return []
+        naming = []
+        for layer in self._candidates():
+            facts = layer.metadata.get("phenolens", {})
+            marked = facts.get("field") if isinstance(facts, dict) else None
+            try:
+                key = field_of_labels(screen, layer.data.shape[-2:], marked=marked, name=layer.name, shapes={})
+            except CellError:
+                key = None  # of another screen, or no field is named
+            if key is not None:
+                naming.append((layer, key))
+        return naming
+
     def why_not(self) -> str:
         """What is still to be said of the labels; empty where all is known."""
         if not self.layer.currentText():
@@ -84,10 +107,12 @@ class OwnLabels(QWidget):
             return "Say which field these labels are of."
         return ""
 
-    def chosen_layer(self) -> Labels | None:
-        """The layer that is chosen."""
+    def chosen_layers(self) -> list[Labels]:
+        """The layer that is chosen, or all that name their field."""
         name = self.layer.currentText()
-        return next((layer for layer in self._viewer.layers if layer.name == name and isinstance(layer, Labels)), None)
+        if name == _ALL:
+            return [layer for layer, _ in self._naming()]
+        return [layer for layer in self._candidates() if layer.name == name][:1]
 
     def by_field(self) -> dict[str, NDArray[Any]]:
         """Label images (H, W) by the key of their field.
@@ -97,7 +122,14 @@ class OwnLabels(QWidget):
         CellError
             There is no layer, or it is not said or not possible which field it is of.
         """
-        layer, screen = self.chosen_layer(), self._session.screen
+        layer, screen = self._chosen(), self._session.screen
+        if self.layer.currentText() == _ALL:
+            found: dict[str, NDArray[Any]] = {}
+            for layer, key in self._naming():
+                if key in found:
+                    raise CellError(f"Two layers, one of them {layer.name}, say that they are of {key}: rename one.")
+                found[key] = self._plane(np.asarray(layer.data), layer.name)
+            return found
         if (reason := self.why_not()) or layer is None or screen is None:
             raise CellError(reason or "Open a screen first.")
         data = np.asarray(layer.data)
@@ -106,9 +138,13 @@ class OwnLabels(QWidget):
         key = self._said(layer) or str(self.field.currentData())
         return {key: self._plane(data, layer.name)}
 
+    def _chosen(self) -> Labels | None:
+        """The one layer that is chosen."""
+        return None if self.layer.currentText() == _ALL else next(iter(self.chosen_layers()), None)
+
     def _ask(self) -> None:
         """Fill the fields that could be meant, and choose the one that is known."""
-        screen, layer = self._session.screen, self.chosen_layer()
+        screen, layer = self._session.screen, self._chosen()
         keys = [] if screen is None else [one.key for one in screen]
         self.field.blockSignals(True)
         self.field.clear()
@@ -129,13 +165,13 @@ class OwnLabels(QWidget):
 
     def _said(self, layer: Labels) -> str | None:
         """The field that a layer's metadata or name says, or the only one; None where one has to ask."""
-        screen, field, plane = self._session.screen, self._session.field, self._session.plane
+        screen, field, image = self._session.screen, self._session.field, self._session.image
         if screen is None:
             return None
         shape = tuple(layer.data.shape[-2:])
         shapes: dict[str, Any] = {one.key: shape for one in screen}  # others are read, and checked, when they are used
-        if field is not None and plane is not None:
-            shapes[field.key] = plane.shape[-2:]
+        if field is not None and image is not None:
+            shapes[field.key] = image.shape[-2:]
         facts = layer.metadata.get("phenolens", {})
         marked = facts.get("field") if isinstance(facts, dict) else None
         return field_of_labels(screen, shape, marked=marked, name=layer.name, shapes=shapes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import AnnotationError, OutputError, PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.ome_zarr.folders import is_url
 from phenolens.sessions.cells import saved_cells
 from phenolens.sessions.folder import SessionFolder
 from phenolens.sessions.inputs import changed_fields, field_marks
@@ -76,7 +77,7 @@ def restore_session(folder: Path, device: str, elsewhere: Path | None = None) ->
     saved = read_session(folder)
     about = saved.value("screen", default={})
     origin = _origin(saved, about, elsewhere)
-    screen, intensity = yield from jobs.open_screen(Path(origin.path), origin.pattern)
+    screen, intensity = yield from jobs.open_screen(origin.path, origin.pattern)
     yield Progress(1, 5, "reading the field")
     changed = changed_fields(saved.value("inputs", default={}), field_marks(screen))
     if changed:
@@ -118,7 +119,7 @@ def _origin(saved: SavedSession, about: Mapping[str, Any], elsewhere: Path | Non
             f"The screen “{saved.title}” of this session was made of layers of the viewer, which no session keeps: "
             "save those layers, and choose their folder."
         )
-    if not Path(path).exists():
+    if not is_url(path) and not Path(path).exists():
         raise MissingScreen(
             f"The screen of this session is not at {path} any longer: put it back, or choose where it lies now."
         )

@@ -9,16 +9,27 @@ from napari import Viewer
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from phenolens.runtime.contents import SCREENS, content_of
 from phenolens.runtime.errors import PhenolensError
-from phenolens.runtime.files import absolute
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.screens.label_images import holds_labels
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
-from phenolens.widgets.state.session import Origin, Session
+from phenolens.widgets.state.session import Session, origin_of
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.layer_axes import LayerAxes
 from phenolens.widgets.translation.open_layers import screen_from_layers
@@ -39,10 +50,13 @@ class ScreenPanel(QWidget):
     def __init__(self, viewer: Viewer, session: Session, running: Running, field_layers: FieldLayers) -> None:
         super().__init__()
         self._viewer, self._session, self._running, self._field_layers = viewer, session, running, field_layers
-        self.open_button = action("Open a screen", "A table of images, a folder, or layers that are open", accent=True)
+        self.open_button = action(
+            "Open a screen", "A table of images, a folder, an OME-Zarr plate, or layers that are open", accent=True
+        )
         menu = QMenu(self)
         menu.addAction("Table or image file…", self._ask_file)
         menu.addAction("Folder of images…", self._ask_folder)
+        menu.addAction("OME-Zarr at an address…", self._ask_address)
         menu.addAction("Selected layers in the viewer", self.open_layers)
         self.open_button.setMenu(menu)
         self.layer_axes = LayerAxes()
@@ -104,11 +118,23 @@ class ScreenPanel(QWidget):
         return row
 
     def open_path(self, path: str | Path, pattern: str | None = None) -> None:
-        """Open a table, a folder or an image in the background; what was open stays until the new one is read."""
+        """Open a table, a folder, an image or a URL in the background; what was open stays until the new one is read.
+
+        What is no screen, such as an adapter or an export, opens as it does when it is dropped on the viewer.
+        """
+        from phenolens.screens.ome_zarr.folders import is_url, shown_name
+
+        if is_url(path):
+            self._start(jobs.open_screen(path), shown_name(path), path)
+            return
         path = Path(path)
-        self._folder = path if path.is_dir() else None
-        origin = Origin(str(absolute(path)), pattern)
-        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, origin=origin)
+        if pattern is None and not _opens_as_screen(path):
+            try:
+                self._viewer.open(str(path), plugin="napari-phenolens")
+            except PhenolensError as error:
+                self._refused(error)
+            return
+        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, path, pattern=pattern)
 
     def open_layers(self, _: bool = False) -> None:
         """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`.
@@ -137,8 +163,14 @@ class ScreenPanel(QWidget):
         self._start(fit(), "layers", before=lambda: self._field_layers.adopt(adopted))
 
     def _start(
-        self, job: Any, name: str, before: Callable[[], None] | None = None, origin: Origin | None = None
+        self,
+        job: Any,
+        name: str,
+        path: str | Path | None = None,
+        before: Callable[[], None] | None = None,
+        pattern: str | None = None,
     ) -> None:
+        self._folder = _folder_of_images(path)
         self.open_button.setEnabled(False)
         self.problem.say("")
         self.about.say(f"Reading {name}…")
@@ -146,7 +178,7 @@ class ScreenPanel(QWidget):
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
             if before is not None:
                 before()
-            self.show_screen(*result, name, origin)
+            self.show_screen(*result, name, path, pattern)
 
         self._running.start(
             job,
@@ -163,7 +195,7 @@ class ScreenPanel(QWidget):
         self.problem.say(
             str(error) if known else "The screen could not be read; the notification has the details.", "error"
         )
-        self.pattern.setVisible(known and self._lacks_table())
+        self.pattern.setVisible(known and self._folder is not None)
         screen = self._session.screen
         self.about.say(self._describe(screen) if screen is not None else "")
 
@@ -172,17 +204,19 @@ class ScreenPanel(QWidget):
         screen: "Screen",
         intensity: "IntensityMap",
         name: str,
-        origin: Origin | None = None,
+        path: str | Path | None = None,
+        pattern: str | None = None,
         show_field: bool = True,
     ) -> None:
-        """Work on a screen that has been read from `origin`, and show its first control field."""
-        self.pattern.setVisible(self._lacks_table())
+        """Work on a screen that has been read from `path`, and show its first control field unless told not to."""
+        self._folder = _folder_of_images(path)
+        self.pattern.setVisible(self._folder is not None)
         set_accent(self.open_button, False)
         self.open_button.setText("Open another screen")
         if name != "layers":
             self.layer_axes.hide()
         self.problem.say("")
-        self._session.set_screen(screen, intensity, name, origin)
+        self._session.set_screen(screen, intensity, name, origin_of(path, pattern))
         self.about.say(self._describe(screen))
         shares = [
             f"{channel} {_percent(share)}"
@@ -232,12 +266,6 @@ class ScreenPanel(QWidget):
         if self._session.source is None:
             return 0
         return int(np.flatnonzero(self._session.source.mask(screen.table))[0])
-
-    def _lacks_table(self) -> bool:
-        """Whether the folder's file names, rather than a table, say what its images are."""
-        return self._folder is not None and not any(
-            (self._folder / f"screen.{end}").is_file() for end in ("csv", "parquet")
-        )
 
     def _describe(self, screen: "Screen") -> str:
         facts = [self._session.screen_name, f"{len(screen)} fields" if len(screen) != 1 else "1 field"]
@@ -308,11 +336,30 @@ class ScreenPanel(QWidget):
         if path:
             self.open_path(path)
 
+    def _ask_address(self) -> None:
+        text, ok = QInputDialog.getText(self, "Open an OME-Zarr", "Address of a plate or image (https://…, s3://…):")
+        if ok and text.strip():
+            self.open_path(text.strip())
+
     def _retry_folder(self) -> None:
         if self._folder is None:
             show_error("Choose a folder first.")
             return
         self.open_path(self._folder, self.pattern.text().strip() or None)
+
+
+def _opens_as_screen(path: Path) -> bool:
+    """Whether a file or folder is a screen, or nothing known, rather than something else that can be dropped."""
+    content = content_of(path)
+    if content is None:
+        return path.suffix != ".geojson"
+    return content.name in SCREENS and not (content.name == "images" and holds_labels(path))
+
+
+def _folder_of_images(path: str | Path | None) -> Path | None:
+    """`path` where it is a folder whose file names, rather than a table, say what its images are."""
+    content = None if path is None else content_of(path)
+    return Path(path) if path is not None and content is not None and content.name in ("images", "layers") else None
 
 
 def _percent(share: float) -> str:

@@ -134,7 +134,10 @@ class Sessions(QObject):
         self.memory.pause()
         try:
             title = saved.title
-            dock.screen_panel.show_screen(found.screen, found.intensity, title, found.origin, show_field=False)
+            origin = found.origin
+            dock.screen_panel.show_screen(
+                found.screen, found.intensity, title, origin.path, origin.pattern, show_field=False
+            )
             conditions = saved.value("conditions", default={})
             dock.screen_panel.choose(*(str(conditions.get(name) or "")[:4096] for name in ("source", "target")))
             put_back(self._session, found)

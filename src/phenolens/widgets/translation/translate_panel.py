@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
@@ -39,8 +40,10 @@ class TranslatePanel(QWidget):
     arm
         Called with whether clicks on the canvas pick cells.
     export
-        Called with the folder to export to.
+        Called with the folder to export to, and the format of the images.
     """
+
+    figure_wanted = Signal(Path, float)
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class TranslatePanel(QWidget):
         running: Running,
         layers: SyntheticLayers,
         arm: Callable[[bool], None],
-        export: Callable[[Path], Any],
+        export: Callable[[Path, str], Any],
     ) -> None:
         super().__init__()
         self._session, self._running, self._layers, self._arm, self._export = session, running, layers, arm, export
@@ -76,8 +79,16 @@ class TranslatePanel(QWidget):
         self.views = QButtonGroup(self)
         self.clear = action("Clear", "Forget the translated cells of this field")
         self.clear.clicked.connect(self._clear)
-        self.export = action("Export…", "Images (translated ones marked synthetic), cells and provenance, to a folder")
-        self.export.clicked.connect(self._ask_export)
+        self.export = action("Export", "Images (translated ones marked synthetic), labels, classes and provenance")
+        formats = QMenu(self.export)
+        for title, file_format in (("OME-TIFF and CSV…", "ome-tiff"), ("OME-Zarr…", "ome-zarr")):
+            formats.addAction(title, lambda *_, chosen=file_format: self._ask_export(chosen))
+        self.export.setMenu(formats)
+        self.figure = action("Figure", "A picture of what changed, for a paper: PNG, SVG or PDF")
+        widths = QMenu(self.figure)
+        for title, width in (("Two columns wide (180 mm)…", 180.0), ("One column wide (88 mm)…", 88.0)):
+            widths.addAction(title, lambda *_, chosen=width: self._ask_figure(chosen))
+        self.figure.setMenu(widths)
         self.state = Note()
         self._lay_out()
         session.devices_changed.connect(self._devices_known)
@@ -136,6 +147,7 @@ class TranslatePanel(QWidget):
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE)
         buttons.addWidget(self.export, 1)
+        buttons.addWidget(self.figure, 1)
         buttons.addWidget(self.clear)
         whole.addLayout(buttons)
         whole.addWidget(self.state)
@@ -185,7 +197,7 @@ class TranslatePanel(QWidget):
     def _offer_held(self) -> None:
         adapter, translator = self._session.adapter, self._session.translator
         if adapter is not None and translator is not None:
-            self.held.offer(adapter.channel_names, translator.held, adapter.card.get("telling") or {})
+            self.held.offer(adapter.channel_names, translator.held, adapter.card.discriminative or {})
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
@@ -205,8 +217,9 @@ class TranslatePanel(QWidget):
             self.click.setChecked(False)
         self._show_all()
         some = bool(session.in_field())
-        for widget in (self.slider, self.channel, self.export, *self.views.buttons()):
+        for widget in (self.slider, self.channel, self.figure, *self.views.buttons()):
             widget.setEnabled(some)
+        self.export.setEnabled(session.field is not None)
         back = self._can_bring_back()
         self.clear.setEnabled(some or back)
         self.clear.setText("Bring back" if back else "Clear")
@@ -318,7 +331,14 @@ class TranslatePanel(QWidget):
         if path:
             self.load_adapter(Path(path))
 
-    def _ask_export(self) -> None:
+    def _ask_export(self, file_format: str) -> None:
         path = QFileDialog.getExistingDirectory(self, "Export to a new folder in")
         if path:
-            self._export(Path(path))
+            self._export(Path(path), file_format)
+
+    def _ask_figure(self, width_mm: float) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Draw a figure", "figure.pdf", "PDF (*.pdf);;SVG (*.svg);;PNG (*.png)"
+        )
+        if path:
+            self.figure_wanted.emit(Path(path), width_mm)

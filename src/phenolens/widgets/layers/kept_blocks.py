@@ -1,0 +1,101 @@
+"""A large array for the canvas, which asks for nearly the same part with every move: blocks once read are kept."""
+
+import threading
+from collections import OrderedDict
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+_MOST_BYTES = 512 * 2**20
+_kept: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
+_lock = threading.Lock()
+
+
+class KeptBlocks:
+    """A dask array whose blocks are read when they are looked at, and kept; of all such arrays at most 512 MiB.
+
+    Parameters
+    ----------
+    lazy
+        The dask array. Whoever wants more than to look at a part of it takes this.
+    """
+
+    def __init__(self, lazy: Any) -> None:
+        self.lazy = lazy
+        self.shape: tuple[int, ...] = tuple(map(int, lazy.shape))
+        self.dtype: np.dtype[Any] = np.dtype(lazy.dtype)
+        self._starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in lazy.chunks]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        parts = key if isinstance(key, tuple) else (key,)
+        if len(parts) < self.ndim and not any(part is Ellipsis for part in parts):
+            parts = (*parts, *(slice(None),) * (self.ndim - len(parts)))
+        if len(parts) != self.ndim or not all(_plain(part) for part in parts):
+            return np.asarray(self.lazy[key])
+        spans = [_span(part, length) for part, length in zip(parts, self.shape, strict=True)]
+        out = np.empty([max(stop - start, 0) for start, stop in spans], self.dtype)
+        if out.size:
+            touched = [
+                range(int(np.searchsorted(at, start, "right")) - 1, int(np.searchsorted(at, stop, "left")))
+                for at, (start, stop) in zip(self._starts, spans, strict=True)
+            ]
+            for index in product(*touched):
+                self._put(out, index, spans)
+        return out[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.lazy, dtype)
+
+    def _put(self, out: NDArray[Any], index: tuple[int, ...], spans: list[tuple[int, int]]) -> None:
+        """Copy what lies in `spans` of the block at `index` to where it belongs in `out`."""
+        here, there = [], []
+        for at, number, (start, stop) in zip(self._starts, index, spans, strict=True):
+            first, last = max(int(at[number]), start), min(int(at[number + 1]), stop)
+            here.append(slice(first - int(at[number]), last - int(at[number])))
+            there.append(slice(first - start, last - start))
+        out[tuple(there)] = self._block(index)[tuple(here)]
+
+    def _block(self, index: tuple[int, ...]) -> NDArray[Any]:
+        name = (str(self.lazy.name), index)
+        with _lock:
+            if name in _kept:
+                _kept.move_to_end(name)
+                return _kept[name]
+        block = np.asarray(self.lazy.blocks[index].compute(scheduler="synchronous"))
+        with _lock:
+            _kept[name] = block
+            held = sum(one.nbytes for one in _kept.values())
+            while held > _MOST_BYTES and len(_kept) > 1:
+                held -= _kept.popitem(last=False)[1].nbytes
+        return block
+
+
+def _plain(part: Any) -> bool:
+    if isinstance(part, slice):
+        return part.step in (None, 1)
+    return isinstance(part, (int, np.integer)) and not isinstance(part, bool)
+
+
+def _span(part: Any, length: int) -> tuple[int, int]:
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(length)
+        return start, stop
+    at = int(part)
+    if not -length <= at < length:
+        raise IndexError(f"There is no index {at} along an axis of {length}.")
+    return at % length, at % length + 1

@@ -1,0 +1,29 @@
+"""What of an image a layer is given: all of its pixels, or its levels, of which the viewer reads what is in view."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from phenolens.screens.images import FieldImage
+from phenolens.widgets.layers.kept_blocks import KeptBlocks
+
+LARGE = 2048 * 2048
+"""Pixels of a plane beyond which it is shown by its levels; a smaller one is shown whole, sharper and no slower."""
+
+
+def by_levels(image: FieldImage) -> bool:
+    """Whether an image is large, and its file holds smaller versions of it."""
+    return image.coarser is not None and image.length("Y") * image.length("X") > LARGE
+
+
+def shown_pixels(image: FieldImage, channel: int) -> Any:
+    """All planes of a channel, or a list of them at each level where `by_levels`; read when they are looked at."""
+    return halving(image.channel_levels(channel)) if by_levels(image) else image.channel(channel)
+
+
+def halving(levels: Sequence[Any]) -> list[KeptBlocks]:
+    """Levels (dask) for the canvas; those that are not smaller than the one before are left out, as napari asks."""
+    kept = [levels[0]]
+    for level in levels[1:]:
+        if level.shape[:-2] == kept[-1].shape[:-2] and level.size < kept[-1].size:
+            kept.append(level)
+    return [KeptBlocks(level) for level in kept]

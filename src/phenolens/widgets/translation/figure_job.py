@@ -1,0 +1,60 @@
+"""A figure of the plane in view, for the engine to draw."""
+
+from pathlib import Path
+
+from phenolens.runtime.errors import CellError
+from phenolens.runtime.progress import Job, Progress
+from phenolens.widgets.state.session import Session
+from phenolens.widgets.translation.export import Looks
+
+_PART = 0.5
+
+
+def figure_job(session: Session, path: Path, looks: Looks, width_mm: float) -> Job[Path]:
+    """A job that draws the translated cells of the plane in view at half of the slider's strength and at all of it.
+
+    Parameters
+    ----------
+    path
+        File to write: PNG, SVG or PDF.
+    looks
+        How the layers look; see `looks_of`.
+    width_mm
+        Of the figure.
+
+    Raises
+    ------
+    CellError
+        No cell of this plane is translated, or the slider stands at 0.
+    """
+    field, image, position, strength = session.field, session.image, session.position, session.strength
+    cells = [cell for cell in session.here().values() if cell.translation is not None]
+    if field is None or image is None or not cells:
+        raise CellError("No cell of this plane is translated: click a cell first.")
+    if not strength:
+        raise CellError("At strength 0 nothing is translated: move the slider first.")
+    half = round(_PART * strength, 2)
+    steps = {at: [(cell.id, cell.translation, cell.difference(at)) for cell in cells] for at in (half, strength)}
+    between = frozenset(at for at in steps if not all(cell.has(at) for cell in cells))
+
+    def job() -> Job[Path]:
+        from phenolens.translation.apply.composite import Composite
+        from phenolens.translation.apply.export_figures import figure_content
+        from phenolens.translation.apply.figure import write_figure
+        from phenolens.translation.apply.session_export import exported_planes
+
+        yield Progress(0, 2, f"reading {field.key}")
+        plane = image.plane(*position)
+        drawn = {}
+        for at, differences in steps.items():
+            drawn[at] = Composite(plane)
+            for name, translation, difference in differences:
+                if difference is not None:
+                    drawn[at].put(name, translation.window, difference)
+        yield Progress(1, 2, "drawing the figure")
+        made = exported_planes(field.key, image, {position: drawn[strength]}, strength, cells[0].conditions)
+        content = figure_content(made[0], looks, {half: drawn[half].translated}, between)
+        assert content is not None
+        return write_figure(path, content, width_mm=width_mm)
+
+    return job()

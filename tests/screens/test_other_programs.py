@@ -1,0 +1,33 @@
+"""What is written opens in other programs as it was meant."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.image_details import AxisScale
+
+NAMES = ("DNA", "α-tubulin")
+
+
+@pytest.mark.parametrize("axes", ["CYX", "CZYX", "TCYX", "TCZYX"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_bioio_and_tifffile_read_ome_tiff(tmp_path, axes, dtype):
+    shape = [{"T": 3, "C": 2, "Z": 4, "Y": 16, "X": 20}[axis] for axis in axes]
+    pixels = np.random.default_rng(0).integers(0, 120, shape).astype(dtype)
+    path = write_ome_tiff(
+        tmp_path / "a.ome.tif", pixels, axes, NAMES, (0.4, 0.325), synthetic=True, z_spacing=2.0,
+        time_scale=AxisScale(60.0, "second"),
+    )  # fmt: skip
+    image = pytest.importorskip("bioio").BioImage(path)
+    np.testing.assert_array_equal(image.get_image_data(axes), pixels)
+    assert image.dtype == dtype
+    assert image.channel_names == [f"synthetic {name}" for name in NAMES]
+    sizes = image.physical_pixel_sizes
+    assert (sizes.Y, sizes.X) == (0.4, 0.325)
+    assert (2.0 if "Z" in axes else None) == sizes.Z
+    if "T" in axes:
+        assert image.time_interval.total_seconds() == 60.0
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].axes == axes
+        np.testing.assert_array_equal(file.asarray(), pixels)
