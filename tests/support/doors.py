@@ -180,7 +180,10 @@ def make_export(folder):
             [Image(plane, name=f"{name} {kind}", scale=(0.5, 0.5), units=("um", "um"), contrast_limits=(3, 77),
                    metadata=facts) for name, plane in zip(NAMES, data, strict=True)]
         )  # fmt: skip
-    one = ExportedField("A01", FieldImage(data, "CYX", NAMES, (0.5, 0.5)), data + 2, change, 1.0, ADAPTER)
+    one = ExportedField(
+        key="A01", image=FieldImage(data, "CYX", NAMES, (0.5, 0.5)), translated=data + 2, difference=change,
+        strength=1.0, conditions=ADAPTER,
+    )  # fmt: skip
     table = pd.DataFrame({"field": ["A01"], "cell": ["cell 1"]})
     return finish(export_session(folder, "exported", [one], table, {}, looks=looks_of(*groups)))
 

@@ -56,11 +56,15 @@ def state(viewer):
             "place": [np.asarray(meta[name], float).tolist() for name in ("scale", "translate", "rotate")],
             "units": [str(unit) for unit in meta["units"]],
             "synthetic": facts.get("synthetic"),
-            "features": layer.features.fillna("").to_dict("list") if hasattr(layer, "features") else None,
+            "features": columns(layer.features) if hasattr(layer, "features") else None,
             "limits": meta.get("contrast_limits"),
             "colour": np.asarray(layer.colormap.colors).tolist() if isinstance(layer, Image) else None,
         }
     return found
+
+
+def columns(table):
+    return table.astype(object).where(table.notna(), "").to_dict("list")
 
 
 def key(window, which):
@@ -154,6 +158,7 @@ def test_a_plate_is_corrected_annotated_translated_exported_and_comes_back(
 
     # the rest suggested, and the suggestions accepted
     to_front(dock)
+    window.qtbot.wait(100)
     window.press(dock.annotate_panel.suggest)
     window.wait(lambda: session.annotations.suggested is not None and not dock.running.busy)
     look(window, "8_suggested")

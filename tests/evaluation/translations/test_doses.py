@@ -141,7 +141,8 @@ def wells(found):
 
 
 def doses_of(screen, new, trained, source, target, asked=None):
-    return find_doses(screen, new, *map(Condition.parse, (trained, source, target)), asked)
+    trained, source, target = (Condition.parse(text) for text in (trained, source, target))
+    return find_doses(screen, new, trained, source, target, asked)
 
 
 def test_doses_are_those_of_the_target_without_what_was_trained_on():

@@ -328,7 +328,7 @@ def test_the_shipped_encoder_and_a_trained_one(window, tmp_path, monkeypatch):
     w.wait(lambda: w.session.data is not None and not w.dock.running.busy)
     atlas = w.session.data.atlas
     assert len(atlas) == len(w.window.session.cells)
-    assert atlas.profiles.card["encoder"] == w.session.encoder.card["name"] == "default"
+    assert atlas.profiles.card["encoder"] == w.session.encoder.card.name == "default"
     assert "negative controls" in w.dock.head.about.toolTip()
     assert "without compounds" in w.dock.smiles.state.text()
     row = int(rows_of_field(w)[0])

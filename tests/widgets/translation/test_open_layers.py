@@ -40,10 +40,10 @@ def test_every_order_of_axes_is_read_or_asked_for(window):
             pixels = np.concatenate([pixels, pixels[..., :2]], axis=2)  # five channels are no colours
         names = {"axis_labels": [NAMES[axis] for axis in axes]}
         placed = {"scale": [STEPS[axis] for axis in axes], "units": [UNITS[axis] for axis in axes]}
-        told: list[tuple[dict[str, object], bool]] = [({}, True), (names | placed, False)]
+        known: list[tuple[dict[str, object], bool]] = [({}, True), (names | placed, False)]
         if axes in ("TYX", "TZCYX"):
-            told += [(names, False), (placed, "C" in axes)]
-        for how, asks in told:
+            known += [({**names}, False), ({**placed}, "C" in axes)]
+        for how, asks in known:
             window.viewer.layers.clear()
             layer = window.viewer.add_image(pixels, name="of another reader", rgb=False, **how)
             image = opened(window, layer, axes, asks)

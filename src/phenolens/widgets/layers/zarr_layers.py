@@ -80,10 +80,8 @@ def labels_of(layers: Sequence[LayerData]) -> "tuple[dict[str, LabelImage], dict
         if table is not None:
             tables[word] = table
         facts = {"layer": looks[0] | kept}
-        labels[word] = LabelImage(
-            pixels[0], axes.replace("C", ""), _said(table), _colours(layer[1].get("colormap")),
-            ImageDetails(facts=facts),
-        )  # fmt: skip
+        said, colours = _said_of_each(table, layer[1].get("colormap"))
+        labels[word] = LabelImage(pixels[0], axes.replace("C", ""), said, colours, ImageDetails(facts=facts))
     return labels, tables
 
 
@@ -199,22 +197,26 @@ def _features(table: Any, name: str) -> "tuple[dict[str, Any], DataFrame | None]
     return {"features": {"table": name, "columns": stored, "dtypes": dtypes}}, made
 
 
-def _said(table: "DataFrame | None") -> "DataFrame | None":
-    """Class and note of labels, for programs that read no tables."""
+def _said_of_each(table: "DataFrame | None", colormap: Any) -> "tuple[DataFrame | None, dict[int, str]]":
+    """Class and note of labels, and their colours, for programs that read no tables; both of the same labels.
+
+    Colours are eight hexadecimal digits, and there where a layer gives each label one of its own.
+    """
     said = [] if table is None else [name for name in ("class", "note") if name in table.columns]
-    return table.set_index(_INDEX)[said] if table is not None and said else None
-
-
-def _colours(colormap: Any) -> dict[int, str]:
-    """Eight hexadecimal digits by label, where a layer gives each label a colour of its own."""
+    properties = table.set_index(_INDEX)[said] if table is not None and said else None
     given = getattr(colormap, "color_dict", None)
     if given is None:
-        return {}
-    return {
-        int(label): bytes(round(255 * float(part)) for part in np.clip(colour, 0, 1)).hex().upper()
-        for label, colour in given.items()
-        if label is not None
-    }
+        return properties, {}
+    labels = {int(label) for label in given if label}
+    if properties is not None:
+        labels |= {int(label) for label in properties.index if label}
+        properties = properties.reindex(sorted(labels)) if labels else None
+    rest = given.get(None, (0, 0, 0, 0))
+    return properties, {label: _hexadecimal(given.get(label, rest)) for label in sorted(labels)}
+
+
+def _hexadecimal(colour: Any) -> str:
+    return bytes(round(255 * float(part)) for part in np.clip(colour, 0, 1)).hex().upper()
 
 
 def _close(one: Any, other: Any) -> bool:

@@ -97,7 +97,8 @@ def screen_from_layers(layers: Sequence[Image], axes: str) -> "tuple[Screen, lis
 
 def _pixels(layer: Image) -> Any:
     """All pixels of a layer, the largest level of a pyramid."""
-    return layer.data[0] if layer.multiscale else layer.data
+    pixels = layer.data[0] if layer.multiscale else layer.data
+    return getattr(pixels, "lazy", pixels)
 
 
 def _channel_names(layers: Sequence[Image], count: int) -> list[str]:
