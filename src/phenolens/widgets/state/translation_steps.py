@@ -9,6 +9,7 @@ from psygnal import Signal, SignalInstance
 
 from phenolens.widgets.state.translated_cell import TranslatedCell
 
+SAID, STROKE = "said", "stroke"
 _STEPS = 50  # each holds pixels and latents of its cells
 
 
@@ -38,8 +39,8 @@ class Step:
 class TranslationSteps:
     """What was translated and taken back in a session, the last fifty steps of it.
 
-    Annotations and the brush keep steps of their own. Here they are only counted, so that whoever undoes knows whether
-    the last thing done was a translation.
+    Annotations and the brush keep steps of their own. Here only their order is kept, so that whoever undoes knows what
+    the last thing was that was done.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ class TranslationSteps:
         self._exchange = exchange
         self._done: deque[Step] = deque(maxlen=_STEPS)
         self._undone: list[Step] = []
-        self._others = 0
+        self._others: list[str] = []
+        self._others_undone: list[str] = []
         annotated.connect(self._annotated)
         for signal in ends:
             signal.connect(self.forget)
@@ -77,16 +79,26 @@ class TranslationSteps:
     def is_last(self) -> bool:
         """Whether the last thing that was done, of all kinds, was a translation."""
         step = next((step for step in reversed(self._done) if step), None)
-        return step is not None and step.others >= self._others
+        return step is not None and step.others >= len(self._others)
 
     @property
     def is_next(self) -> bool:
         """Whether the next thing to be done again is a translation."""
-        return bool(self._undone) and self._undone[-1].others == self._others
+        return bool(self._undone) and self._undone[-1].others == len(self._others)
+
+    @property
+    def last_other(self) -> str:
+        """Of what kind the last step was that was no translation, `SAID` or `STROKE`; "" where there is none."""
+        return self._others[-1] if self._others else ""
+
+    @property
+    def next_other(self) -> str:
+        """Of what kind the step is that was undone last, other than a translation; "" where there is none."""
+        return self._others_undone[-1] if self._others_undone else ""
 
     def did(self, words: str, added: Iterable[TranslatedCell] = (), removed: Iterable[TranslatedCell] = ()) -> Step:
         """Remember that cells were translated or taken back; more may be added to the step as they come."""
-        step = Step(words, list(added), list(removed), self._others)
+        step = Step(words, list(added), list(removed), len(self._others))
         self._done.append(step)
         self._undone.clear()
         self.changed.emit("")
@@ -125,14 +137,23 @@ class TranslationSteps:
         """Let nothing be undone: another screen or adapter is used."""
         self._done.clear()
         self._undone.clear()
-        self._others = 0
+        self._others.clear()
+        self._others_undone.clear()
         self.changed.emit("")
 
-    def count(self, number: int, new: bool = True) -> None:
-        """Count steps of other kinds: one more, or less where it was undone; after a `new` one nothing is redone."""
-        self._others += number
-        if new and self._undone:
+    def other(self, kind: str, how: str = "done") -> None:
+        """Remember that a step of another `kind` was "done", "undone" or "redone"."""
+        if how == "done":
+            self._others.append(kind)
+            self._others_undone.clear()
             self._undone.clear()
+            return
+        here, there = self._others, self._others_undone
+        if how == "redone":
+            here, there = there, here
+        if kind in here:
+            del here[len(here) - 1 - here[::-1].index(kind)]
+        there.append(kind)
 
     def _annotated(self, record: Mapping[str, Any]) -> None:
-        self.count(-1 if "undo" in record else 1, new="change" in record)
+        self.other(SAID, "undone" if "undo" in record else "redone" if "redo" in record else "done")

@@ -11,6 +11,7 @@ from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.ring import Ring, look_at
 from phenolens.widgets.state.cell_lookup import centre_of
 from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.translation_steps import STROKE
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ class Annotating:
 
     def _undo_on_cells(self) -> bool:
         cells, annotations = self._layers.cells, self._session.annotations
-        brush = cells.painted_last or deletes_cells(annotations.undoable)
+        last = self._session.steps.last_other
+        brush = last == STROKE or deletes_cells(annotations.undoable) or (not last and cells.painted_last)
         return (brush and cells.step_back()) or bool(annotations.undo()) or cells.step_back()
 
     def redo(self) -> None:
@@ -77,7 +79,8 @@ class Annotating:
             return
         if steps.is_next and steps.redo():
             return
-        if not (cells.painted_last and cells.step_forth()) and not self._session.annotations.redo():
+        brush = steps.next_other == STROKE or (not steps.next_other and cells.painted_last)
+        if not (brush and cells.step_forth()) and not self._session.annotations.redo():
             steps.redo()
 
     def _draws(self) -> bool:
