@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from counterfactual import SHAPE, territories
-from speed import shipped_adapter
 
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import cut, window_at
@@ -31,6 +30,7 @@ from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.model.shipped import demo_adapter
 from phenolens.translation.solvers import WITH_TRAJECTORY, stock_ddim
 
 STEPS = {"difference": (8, 10, 16, 20, 40), "obelm": (10, 20, 40), "edict": (10, 20, 40), "ddim": (50,)}
@@ -119,7 +119,7 @@ def truth_error(translator, rows, cells):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapter", type=Path, default=shipped_adapter())
+    parser.add_argument("--adapter", type=Path, default=demo_adapter())
     parser.add_argument("--real", type=Path, help="folder of BBBC013, with an adapter for it")
     parser.add_argument("--treatment", default="translocation")
     parser.add_argument("--style", type=int, default=9001)

@@ -16,6 +16,8 @@ from display import has_display, missing_packages, virtual_display
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Networks are exported for ONNX Runtime, into the user's cache, only by the tests that ask for it.
+os.environ.setdefault("PHENOLENS_RUNTIME", "torch")
 # Tests that run side by side share the processor: each takes one thread, for torch and for OpenGL in software.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 if WORKER:

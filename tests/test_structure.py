@@ -64,6 +64,58 @@ def test_no_function_of_the_engine_is_long() -> None:
     assert not long
 
 
+STATES = {
+    "widgets.state.session": {"session", "_session", "main", "_followed"},
+    "widgets.map.session": {"_session", "session"},
+}
+"""Files that hold the state of a dock, and what others call it."""
+MUTATING = {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update", "add", "discard"}
+
+
+def changed_from_outside(tree: ast.AST, names: set[str]) -> list[int]:
+    """Lines that change the state of a session: ``session.crop = 64``, ``session.translated[plane] = {}``, `pop`..."""
+
+    def is_session(node: ast.expr) -> bool:
+        return (isinstance(node, ast.Name) and node.id in names) or (
+            isinstance(node, ast.Attribute) and node.attr in names
+        )
+
+    def is_state(node: ast.expr) -> bool:
+        while isinstance(node, ast.Subscript):
+            node = node.value
+        return isinstance(node, ast.Attribute) and is_session(node.value)
+
+    found = []
+    for node in ast.walk(tree):
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                targets += target.elts if isinstance(target, ast.Tuple) else [target]
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            targets = [node.target]
+        elif isinstance(node, ast.Delete):
+            targets = node.targets
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATING:
+            targets = [node.func.value]
+        found += [target.lineno for target in targets if is_state(target)]
+    return found
+
+
+def test_a_session_is_changed_by_its_methods_alone() -> None:
+    broken = "a.session.crop = 1; session.n += 1; del main.x; self._session.translated[1] = 2; session.here.pop(1)"
+    assert len(changed_from_outside(ast.parse(broken), {"session", "_session", "main"})) == 5
+    assert not changed_from_outside(
+        ast.parse("self.session = Session(); x = session.crop; session.add_cell(1)"), {"session"}
+    )
+    names = set().union(*STATES.values())
+    changing = {
+        str(path.relative_to(ROOT)): lines
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.py")]
+        if (lines := changed_from_outside(ast.parse(path.read_text(encoding="utf-8")), names))
+    }
+    assert not changing
+
+
 def test_every_room_with_a_limit_is_there() -> None:
     rooms = {name.split(".")[1] for name in FILES if name != "phenolens"}
     assert not LONGEST.keys() - rooms

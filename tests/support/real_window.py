@@ -48,7 +48,7 @@ class Window:
 
     def tune(self, base, out, steps=4):
         panel = self.dock.finetune_panel
-        self.session.base = str(base)
+        self.session.set_base(str(base))
         panel.steps.setValue(steps)
         panel.rank.setValue(2)
         panel.out.setText(str(out))

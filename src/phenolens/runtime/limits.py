@@ -64,10 +64,12 @@ HEAVY_ATOMS = Limit("HEAVY_ATOMS", 400, "atoms of a structure other than hydroge
 FRAGMENTS = Limit("FRAGMENTS", 30, "molecules and ions in one structure")
 STRUCTURE_SECONDS = Limit("STRUCTURE_SECONDS", 20, "seconds of computing on one structure")
 STRUCTURE_MB = Limit("STRUCTURE_MB", 2_048, "megabytes of memory for computing on one structure")
+NETWORKS_MB = Limit("NETWORKS_MB", 1_024, "megabytes of networks that are kept for ONNX Runtime in the cache folder")
+AHEAD_MB = Limit("AHEAD_MB", 128, "megabytes of cells that the viewer has translated ahead of a click")
 
 ALL = (
     PIXELS, PLANES, UNPACKED_MB, ROWS, COLUMNS, JSON_MB, JSON_DEPTH, JOURNAL_MB,
-    SMILES, HEAVY_ATOMS, FRAGMENTS, STRUCTURE_SECONDS, STRUCTURE_MB,
+    SMILES, HEAVY_ATOMS, FRAGMENTS, STRUCTURE_SECONDS, STRUCTURE_MB, NETWORKS_MB, AHEAD_MB,
 )  # fmt: skip
 
 # What measurements compress to at most, with room; what unpacks to more of itself was made to fill memory.

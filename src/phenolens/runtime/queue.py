@@ -25,6 +25,7 @@ from phenolens.runtime.threads import fitting_threads
 
 T = TypeVar("T")
 
+IDLE = -10
 BACKGROUND = 0
 INTERACTIVE = 10
 
@@ -72,7 +73,8 @@ class DeviceQueue:
         job
             A generator that nobody else steps.
         priority
-            `INTERACTIVE` where a person waits for the result, else `BACKGROUND`.
+            `INTERACTIVE` where a person waits for the result, else `BACKGROUND`; `IDLE` for what may never hold up
+            anything.
         name
             For messages.
         """

@@ -62,12 +62,12 @@ def _guide(dock: "PhenolensDock", adapter: Path) -> None:
 def _middle_cell(dock: "PhenolensDock") -> tuple[float, float] | None:
     """Centre of the cell nearest to the middle of the shown field."""
     session = dock.session
-    if session.cells is None or session.field is None or session.plane is None:
+    if session.cells is None or session.field is None or session.plane_shape is None:
         return None
     table = session.cells.table
     here = table[table["field"] == session.field.key]
     if not len(here):
         return None
-    height, width = session.plane.shape[-2:]
+    height, width = session.plane_shape[-2:]
     middle = here.loc[((here["y"] - height / 2) ** 2 + (here["x"] - width / 2) ** 2).idxmin()]
     return float(middle["y"]), float(middle["x"])

@@ -52,7 +52,7 @@ def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name:
     def job() -> Job[Any]:
         folder = yield from making
         screen, intensity = yield from jobs.open_screen(folder)
-        field, image = yield from jobs.read_field(screen.fields[0])
+        field, image, _ = yield from jobs.read_field(screen.fields[0])
         return folder, screen, intensity, field, image
 
     path, screen, intensity, field, image = _wait_for(job(), doing, device)

@@ -154,6 +154,24 @@ def test_coarse_comes_before_fine_and_the_last_is_returned(tiny):
     assert np.array_equal(final.difference, seen[1].difference)
 
 
+def test_a_coarse_result_of_half_the_steps_costs_no_inversion_of_its_own(tiny):
+    image, seen = plane(np.uint8), []
+    final = finish(
+        make_translator(tiny).translate_cell(image, 60, 70, coarse=(4, 8), steps=11),
+        lambda p: seen.append(p) if p.preview is not None else None,
+    )
+    coarse, fine, _ = (now.preview for now in seen)
+    assert (coarse.evaluations, fine.evaluations) == (9 + 4 + 1, 8 + 3), "both from nine levels"
+    assert final.evaluations == 12 + 11 + 5, "and the last from its own"
+    alone = finish(make_translator(tiny).translate_cell(image, 60, 70, steps=8))
+    assert np.array_equal(fine.difference, alone.difference)
+    off = np.linalg.norm(coarse.difference - final.difference) / np.linalg.norm(final.difference)
+    assert 0 < off < 1
+    steps = [now.step for now in seen]
+    assert steps == sorted(steps)
+    assert seen[-1].step == seen[-1].total
+
+
 def test_the_same_again_gives_the_same_pixels(tiny):
     image = plane(np.uint8)
     runs = [finish(make_translator(tiny).translate_cell(image, 60, 70, steps=3, seed=4)) for _ in range(2)]

@@ -52,3 +52,25 @@ def test_the_activity_bar_follows_a_job_and_goes_with_it(window):
     window.qtbot.waitUntil(lambda: shown() == [(3, 8)], timeout=10_000)
     more.append(None)
     window.qtbot.waitUntil(lambda: not window.dock.running.busy and shown() == [], timeout=10_000)
+
+
+def test_a_job_does_not_wait_for_a_thread_that_follows_another(window):
+    """Followers wait rather than compute: there may be many more of them than cores."""
+    until = []
+
+    def long():
+        while not until:
+            yield Progress(0, 0, "going on")
+            time.sleep(0.01)
+
+    def short():
+        yield Progress(1, 1, "done")
+        return "result"
+
+    heard = []
+    for _ in range(8):
+        window.dock.running.start(long(), "Going on", device=None, bar=False)
+    window.dock.running.start(short(), "At once", device=None, bar=False, done=heard.append)
+    window.qtbot.waitUntil(lambda: heard == ["result"], timeout=10_000)
+    until.append(None)
+    window.qtbot.waitUntil(lambda: not window.dock.running.busy, timeout=10_000)

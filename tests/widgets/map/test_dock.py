@@ -159,12 +159,13 @@ def test_the_legend_dims_and_the_lasso_selects(map_window, tmp_path):
     assert w.session.selected is None
 
 
-def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen):
+def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen, monkeypatch):
     w = with_screen
     row = int(rows_of_field(w)[0])
     main = w.window.session
     low, high = np.array(main.intensity.low), np.array(main.intensity.high)
-    main.intensity = type(main.intensity)("affine", main.intensity.channel_names, tuple(low - 9), tuple(high + 9))
+    wider = type(main.intensity)("affine", main.intensity.channel_names, tuple(low - 9), tuple(high + 9))
+    monkeypatch.setattr(main, "intensity", wider)
     cell = translate(w, row, 2000)
     assert w.session.marks[CELL].row == row
     w.wait(lambda: TRANSLATED in w.session.marks and DIRECT in w.session.marks)

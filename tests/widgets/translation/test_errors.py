@@ -169,7 +169,7 @@ def test_an_output_folder_that_cannot_be_written_loses_nothing(
         blocked.mkdir()
         blocked.chmod(0o500)
     panel = window.dock.finetune_panel
-    window.session.base = str(tiny)
+    window.session.set_base(str(tiny))
     panel.steps.setValue(400)
     panel.out.setText(str(blocked / "adapter"))
     window.press(panel.start)

@@ -132,7 +132,7 @@ def test_cancel_keeps_a_checkpoint_and_resume_ends_the_run(window, small_screen,
     dock, panel = window.dock, window.dock.finetune_panel
     window.open(small_screen)
     window.find_cells()
-    window.session.base = str(tiny)
+    window.session.set_base(str(tiny))
     panel.steps.setValue(400)
     panel.rank.setValue(2)
     panel.out.setText(str(tmp_path / "adapter"))
@@ -240,7 +240,7 @@ def test_the_viewer_closes_while_a_job_runs(window, small_screen, tiny, tmp_path
     panel = window.dock.finetune_panel
     window.open(small_screen)
     window.find_cells()
-    window.session.base = str(tiny)
+    window.session.set_base(str(tiny))
     panel.steps.setValue(5000)
     panel.out.setText(str(tmp_path / "adapter"))
     window.press(panel.start)

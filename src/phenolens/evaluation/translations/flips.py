@@ -96,17 +96,20 @@ def judge_flips(
     from scipy.stats import spearmanr
 
     first, second = (np.unique(judged.wells[judged.treated == state]) for state in (False, True))
-    folds = min(_MOST_FOLDS, len(first), len(second))
+    fold_of, folds = well_folds(judged)
     if folds == 1 and further is None:
         return None
-    fold_of = {well: number % folds for wells in (first, second) for number, well in enumerate(wells)}
     groups = np.array([fold_of[well] for well in judged.wells])
-    classifiers = _fitted(judged, further, groups, folds, judged.treated, None if further is None else further.treated)
+    classifiers = fit_folds(
+        judged, further, groups, folds, judged.treated, None if further is None else further.treated
+    )
     assert classifiers is not None  # each fold leaves wells of both conditions, or there are further ones
-    real = _judged(classifiers, judged.features, groups)
+    real = judge_folds(classifiers, judged.features, groups)
     mine = groups[~judged.treated]
-    after = _judged(classifiers, translated, mine)
-    moved = np.stack([_judged(classifiers, slider[:, i], mine[: len(slider)]) for i in range(len(strengths))], axis=1)
+    after = judge_folds(classifiers, translated, mine)
+    moved = np.stack(
+        [judge_folds(classifiers, slider[:, i], mine[: len(slider)]) for i in range(len(strengths))], axis=1
+    )
     before = real[~judged.treated]
     rise = float(after.mean() - before.mean())
     rates, rises = yield from _relabelled(judged, further, translated, groups, folds, seed)
@@ -148,10 +151,10 @@ def _relabelled(
     for number in range(RELABELLINGS):
         new = dict(zip(wells, rng.permutation(states), strict=True))
         given = [np.array([new[well] for well in part.wells]) for part in parts]
-        classifiers = _fitted(judged, further, groups, folds, given[0], given[1] if further is not None else None)
+        classifiers = fit_folds(judged, further, groups, folds, given[0], given[1] if further is not None else None)
         if classifiers is not None:
-            before = _judged(classifiers, judged.features[~judged.treated], mine)
-            after = _judged(classifiers, translated, mine)
+            before = judge_folds(classifiers, judged.features[~judged.treated], mine)
+            after = judge_folds(classifiers, translated, mine)
             rates.append(float((after > 0).mean()))
             rises.append(float(after.mean() - before.mean()))
         if number % 20 == 0:
@@ -159,7 +162,14 @@ def _relabelled(
     return np.array(rates), np.array(rises)
 
 
-def _fitted(
+def well_folds(cells: LabelledCells) -> tuple[dict[str, int], int]:
+    """The group in which each well takes its turn in being judged, and how many groups there are."""
+    conditions = [np.unique(cells.wells[cells.treated == state]) for state in (False, True)]
+    folds = min(_MOST_FOLDS, *map(len, conditions))
+    return {str(well): number % folds for wells in conditions for number, well in enumerate(wells)}, folds
+
+
+def fit_folds(
     judged: LabelledCells,
     further: LabelledCells | None,
     groups: NDArray[np.intp],
@@ -179,11 +189,12 @@ def _fitted(
     return fitted
 
 
-def _judged(
+def judge_folds(
     classifiers: list[Callable[[NDArray[np.floating]], NDArray[np.float64]]],
     features: NDArray[np.floating],
     groups: NDArray[np.intp],
 ) -> NDArray[np.float64]:
+    """Log-odds (n,) of each row, by the classifier that was fitted without its group."""
     logits = np.empty(len(features))
     for fold, classify in enumerate(classifiers):
         logits[groups == fold] = classify(features[groups == fold])

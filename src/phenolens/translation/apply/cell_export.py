@@ -150,6 +150,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
         window_y=[cell.window.y for cell in cells],
         window_x=[cell.window.x for cell in cells],
         window_size=[cell.window.size for cell in cells],
+        changed_part="crop",
         source=[cell.conditions[0] for cell in cells],
         target=[cell.conditions[1] for cell in cells],
         strength=strength,
@@ -210,21 +211,10 @@ def export_translated(
     if key is not None and key not in keys:
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
+    conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
     exported = []
     for number, name in enumerate(chosen, start=1):
-        source, translated = (folder / f"{name}__s{value:.2f}.ome.tif" for value in (0.0, strength))
-        absent = next((path for path in (source, translated) if not path.is_file()), None)
-        if absent is not None:
-            raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
-        image = read_image(source)
-        made = np.asarray(read_image(translated).data)
-        difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
-        conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
-        exported.append(
-            ExportedField(
-                key=name, image=image, translated=made, difference=difference, strength=strength, conditions=conditions
-            )
-        )
+        exported.append(_translated_field(folder, name, strength, conditions))
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
@@ -245,6 +235,20 @@ def export_translated(
             beside=beside,
         )
     )  # fmt: skip
+
+
+def _translated_field(folder: Path, key: str, strength: float, conditions: tuple[str, str]) -> ExportedField:
+    """A field at one strength, beside its source, as `translate_screen` wrote them."""
+    source, translated = (folder / f"{key}__s{value:.2f}.ome.tif" for value in (0.0, strength))
+    absent = next((path for path in (source, translated) if not path.is_file()), None)
+    if absent is not None:
+        raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
+    image = read_image(source)
+    made = np.asarray(read_image(translated).data)
+    difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
+    return ExportedField(
+        key=key, image=image, translated=made, difference=difference, strength=strength, conditions=conditions
+    )
 
 
 def _other_strengths(

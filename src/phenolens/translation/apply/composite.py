@@ -14,7 +14,8 @@ class Composite:
     """The translated plane and the difference of a field, kept up to date cell by cell.
 
     Where the windows of several cells overlap, each pixel follows mainly the cell whose centre is nearest, since a
-    crop tells most about the cell in its middle.
+    crop tells most about the cell in its middle. Where a cell changes nothing, as outside its own territory, it has no
+    say in what its neighbours change.
 
     Parameters
     ----------
@@ -25,7 +26,7 @@ class Composite:
     plane: np.ndarray
     translated: np.ndarray = field(init=False)
     difference: np.ndarray = field(init=False)
-    _cells: dict[Hashable, tuple[Window, np.ndarray]] = field(default_factory=dict, init=False)
+    _cells: dict[Hashable, tuple[Window, np.ndarray, np.ndarray]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.translated = self.plane.copy()
@@ -33,18 +34,18 @@ class Composite:
 
     def put(self, cell: Hashable, window: Window, difference: np.ndarray) -> None:
         """Set the difference (C, size, size), in intensity units, of a cell."""
-        self._cells[cell] = (window, difference)
-        self._draw([window])
+        self.put_all({cell: (window, difference)})
 
     def put_all(self, cells: Mapping[Any, tuple[Window, np.ndarray]]) -> None:
         """Set the differences of many cells at once."""
-        self._cells.update(cells)
+        for cell, (window, difference) in cells.items():
+            self._cells[cell] = (window, difference, _say(difference))
         self._draw([window for window, _ in cells.values()])
 
     def drop(self, cell: Hashable) -> None:
         """Take a cell out again."""
         if cell in self._cells:
-            window, _ = self._cells.pop(cell)
+            window, *_ = self._cells.pop(cell)
             self._draw([window])
 
     def _draw(self, windows: list[Window]) -> None:
@@ -55,14 +56,14 @@ class Composite:
             return
         total = np.zeros((len(self.plane), bottom - top, right - left), np.float32)
         weight = np.zeros(total.shape[1:], np.float32)
-        for window, difference in self._cells.values():
+        for window, difference, say in self._cells.values():
             y0, y1 = max(top, window.y), min(bottom, window.y + window.size)
             x0, x1 = max(left, window.x), min(right, window.x + window.size)
             if y0 >= y1 or x0 >= x1:
                 continue
             inside = (slice(y0 - window.y, y1 - window.y), slice(x0 - window.x, x1 - window.x))
             here = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-            nearness = _nearness(window.size)[inside]
+            nearness = _nearness(window.size)[inside] * say[inside]
             total[:, here[0], here[1]] += nearness * difference[(slice(None), *inside)]
             weight[here] += nearness
         region = (slice(None), slice(top, bottom), slice(left, right))
@@ -72,6 +73,14 @@ class Composite:
 
 def _span(starts: list[int], ends: list[int], length: int) -> tuple[int, int]:
     return max(min(starts), 0), min(max(ends), length)
+
+
+def _say(difference: np.ndarray) -> np.ndarray:
+    """(size, size) bool: where a cell changes anything, with pixels between such that happen to stay as they are."""
+    from scipy.ndimage import binary_closing
+
+    changing = np.pad(np.any(difference != 0, axis=0), 1)
+    return np.asarray((changing | binary_closing(changing, np.ones((3, 3), bool)))[1:-1, 1:-1], bool)
 
 
 def _nearness(size: int) -> np.ndarray:

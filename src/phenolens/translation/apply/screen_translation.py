@@ -151,6 +151,7 @@ def prepare(
     facts = {
         "synthetic": True,
         "device": where,
+        "computed_with": base.computes_with,
         "conditions": list(adapter.conditions),
         "base": adapter.base,
         "intensity": adapter.intensity.to_dict(),

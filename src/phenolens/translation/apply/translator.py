@@ -15,7 +15,7 @@ from phenolens.runtime.progress_bar import Follow, wait_for
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import Window, cut, resample, window_at
 from phenolens.translation.apply.cell_translation import CellTranslation, intensity_difference
-from phenolens.translation.apply.counting import CountedNetwork, counted
+from phenolens.translation.apply.counting import CountedNetwork, counted, inversions
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 from phenolens.translation.model.adapter import Adapter
@@ -270,8 +270,10 @@ class Translator:
         how = self.settings_for(settings, target, **changes)
         raw, latents = self.encode_crops(planes, windows)
         passes = [*coarse, how.steps]
-        total = sum(2 * n + 1 for n in passes)
-        done = 0
+        anew = [0] * len(passes)
+        if path is None and how.solver != "ddim":
+            anew = inversions(passes, shared=how.solver == "difference")
+        total, done = sum(passes) + sum(n + 1 for n in anew if n), 0
         cells: list[CellTranslation] = []
         for number, steps in enumerate(passes):
             now = replace(how, steps=steps)
@@ -280,11 +282,12 @@ class Translator:
             if how.solver == "ddim":
                 job = self._stock(network, now, latents, tokens)
             else:
-                trajectory = path
-                if trajectory is None:
-                    inverting = self.invert_latents(latents, source, now, network=network)
-                    trajectory = yield from counted(inverting, done, total)
-                done += steps + 1
+                if anew[number]:
+                    inverting = self.invert_latents(latents, source, replace(how, steps=anew[number]), network=network)
+                    path = yield from counted(inverting, done, total)
+                    done += anew[number] + 1
+                assert path is not None
+                trajectory = path.every_second() if anew[number] == 2 * steps else path
                 job = self.change_latents(network, now, trajectory, tokens)
             delta = yield from counted(job, done, total)
             done += steps

@@ -226,6 +226,7 @@ class Adapter:
         if base.memory.half:
             base.unet.half()
         base.unet.eval().requires_grad_(False)
+        base.settle()
 
     def save(self, folder: Path, overwrite: bool = False) -> Path:
         """Write the adapter as a folder, whole or not at all; an earlier adapter in it is replaced.

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
+from phenolens.translation.model.fast_networks import FastNetworks, wanted
 from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
 from phenolens.translation.model.widening import widen
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
@@ -41,6 +43,8 @@ class Base:
         Channels of the images in use, once `use_channels` was called.
     tenant
         Whose weights are in the UNet beside the base's own; empty as long as it has only its own.
+    fast
+        What computes the networks' answers where it can, once `settle` was called; torch alone where None.
     """
 
     autoencoder: Any
@@ -56,6 +60,7 @@ class Base:
     channels: int | None = None
     widened: bool = False
     tenant: str = ""
+    fast: FastNetworks | None = None
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.autoencoder)
@@ -89,6 +94,18 @@ class Base:
                 f"The base '{self.name}' holds the weights of {self.tenant} already: load the base anew for {tenant}."
             )
         self.tenant = tenant
+
+    def settle(self) -> None:
+        """Take the weights as final: from now on a faster engine than torch computes, where there is one."""
+        if not self.memory.half and wanted(self.device, sum(p.numel() for p in self.unet.parameters())):
+            self.fast = FastNetworks(self.unet, self.autoencoder)
+            self.codec = replace(self.codec, fast=self.fast)
+
+    @property
+    def computes_with(self) -> str:
+        """What computes the networks' answers, with its version: ``onnxruntime`` or ``torch``."""
+        name = "torch" if self.fast is None or self.fast.failed else "onnxruntime"
+        return f"{name} {version(name)}"
 
     def check_channels(self, count: int, where: str) -> None:
         """Raise `ModelError` where there are too many channels, or none."""
@@ -134,12 +151,22 @@ class Base:
         Exactly zero in channels whose latents stay, which must not change by the rounding of another batch, and in
         those that `moving`, one flag a channel, leaves out although they share latents with others.
         """
-        before = self.decode(latents)
-        after = self.decode((latents + delta).flatten(0, 1)).view(len(delta), *before.shape)
-        changed = self.codec.changed(delta, before.shape[1])
+        codec, groups = self.codec, self.codec.moving_groups(delta)
+        channels = self.channels or codec.groups_of(latents) * codec.together
+        side = [codec.factor * length for length in latents.shape[-2:]]
+        change = torch.zeros(*delta.shape[:2], channels, *side, device=latents.device)
+        if not groups:
+            return change
+        # Only what moves is decoded, and all of it in one batch.
+        those = codec.latents_of(groups)
+        there = torch.cat([latents[None], latents + delta])[:, :, those]
+        decoded = codec.decode(there.flatten(0, 1)).unflatten(0, there.shape[:2])
+        places = codec.channels_of(groups, channels)
+        change[:, :, places] = (decoded[1:] - decoded[:1])[:, :, : len(places)]
+        changed = codec.changed(delta, channels)
         if moving is not None:
             changed = changed & torch.tensor(list(moving), device=changed.device)
-        return (after - before) * changed[..., None, None]
+        return change * changed[..., None, None]
 
     def latent_mask(self, moving: Sequence[bool]) -> torch.Tensor:
         """(c,) 1 for latents that may change where `moving`, one flag a channel, says which channels may."""
@@ -153,6 +180,8 @@ class Base:
         used, room = noisy.shape[1], self.unet.config.in_channels
         if used < room:
             noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)
+        if self.fast is not None and (known := self.fast("unet", noisy, timesteps, tokens)) is not None:
+            return known[:, :used]
         with self._own_precision():
             out: torch.Tensor = self.unet(noisy, timesteps, tokens).sample[:, :used].float()
         return out

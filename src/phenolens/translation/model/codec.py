@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from phenolens.translation.model.fast_networks import FastNetworks
+
 # Pixels that go through the autoencoder at once: a colour image of 256 x 256 takes about 0.2 GB on its way.
 _PIXELS = 1 << 20
 
@@ -18,9 +20,17 @@ class Codec:
     colour image: channels 1 to 3 are the first image, 4 to 6 the second, and so on. A group that is not full is
     filled by repeating its own channels in turn, (a, a, a) or (a, b, a); what is decoded for the repeats is dropped.
     Channels are never averaged.
+
+    Parameters
+    ----------
+    autoencoder
+        In diffusers layout.
+    fast
+        What computes its answers where it can; torch alone where None.
     """
 
     autoencoder: Any
+    fast: FastNetworks | None = None
 
     @property
     def together(self) -> int:
@@ -39,6 +49,10 @@ class Codec:
     def groups(self, channels: int) -> int:
         return -(-channels // self.together)
 
+    def groups_of(self, latents: torch.Tensor) -> int:
+        """Groups that latents (..., G * k, h, w) are of."""
+        return int(latents.shape[-3]) // self.latents_per_group
+
     def latents(self, channels: int) -> int:
         """Latent channels that `channels` channels become."""
         return self.groups(channels) * self.latents_per_group
@@ -53,7 +67,7 @@ class Codec:
         images = crops[:, self._filled(channels)].reshape(-1, self.together, *crops.shape[2:])
         at_once = max(1, _PIXELS // (crops.shape[-2] * crops.shape[-1]))
         device = next(self.autoencoder.parameters()).device
-        parts = [self.autoencoder.encode(part.to(device)).latent_dist.mode() for part in images.split(at_once)]
+        parts = [self._encoded(part.to(device)) for part in images.split(at_once)]
         mean, factor = self._scale(parts[0])
         latents = (torch.cat(parts) - mean) * factor
         joined: torch.Tensor = latents.reshape(n, -1, *latents.shape[2:])
@@ -65,7 +79,7 @@ class Codec:
         mean, factor = self._scale(latents)
         flat = latents.reshape(-1, self.latents_per_group, *latents.shape[2:]) / factor + mean
         at_once = max(1, _PIXELS // (flat.shape[-2] * flat.shape[-1] * self.factor**2))
-        crops = torch.cat([self.autoencoder.decode(part).sample for part in flat.split(at_once)])
+        crops = torch.cat([self._decoded(part) for part in flat.split(at_once)])
         joined: torch.Tensor = crops.reshape(len(latents), -1, *crops.shape[2:])
         return joined[:, :channels]
 
@@ -74,10 +88,36 @@ class Codec:
         groups = [float(any(moving[i : i + self.together])) for i in range(0, len(moving), self.together)]
         return torch.tensor(groups).repeat_interleave(self.latents_per_group)
 
+    def moving_groups(self, delta: torch.Tensor) -> list[int]:
+        """The groups of channels of which any latent differs from zero in `delta` (..., G * k, h, w)."""
+        each = delta.unflatten(-3, (-1, self.latents_per_group)).flatten(-3)
+        moves: list[bool] = each.flatten(0, -3).any(dim=-1).any(dim=0).tolist()
+        return [group for group, moving in enumerate(moves) if moving]
+
+    def channels_of(self, groups: Sequence[int], channels: int) -> list[int]:
+        """The channels, of `channels` in all, that are in `groups`."""
+        return [channel for channel in range(channels) if channel // self.together in groups]
+
+    def latents_of(self, groups: Sequence[int]) -> list[int]:
+        """The latent channels of `groups`."""
+        return [group * self.latents_per_group + i for group in groups for i in range(self.latents_per_group)]
+
     def changed(self, delta: torch.Tensor, channels: int) -> torch.Tensor:
         """(..., C) bool: the channels of which any latent differs from zero in `delta` (..., G * k, h, w)."""
         groups: torch.Tensor = delta.unflatten(-3, (-1, self.latents_per_group)).flatten(-3).any(dim=-1)
         return groups.repeat_interleave(self.together, dim=-1)[..., :channels]
+
+    def _encoded(self, images: torch.Tensor) -> torch.Tensor:
+        if self.fast is not None and (known := self.fast("encoder", images)) is not None:
+            return known
+        latents: torch.Tensor = self.autoencoder.encode(images).latent_dist.mode()
+        return latents
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        if self.fast is not None and (known := self.fast("decoder", latents)) is not None:
+            return known
+        images: torch.Tensor = self.autoencoder.decode(latents).sample
+        return images
 
     def _scale(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and factor, (k, 1, 1) or (1, 1, 1), between what the autoencoder gives and latents of unit spread.

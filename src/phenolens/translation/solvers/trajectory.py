@@ -80,6 +80,11 @@ class Trajectory:
         """(n, c, h, w) the inverted noise y_N / s_N, standard normal where the inversion is sound."""
         return self.states[-1] / float(self.grid[-1])
 
+    def every_second(self) -> "Trajectory":
+        """The same path at every second level, for half as many steps along it."""
+        coupled = None if self.coupled is None else self.coupled[::2]
+        return Trajectory(self.grid[::2], self.states[::2], self.noises[::2], coupled)
+
     def one(self, index: int) -> "Trajectory":
         """The trajectory of the image `index` alone."""
         chosen = slice(index, index + 1)

@@ -8,9 +8,8 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
 from qtpy.QtGui import QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
-from phenolens.widgets.evaluation.figures import REAL, TRANSLATED
-from phenolens.widgets.evaluation.intervals import draw_figure, faint
 from phenolens.widgets.evaluation.verdict_mark import draw_mark
+from phenolens.widgets.kit.glyphs import REAL, TRANSLATED, draw_figure, faint, ticks
 from phenolens.widgets.kit.style import SPACE, action
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class _Drawing(QWidget):
             return room.left() + room.width() * (value - low) / (high - low)
 
         self._legend(painter, ink)
-        for place in _ticks(low, high):
+        for place in ticks(low, high):
             painter.setPen(QPen(faint(ink), 1, Qt.PenStyle.DashLine if place else Qt.PenStyle.SolidLine))
             painter.drawLine(QPointF(across(place), room.top() + 4), QPointF(across(place), room.bottom() + 2))
             painter.setPen(ink)
@@ -171,14 +170,6 @@ def _reach(effects: tuple[Effect, ...]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     low, high = min(values.min(initial=0.0), -0.1), max(values.max(initial=0.0), 0.1)
     return 1.04 * low, 1.04 * high
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round places between the ends, zero among them, four at most on each side."""
-    fine = max(-low, high) / 4
-    whole = 10.0 ** np.floor(np.log10(fine))
-    step = next(whole * part for part in (1, 2, 5, 10) if whole * part >= fine)
-    return [float(n * step) for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
 
 
 def _said(at: tuple[float, float, float]) -> str:

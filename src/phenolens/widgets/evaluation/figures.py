@@ -1,4 +1,4 @@
-"""Which figures of an answer the dock shows, and how they are called there. Without Qt."""
+"""Which figures of an answer the dock shows, and how they are called there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phenolens.widgets.kit.glyphs import NULL, REAL, TRANSLATED
+
 if TYPE_CHECKING:
     from phenolens.evaluation.reports.parts import Part
-
-TRANSLATED, NULL, REAL = "translated", "null", "real"
 
 # The rows of each answer: name in the report, words, and what it is a figure of.
 _ROWS: dict[str, tuple[tuple[str, str, str], ...]] = {

@@ -1,18 +1,16 @@
-"""Figures with their intervals, one below the other on one axis, and the glyphs they share with the effects."""
+"""Figures with their intervals, one below the other on one axis."""
 
 from typing import Any
 
 from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
+from qtpy.QtGui import QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from phenolens.widgets.evaluation.figures import NULL, REAL, TRANSLATED, Figure
+from phenolens.widgets.evaluation.figures import Figure
+from phenolens.widgets.kit.glyphs import RADIUS, draw_figure, faint
 
-# Told apart by shape as well: a diamond, an empty ring, a disc. All are seen on light and on dark.
-COLOURS = {TRANSLATED: "#e0711f", NULL: "#8a95a1", REAL: "#3b93cf"}
 _ROW = 19
 _GAP = 8
-_RADIUS = 4.0
 
 
 class Intervals(QWidget):
@@ -35,7 +33,7 @@ class Intervals(QWidget):
         right = 3 + max(sizes.horizontalAdvance(figure.text) for figure in self.figures)
         left = 3 + max(sizes.horizontalAdvance(figure.label) for figure in self.figures)
         left = min(left, max(self.width() - right - 2 * _GAP - 40, 60))
-        start, end = left + _GAP + _RADIUS, self.width() - right - _GAP - _RADIUS
+        start, end = left + _GAP + RADIUS, self.width() - right - _GAP - RADIUS
         low, high = self._scale
         for number, figure in enumerate(self.figures):
             top = _ROW * number
@@ -54,29 +52,3 @@ class Intervals(QWidget):
 
             ends = figure.interval and (across(figure.interval[0]), across(figure.interval[1]))
             draw_figure(painter, QPointF(across(figure.value), middle), ends, figure.kind)
-
-
-def faint(ink: QColor) -> QColor:
-    """The colour of lines that only guide the eye."""
-    return QColor(ink.red(), ink.green(), ink.blue(), 60)
-
-
-def draw_figure(painter: QPainter, at: QPointF, ends: tuple[float, float] | None, kind: str) -> None:
-    """Draw the glyph of a kind of figure, and its interval from one place across to another."""
-    colour = QColor(COLOURS[kind])
-    if ends is not None:
-        painter.setPen(QPen(colour, 2))
-        painter.drawLine(QPointF(ends[0], at.y()), QPointF(ends[1], at.y()))
-    if kind == NULL:
-        painter.setPen(QPen(colour, 2))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.drawEllipse(at, _RADIUS - 1, _RADIUS - 1)
-        return
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(colour)
-    if kind == REAL:
-        painter.drawEllipse(at, _RADIUS, _RADIUS)
-    else:
-        reach = 1.25 * _RADIUS
-        corners = ((0, -reach), (reach, 0), (0, reach), (-reach, 0))
-        painter.drawPolygon(QPolygonF([QPointF(at.x() + x, at.y() + y) for x, y in corners]))

@@ -30,8 +30,9 @@ class ElidedLabel(QLabel):
 
     def sizeHint(self) -> QSize:
         """As wide as all of the text would be."""
-        hint = super().sizeHint()
-        return QSize(self.fontMetrics().horizontalAdvance(self._whole) + 2, hint.height())
+        hint, sizes = super().sizeHint(), self.fontMetrics()
+        around = hint.width() - sizes.horizontalAdvance(self.text())  # what the style leaves free at both sides
+        return QSize(sizes.horizontalAdvance(self._whole) + max(around, 2), hint.height())
 
     def minimumSizeHint(self) -> QSize:
         """As wide as a letter."""
@@ -43,7 +44,8 @@ class ElidedLabel(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, max(self.width(), _LEAST))
+        room = max(self.contentsRect().width(), _LEAST)
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
         super().setText(shown)
         self.setToolTip(self._whole if shown != self._whole else "")
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.queue import BACKGROUND, device_queue
 
 _BAR_MS = 100
+# Followers wait rather than compute, so there may be more of them than cores: a click must not wait for a thread.
+_FOLLOWERS = 16
 
 
 class _NamedJob:
@@ -111,10 +113,18 @@ class _Bar(QObject):
 
 
 class Running(QObject):
-    """The jobs of one dock: starts them, and stops them all when the dock goes."""
+    """The jobs of one dock: starts them, and stops them all when the dock goes.
+
+    ``began`` is emitted before each job, ``ended`` when the last has ended.
+    """
+
+    began = Signal()
+    ended = Signal()
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
+        if (pool := QThreadPool.globalInstance()) is not None:
+            pool.setMaxThreadCount(max(_FOLLOWERS, pool.maxThreadCount()))
         self._workers: set[JobWorker] = set()
         self._over = False
 
@@ -156,6 +166,7 @@ class Running(QObject):
             Called on the viewer's thread: for each progress, with the result, when it was cancelled, with an error, and
             always at the end.
         """
+        self.began.emit()
         if device is not None:
             job = device_queue(device).run(job, priority=priority, name=name)
         worker = create_worker(
@@ -170,7 +181,7 @@ class Running(QObject):
         if tell:
             worker.refused.connect(lambda error: show_error(str(error)))
             worker.errored.connect(_show_bug)
-        worker.finished.connect(lambda: self._workers.discard(worker))
+        worker.finished.connect(lambda: self._end(worker))
         for signal, callback in (
             (worker.yielded, progress),
             (worker.returned, done),
@@ -184,6 +195,11 @@ class Running(QObject):
         self._workers.add(worker)
         worker.start()
         return worker
+
+    def _end(self, worker: JobWorker) -> None:
+        self._workers.discard(worker)
+        if not self._workers and not self._over:
+            self.ended.emit()
 
     def stop(self) -> None:
         """Ask every job to end at its next step, and call back no more."""

@@ -11,7 +11,9 @@ from napari.utils import Colormap
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
+from phenolens.widgets.layers.plane_stack import PlaneStack
 from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
+from phenolens.widgets.state.planes import in_memory
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
@@ -120,6 +122,7 @@ class FieldLayers:
         )
         session.screen_changed.connect(self._clear)
         session.field_changed.connect(self.show)
+        session.planes.arrived.connect(self._draw)
 
     @property
     def labels(self) -> Labels | None:
@@ -153,13 +156,41 @@ class FieldLayers:
             self.channels = self._handed_over(image) or self._add(field, image)
         else:
             for index, layer in enumerate(self.channels):
-                layer.data = shown_pixels(image, index)
+                layer.data = self._pixels(image, index)
         for layer in self.channels:
             layer.metadata["phenolens"] |= {"field": field.key, **field.metadata}
         self.cells.show()
         if first:
             self._viewer.reset_view()
             self.go_to(image.position)
+
+    def _pixels(self, image: "FieldImage", channel: int) -> Any:
+        """Pixels of a channel for its layer; of those in a file, what is read is read by a job."""
+        planes = self._session.planes
+        if in_memory(image) or by_levels(image):
+            return shown_pixels(image, channel)
+
+        def read(index: tuple[int, ...]) -> np.ndarray:
+            return planes.reader(position(index), image)()[channel]
+
+        def look(index: tuple[int, ...]) -> np.ndarray | None:
+            # the canvas may ask once more for a field that is not shown any longer
+            known = planes.known(position(index)) if self._session.image is image else None
+            return None if known is None else known[channel]
+
+        def position(index: tuple[int, ...]) -> tuple[int, int]:
+            at = dict(zip(image.stack_axes, index, strict=True))
+            return at.get("T", 0), at.get("Z", 0)
+
+        lengths = tuple(image.length(axis) for axis in image.stack_axes)
+        shape = (image.length("Y"), image.length("X"))
+        return PlaneStack(lengths, shape, image.dtype.newbyteorder("="), read, look)
+
+    def _draw(self, _: tuple[int, int]) -> None:
+        """Draw a plane that has been read."""
+        for layer in self.channels:
+            if isinstance(layer.data, PlaneStack):
+                layer.refresh(highlight=False, extent=False)
 
     @property
     def axes(self) -> str:
@@ -193,7 +224,8 @@ class FieldLayers:
         screen, intensity = self._session.screen, self._session.intensity
         assert screen is not None
         assert intensity is not None
-        layers = [Image(data, **how) for data, how in field_layer_data(screen, intensity, field, image)]
+        made = enumerate(field_layer_data(screen, intensity, field, image))
+        layers = [Image(self._pixels(image, index), **how) for index, (_, how) in made]
         for layer in layers:
             self._viewer.add_layer(layer)
         return layers
@@ -206,5 +238,5 @@ class FieldLayers:
         if len(found) != image.n_channels or found[0].multiscale != by_levels(image):
             return []
         for index, layer in enumerate(found):
-            layer.data = shown_pixels(image, index)
+            layer.data = self._pixels(image, index)
         return found

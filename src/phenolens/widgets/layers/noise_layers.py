@@ -50,7 +50,7 @@ class NoiseLayers:
             session.plane_changed,
         ):
             signal.connect(self._forget)
-        for signal in (session.cell_changed, session.strength_changed, session.floor_changed):
+        for signal in (session.cell_changed, session.strength_changed, session.floor_changed, session.planes.arrived):
             signal.connect(self.refresh)
         session.held_changed.connect(self._hold)
 
@@ -111,15 +111,15 @@ class NoiseLayers:
         return masked(composite.difference, mask)[self.channel]
 
     def _doubtful(self, kind: str) -> np.ndarray | None:
-        plane, known = self._session.plane, self.doubts.get(kind, {})
+        shape, known = self._session.plane_shape, self.doubts.get(kind, {})
         cells: dict[Hashable, tuple[Window, np.ndarray]] = {
             cell.id: (cell.translation.window, known[cell.id])
             for cell in self._session.here().values()
             if cell.translation is not None and cell.id in known
         }
-        if plane is None or not cells:
+        if shape is None or not cells:
             return None
-        field = Composite(np.zeros(plane.shape, np.float32))
+        field = Composite(np.zeros(shape, np.float32))
         field.put_all(cells)
         return field.difference[self.channel]
 

@@ -1,5 +1,6 @@
 """The translated cells on the canvas: synthetic channels, signed differences, and an outline a cell."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from napari.layers import Image, Shapes
 from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
+from phenolens.screens.crops import window_at
 from phenolens.translation.apply.composite import Composite
 from phenolens.widgets.kit.style import AMBER, rgb
 from phenolens.widgets.layers.field_layers import FieldLayers, like, take_away
@@ -57,9 +59,12 @@ class SyntheticLayers:
         session.screen_changed.connect(self._another_screen)
         session.adapter_changed.connect(self._restart)
         session.field_changed.connect(self._restart)
+        session.cells_changed.connect(self._restart)
+        session.limit_changed.connect(self._restart)
         session.cell_changed.connect(self._show_cell)
         session.translated_changed.connect(self._restart)
         session.strength_changed.connect(self._show_all)
+        session.planes.arrived.connect(self._show_all)
 
     @property
     def there(self) -> bool:
@@ -131,28 +136,31 @@ class SyntheticLayers:
     def _data(self, channel: int) -> tuple[Any, Any]:
         """Translated pixels and differences of a channel: of the field, or of each plane when it is looked at."""
         session, source = self._session, self._field.channels[channel]
-        if not self._field.axes:
-            composite = self._planes.at(session.position)
-            assert composite is not None
+        if not self._field.axes and (composite := self._planes.at(session.position)) is not None:
             return composite.translated[channel], composite.difference[channel]
         image, shape = session.image, source.data.shape
+        none = np.zeros(shape[-2:], np.float32)
 
-        def plane(index: tuple[int, ...]) -> Composite | None:
+        def plane(index: tuple[int, ...], read: bool) -> Composite | None:
             # the canvas may ask once more for a field that is not shown any longer
-            return self._planes.at(self._field.position(index)) if session.image is image else None
+            return self._planes.at(self._field.position(index), read) if session.image is image else None
 
-        def translated(index: tuple[int, ...]) -> np.ndarray:
-            composite = plane(index)
-            whole = source.data[0] if source.multiscale else source.data
-            return np.asarray(whole[index]) if composite is None else composite.translated[channel]
+        def translated(index: tuple[int, ...], read: bool = True) -> np.ndarray | None:
+            if (composite := plane(index, read)) is not None:
+                return np.asarray(composite.translated[channel])
+            position = self._field.position(index)
+            if read:
+                return np.asarray(session.planes.reader(position, image)()[channel])
+            known = session.planes.known(position) if session.image is image else None
+            return None if known is None else np.asarray(known[channel])
 
-        def difference(index: tuple[int, ...]) -> np.ndarray:
-            composite = plane(index)
-            return np.zeros(shape[-2:], np.float32) if composite is None else composite.difference[channel]
+        def difference(index: tuple[int, ...], read: bool = True) -> np.ndarray:
+            composite = plane(index, read)
+            return none if composite is None else composite.difference[channel]
 
         return (
-            PlaneStack(shape[:-2], shape[-2:], source.dtype, translated),
-            PlaneStack(shape[:-2], shape[-2:], np.float32, difference),
+            PlaneStack(shape[:-2], shape[-2:], source.dtype, translated, partial(translated, read=False)),
+            PlaneStack(shape[:-2], shape[-2:], np.float32, difference, partial(difference, read=False)),
         )
 
     def _make(self) -> None:
@@ -198,6 +206,8 @@ class SyntheticLayers:
         self.outlines.events.data.connect(self._edited)
         for layer in (*self.translated, *self.differences, self.outlines):
             self._viewer.add_layer(layer)
+        for layer in self.differences:
+            layer.colorbar.visible = True  # in the intensity units of the file, as the difference is
         # The lowest layer in sight covers the canvas, and the others are added to it. Were that the outlines of the
         # cells, which cover little, pictures would vanish on the white of a light theme.
         layers, labels = self._viewer.layers, self._field.labels
@@ -236,36 +246,35 @@ class SyntheticLayers:
     def _refresh(self) -> None:
         _ = self.composite  # draws the plane in view
         for layer in (*self.translated, *self.differences):
-            layer.metadata["phenolens"]["strength"] = self._session.strength
+            layer.metadata["phenolens"] |= {"strength": self._session.strength, "changed": self._session.limit}
             layer.refresh(thumbnail=False, highlight=False, extent=False)
         self._outline()
 
     def _outline(self) -> None:
-        """Draw a box around each translated cell of the field; columns that the user gave the boxes stay."""
-        from phenolens.screens.crops import window_at
-
+        """Draw a line around what is changed of each translated cell; columns that the user gave the lines stay."""
         if self.outlines is None:
             return
         boxes, notes = [], []
         cells = self._session.in_field()
         for cell in cells:
-            window = window_at(cell.y, cell.x, self._session.window_size())
-            top, left, far = window.y - 0.5, window.x - 0.5, window.size
-            corners = ((top, left), (top, left + far), (top + far, left + far), (top + far, left))
+            corners = _box(cell, self._session.window_size()) if cell.outline is None else cell.outline.tolist()
             boxes.append([[*self._field.index(cell.position), *corner] for corner in corners])
             about = "" if cell.has(self._session.strength) else "≈ "
             done = f"{cell.name} · {about}{self._session.strength:.2f}"
             notes.append(done if cell.translation is not None else f"{cell.name} · translating…")
         self._remember_columns()
         if self._boxes != boxes or len(self.outlines.data) != len(boxes):
-            self._boxes = boxes
             self._drawing = True
-            self.outlines.selected_data = set(range(len(self.outlines.data)))
-            self.outlines.remove_selected()
+            there = len(self._boxes)
+            if not there or len(self.outlines.data) != there or boxes[:there] != self._boxes:
+                there = 0
+                self.outlines.selected_data = set(range(len(self.outlines.data)))
+                self.outlines.remove_selected()
+                self.outlines.features = {"note": np.empty(0, object)}
+                self.outlines.feature_defaults = {"note": ""}
             width = max(self._session.window_size() / 48, 0.8)
-            self.outlines.features = {"note": np.empty(0, object)}
-            self.outlines.feature_defaults = {"note": ""}
-            self.outlines.add_rectangles(boxes, edge_color=AMBER, face_color="transparent", edge_width=width)
+            self.outlines.add_polygons(boxes[there:], edge_color=AMBER, face_color="transparent", edge_width=width)
+            self._boxes = boxes
             self.outlines.selected_data = set()
             self._drawing = False
         self._outlined = cells
@@ -274,18 +283,19 @@ class SyntheticLayers:
         self.outlines.refresh(thumbnail=False, extent=False)
 
     def _features(self, cells: list[TranslatedCell], notes: list[str]) -> Any:
-        """A table with our note on each box, and the user's own columns."""
+        """A table with our note on each line, what is changed of the crop, and the user's own columns."""
         import pandas as pd
 
         own = pd.DataFrame([self._columns.get((cell.plane, cell.id), {}) for cell in cells], index=range(len(cells)))
         own.insert(0, "note", np.array(notes, object))
+        own.insert(1, "changed part", np.array([cell.limit for cell in cells], object))
         return own
 
     def _remember_columns(self) -> None:
         """Keep what the user has written into columns of the boxes' own table, by cell."""
         if self.outlines is None or len(self.outlines.features) != len(self._outlined):
             return
-        own = self.outlines.features.drop(columns="note", errors="ignore")
+        own = self.outlines.features.drop(columns=["note", "changed part"], errors="ignore")
         if len(own.columns):
             for cell, row in zip(self._outlined, own.to_dict("records"), strict=True):
                 self._columns[cell.plane, cell.id] = row
@@ -305,3 +315,10 @@ class SyntheticLayers:
             self._session.steps.did(f"taking back {gone[0].name}", removed=gone)
 
         QTimer.singleShot(0, remove)  # napari is not done with the deletion yet
+
+
+def _box(cell: TranslatedCell, size: int) -> list[list[float]]:
+    """Corners (4, 2) of the crop around a cell."""
+    window = window_at(cell.y, cell.x, size)
+    top, left, far = window.y - 0.5, window.x - 0.5, window.size
+    return [[top, left], [top, left + far], [top + far, left + far], [top + far, left]]

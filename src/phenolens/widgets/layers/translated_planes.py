@@ -6,11 +6,10 @@ import numpy as np
 
 from phenolens.screens.crops import Window
 from phenolens.translation.apply.composite import Composite
+from phenolens.widgets.state.planes import Position
 from phenolens.widgets.state.session import Session, TranslatedCell
 
 _KEPT = 8  # planes that stay drawn: a field of many may be larger than the memory
-
-Position = tuple[int, int]
 
 
 class TranslatedPlanes:
@@ -24,8 +23,14 @@ class TranslatedPlanes:
         """Draw all anew: another field is shown, or other cells are."""
         self._drawn = {}
 
-    def at(self, position: Position) -> Composite | None:
-        """The plane at a time and depth (t, z); None where nothing is translated in it."""
+    def at(self, position: Position, read: bool = False) -> Composite | None:
+        """The plane at a time and depth (t, z); None where nothing is translated in it, or while it is being read.
+
+        Parameters
+        ----------
+        read
+            Wait for the file where need be: for saving, never for drawing.
+        """
         session = self._session
         assert session.field is not None
         cells = session.translated.get((session.field.key, *position))
@@ -33,8 +38,10 @@ class TranslatedPlanes:
         if composite is None:
             if not cells:
                 return None
-            assert session.image is not None
-            composite = Composite(session.image.plane(*position))
+            plane = session.planes.reader(position)() if read else session.planes.known(position)
+            if plane is None:
+                return None
+            composite = Composite(plane)
         if strength != session.strength:
             self._put(composite, list(cells.values()) if cells else [])
         self._drawn[position] = (composite, session.strength)  # the last one looked at is kept the longest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ def embed_translated(
     atlas: Atlas,
     row: int,
     *,
-    plane: NDArray[Any],
+    plane: Callable[[], NDArray[Any]],
     window: Window,
     difference: NDArray[Any],
     wanted: Window,
@@ -97,7 +98,8 @@ def embed_translated(
     row
         The real cell's row, whose plate the correction is that of.
     plane, window, difference
-        Field (C, H, W) in file units, and the translated minus the real pixels (C, h, w) at a window of it.
+        What reads the field (C, H, W) in file units, and the translated minus the real pixels (C, h, w) at a window
+        of it.
     wanted
         The window that the atlas' cells are cut with, which may be another.
     shown
@@ -113,7 +115,7 @@ def embed_translated(
     yield Progress(0, 1, "embedding the cell")
     card = atlas.profiles.card
     intensity = IntensityMap.from_dict(card["intensity"]) if card.get("intensity") else encoder.intensity or shown
-    crop = cut(paste(plane, window, difference), wanted)
+    crop = cut(paste(plane(), window, difference), wanted)
     pixels, size = np.asarray(crop, np.float32)[None], card.get("size")
     raw = encoder.embed(pixels, intensity) if size is None else encoder.embed(pixels, intensity, size=size)
     return atlas.correct(raw, [atlas.plates[row]])[0], crop

@@ -59,7 +59,9 @@ class MapPictures(QObject):
         ]
         if not missing:
             return
-        shown = (main.field.key, main.image.plane()) if main.field is not None and main.image is not None else None
+        shown = None
+        if main.field is not None and main.image is not None:
+            shown = main.field.key, main.planes.reader(main.image.position)
 
         def arrived(now: Any) -> None:
             if now.preview is not None and self._known is known:

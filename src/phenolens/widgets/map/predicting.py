@@ -169,7 +169,7 @@ class MapPredicting(QObject):
         marked = self._session.marks.get(CELL)
         if row is None or marked is None or marked.row != row or difference is None or cell.translation is None:
             return
-        if main.plane is None or main.field is None or main.field.key != cell.field:
+        if main.image is None or main.field is None or main.field.key != cell.field:
             return
         strength, atlas = main.strength, data.atlas
         size = int(atlas.profiles.card.get("crop") or main.window_size())
@@ -186,7 +186,7 @@ class MapPredicting(QObject):
             encoder,
             atlas,
             row,
-            plane=main.plane,
+            plane=main.planes.reader(cell.position),
             window=cell.translation.window,
             difference=difference,
             wanted=window_at(cell.y, cell.x, size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,11 @@ def picture(pixels: NDArray[Any], intensity: IntensityMap) -> NDArray[np.uint8]:
 
 
 def thumbnails(
-    screen: Screen, intensity: IntensityMap, wanted: Sequence[Wanted], size: int, shown: tuple[str, Any] | None
+    screen: Screen,
+    intensity: IntensityMap,
+    wanted: Sequence[Wanted],
+    size: int,
+    shown: tuple[str, Callable[[], NDArray[Any]]] | None,
 ) -> Job[None]:
     """Make pictures; each comes as the preview (row, picture), field by field.
 
@@ -40,12 +44,12 @@ def thumbnails(
     size
         Side in pixels of the square around a cell.
     shown
-        Key and pixels of a field that need not be read again.
+        Key of the field that is shown, and what gives its pixels, which need not be read again.
     """
     done = 0
     for key in dict.fromkeys(field for _, field, _ in wanted):
         try:
-            plane = shown[1] if shown is not None and shown[0] == key else screen[key].image().plane()
+            plane = shown[1]() if shown is not None and shown[0] == key else screen[key].image().plane()
         except ImageError:
             continue  # the neighbour stays in the list, without a picture
         for row, field, centre in wanted:

@@ -23,7 +23,9 @@ class Work:
         memory.add("place", self._place, (every, session.field_changed, session.plane_changed))
         memory.add("cells", self._cells, (every, session.cells_changed))
         memory.add("adapter", self._adapter, (every, session.adapter_changed, session.held_changed))
-        memory.add("strength", self._strength, (session.strength_changed, session.pen.chosen_changed))
+        memory.add(
+            "strength", self._strength, (session.strength_changed, session.limit_changed, session.pen.chosen_changed)
+        )
         coming = (session.cell_changed, session.translated_changed)
         memory.add("translated", self._cells_translated, (every, session.adapter_changed, *coming))
 
@@ -80,7 +82,11 @@ class Work:
 
     def _strength(self) -> dict[str, Any]:
         chosen = self._session.pen.chosen
-        return {"strength": self._session.strength, "chosen": None if chosen is None else list(chosen)}
+        return {
+            "strength": self._session.strength,
+            "limit": self._session.limit,
+            "chosen": None if chosen is None else list(chosen),
+        }
 
     def _cells_translated(self) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -14,7 +14,8 @@ from phenolens.screens.images import FieldImage
 from phenolens.screens.ome_zarr.folders import is_url
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
 from phenolens.widgets.state.pen import Pen
-from phenolens.widgets.state.translated_cell import CellId, PlaneId, TranslatedCell
+from phenolens.widgets.state.planes import Planes
+from phenolens.widgets.state.translated_cell import CellId, Limit, PlaneId, TranslatedCell
 from phenolens.widgets.state.translation_steps import TranslationSteps
 
 if TYPE_CHECKING:
@@ -54,16 +55,21 @@ class Session:
     devices_changed = Signal()
     leaving = Signal()
     """The screen that is open will be another in a moment."""
+    device_changed = Signal()
+    base_changed = Signal()
     screen_changed = Signal()
     conditions_changed = Signal()
     field_wanted = Signal(str)
     field_changed = Signal()
     plane_changed = Signal()
     cells_changed = Signal()
+    crop_changed = Signal()
     adapter_changed = Signal()
     cell_changed = Signal(object)
     translated_changed = Signal()
     """Several translated cells came or went at once."""
+    current_changed = Signal()
+    limit_changed = Signal()
     strength_changed = Signal(float)
     held_changed = Signal()
     floor_changed = Signal()
@@ -78,7 +84,7 @@ class Session:
         self.field: Field | None = None
         self.image: FieldImage | None = None
         self.position = (0, 0)
-        self._read: tuple[tuple[int, int], np.ndarray] | None = None
+        self.planes = Planes()
         self.cells: Cells | None = None
         self.cells_position: tuple[int, int] | None = None
         self.pen = Pen()
@@ -93,17 +99,21 @@ class Session:
         self.translator_device = "cpu"
         self.floor: NoiseFloor | None = None
         self.strength = 1.0
+        self.limit: Limit = "cell"
+        self.current: TranslatedCell | None = None
         self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
         self.steps = TranslationSteps(self.exchange, self.pen.recorded, (self.screen_changed, self.adapter_changed))
 
     @property
     def plane(self) -> np.ndarray | None:
-        """Pixels (C, H, W) of the plane in view."""
-        if self.image is None:
-            return None
-        if self._read is None or self._read[0] != self.position:
-            self._read = (self.position, self.image.plane(*self.position))
-        return self._read[1]
+        """Pixels (C, H, W) of the plane in view; None while they are being read."""
+        return self.planes.known(self.position)
+
+    @property
+    def plane_shape(self) -> tuple[int, int, int] | None:
+        """Shape (C, H, W) of the shown field's planes."""
+        image = self.image
+        return None if image is None else (image.n_channels, image.length("Y"), image.length("X"))
 
     @property
     def plane_id(self) -> PlaneId | None:
@@ -120,17 +130,31 @@ class Session:
         self.devices = names
         self.devices_changed.emit()
 
+    def set_device(self, name: str) -> None:
+        """Compute on a device, or on the best one where it is "auto"; what runs already stays where it is."""
+        if name != self.device:
+            self.device = name
+            self.device_changed.emit()
+
+    def set_base(self, base: str) -> None:
+        """Fine-tune another base: "compact", a folder, or a name on the hub."""
+        if base != self.base:
+            self.base = base
+            self.base_changed.emit()
+
     def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str, origin: Origin | None = None) -> None:
         """Work on another screen, read from `origin`; an adapter stays loaded where it fits the channels."""
         self.leaving.emit()
         self.origin = origin
         self.screen, self.intensity, self.screen_name = screen, intensity, name
-        self.source = self.target = self.field = self.image = self._read = None
+        self.source = self.target = self.field = self.image = None
+        self.planes.show(None)
         self.cells = self.cells_position = self.nucleus_channel = self.crop = None
         self.crop_chosen = False
         self.translated = {}
         self.pen.take_up(screen)
         self.screen_changed.emit()
+        self.choose_cell(None)
         if self.adapter is not None and self.mismatch(self.adapter):
             self.adapter = self.translator = self.floor = None
             self.adapter_changed.emit()
@@ -144,9 +168,10 @@ class Session:
         """Ask that the field of a key be shown; whoever reads fields listens."""
         self.field_wanted.emit(key)
 
-    def set_field(self, field: "Field", image: FieldImage) -> None:
-        """Show another field."""
-        self.field, self.image, self.position, self._read = field, image, image.position, None
+    def set_field(self, field: "Field", image: FieldImage, plane: np.ndarray | None = None) -> None:
+        """Show another field; `plane` is the one at the image's position, where that was read already."""
+        self.field, self.image, self.position = field, image, image.position
+        self.planes.show(image, plane)
         self.field_changed.emit()
 
     def set_position(self, position: tuple[int, int]) -> None:
@@ -165,12 +190,14 @@ class Session:
         before, self.cells = self.cells, cells
         self.nucleus_channel, self.cells_position = nucleus_channel, position
         self.pen.found_anew(before, cells)
+        self._limit_all()
         self.cells_changed.emit()
 
     def set_crop(self, crop: int, chosen: bool = False) -> None:
         """Look at cells through a square of `crop` pixels; one that was `chosen` by hand stays for this screen."""
         if chosen or not self.crop_chosen:
             self.crop, self.crop_chosen = crop, self.crop_chosen or chosen
+            self.crop_changed.emit()
 
     def correct_cells(self, field: str, labels: np.ndarray) -> "CellChanges":
         """Use a corrected label image (H, W) of one field; its cells are counted anew, and annotations follow.
@@ -188,6 +215,7 @@ class Session:
         changes = cell_changes(self.cells.labels[field], changed.labels[field])
         self.cells = changed
         self.pen.corrected(field, changes)
+        self._limit_all()
         self.cells_changed.emit()
         return changes
 
@@ -210,6 +238,7 @@ class Session:
         self.adapter, self.translator, self.translator_device = adapter, translator, device
         self.translated, self.floor = {}, None
         self.adapter_changed.emit()
+        self.choose_cell(None)
 
     def set_floor(self, floor: "NoiseFloor") -> None:
         """Hold differences to a noise floor of the adapter."""
@@ -248,6 +277,18 @@ class Session:
         """Move the slider: 0 is the cell itself, 1 the target condition."""
         self.strength = round(strength, 2)
         self.strength_changed.emit(self.strength)
+
+    def set_limit(self, limit: Limit) -> None:
+        """Change each translated cell alone ("cell"), or the whole crop around it ("crop")."""
+        if limit != self.limit:
+            self.limit = limit
+            self._limit_all()
+            self.limit_changed.emit()
+
+    def _limit_all(self) -> None:
+        for cells in self.translated.values():
+            for cell in cells.values():
+                cell.limit_to(self.limit, self.cells, self.window_size())
 
     def set_held(self, channels: list[str]) -> None:
         """Leave `channels` as they are; cells keep what they show until they are translated anew."""
@@ -289,13 +330,15 @@ class Session:
         return self.crop or 64
 
     def add_cell(self, cell: TranslatedCell) -> None:
-        """Remember a clicked cell."""
+        """Remember a translated cell, or one that is about to be."""
+        cell.limit_to(self.limit, self.cells, self.window_size())
         self.translated.setdefault(cell.plane, {})[cell.id] = cell
         self.cell_changed.emit(cell)
 
     def bring_back(self, cells: Iterable[TranslatedCell]) -> None:
         """Remember cells that were translated before; they are drawn with the field that is shown next."""
         for cell in cells:
+            cell.limit_to(self.limit, self.cells, self.window_size())
             self.translated.setdefault(cell.plane, {})[cell.id] = cell
 
     def exchange(self, gone: Iterable[TranslatedCell], new: Iterable[TranslatedCell] = ()) -> None:
@@ -304,6 +347,8 @@ class Session:
             self.translated.get(cell.plane, {}).pop(cell.id, None)
         self.bring_back(new)
         self.translated_changed.emit()
+        if self.current is not None and not self.holds(self.current):
+            self.choose_cell(None)
 
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
         """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.
@@ -327,6 +372,14 @@ class Session:
         """Forget a clicked cell."""
         self.translated.get(cell.plane, {}).pop(cell.id, None)
         self.cell_changed.emit(cell)
+        if cell is self.current:
+            self.choose_cell(None)
+
+    def choose_cell(self, cell: "TranslatedCell | None") -> None:
+        """Look closer at a translated cell: the one that was clicked last."""
+        if cell is not self.current:
+            self.current = cell
+            self.current_changed.emit()
 
     def direction(self) -> tuple[str, str] | None:
         """Source and target for the field that is shown: reversed where the field is of the target condition."""

@@ -1,19 +1,26 @@
-"""A clicked cell, and what came of it."""
+"""A cell that was clicked, and what became of it."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from phenolens.screens.crops import window_at
+from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
+
 if TYPE_CHECKING:
+    from phenolens.screens.cells import Cells
     from phenolens.translation.apply.cell_translation import CellTranslation
+
+Limit = Literal["cell", "crop"]
+"""What of a crop is changed: the cell's own territory, or all of it."""
 
 CellId = tuple[float, float]
 PlaneId = tuple[str, int, int]
 """Key of a field, time and depth of one of its planes."""
 
 
-@dataclass
+@dataclasses.dataclass
 class TranslatedCell:
     """A clicked cell of a field.
 
@@ -31,6 +38,11 @@ class TranslatedCell:
         The best result so far; ``None`` until the first arrives.
     position
         Time and depth (t, z) of its plane.
+    share
+        Weights (size, size) of the cell's own territory, by which its difference is multiplied; None where the whole
+        crop is changed.
+    outline
+        Vertices (n, 2) of the cell in pixels of the field; None where no label says where it ends.
     """
 
     field: str
@@ -40,6 +52,8 @@ class TranslatedCell:
     conditions: tuple[str, str]
     translation: "CellTranslation | None" = None
     position: tuple[int, int] = (0, 0)
+    share: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    outline: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @property
     def id(self) -> CellId:
@@ -52,10 +66,33 @@ class TranslatedCell:
         return (self.field, *self.position)
 
     def difference(self, strength: float) -> np.ndarray | None:
-        """Difference (C, size, size) at `strength`, or at the highest strength that was computed so far."""
+        """Difference (C, size, size) at `strength`, or at the highest strength that was computed so far.
+
+        Of what is changed: see `limit`.
+        """
         if self.translation is None:
             return None
-        return self.translation.difference_at(min(strength, max(self.translation.known)))
+        whole = self.translation.difference_at(min(strength, max(self.translation.known)))
+        return whole if self.share is None else whole * self.share
+
+    @property
+    def limit(self) -> Limit:
+        """What of its crop is changed."""
+        return "crop" if self.share is None else "cell"
+
+    def limit_to(self, limit: Limit, cells: "Cells | None", size: int) -> None:
+        """Change the cell alone, or its whole crop of `size` pixels; the crop, too, where no label says what it is."""
+        from phenolens.translation.apply.territory import outline, territory
+
+        self.share = self.outline = None
+        labels = None if cells is None else cells.labels.get(self.field)
+        if limit == "crop" or cells is None or labels is None:
+            return
+        known = nearest_cell(cells, self.field, self.y, self.x, 0.5)
+        key = cell_key_at(cells, self.field, self.y, self.x, 0) if known is None else (self.field, int(known["label"]))
+        if key is not None:
+            self.share = territory(labels, key[1], window_at(self.y, self.x, size))
+            self.outline = outline(labels, key[1])
 
     def has(self, strength: float) -> bool:
         """Whether the difference at `strength` was computed rather than interpolated."""

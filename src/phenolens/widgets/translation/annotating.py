@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from napari import Viewer
 
-from phenolens.widgets.layers.annotation_keys import AnnotationKeys, at_rest
+from phenolens.widgets.layers.annotation_keys import AnnotationKeys
 from phenolens.widgets.layers.cells_layer import deletes_cells
 from phenolens.widgets.layers.click import ClickTool
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.layer_keys import at_rest
 from phenolens.widgets.layers.ring import Ring, look_at
 from phenolens.widgets.state.cell_lookup import centre_of
 from phenolens.widgets.state.session import Session

@@ -14,8 +14,8 @@ from phenolens.screens.segmenters import SEGMENTERS
 from phenolens.widgets.kit.channel_colours import is_nuclear
 from phenolens.widgets.kit.style import MUTED, SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import JobWorker, Running
-from phenolens.widgets.layers.annotation_keys import at_rest
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.layer_keys import at_rest
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.own_labels import OwnLabels

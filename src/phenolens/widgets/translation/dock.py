@@ -11,18 +11,22 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.closing import Closing
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
 from phenolens.widgets.layers.drawings import Drawings
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.layer_keys import LayerKeys
 from phenolens.widgets.layers.noise_layers import NoiseLayers
 from phenolens.widgets.layers.plane_in_view import PlaneInView
+from phenolens.widgets.layers.plane_reading import PlaneReading
 from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.state.workplace import workplace
 from phenolens.widgets.translation import jobs
+from phenolens.widgets.translation.ahead import TranslatingAhead
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 from phenolens.widgets.translation.annotating import Annotating
 from phenolens.widgets.translation.cells_panel import CellsPanel
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
 _WIDTH = 350
+_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys
 
 
 class PhenolensDock(QWidget):
@@ -56,17 +61,22 @@ class PhenolensDock(QWidget):
         self.session = Session()
         self.running = Running(self)
         self.field_layers = FieldLayers(napari_viewer, self.session)
+        self.plane_reading = PlaneReading(self, napari_viewer, self.session, self.running)
         self.drawings = Drawings(napari_viewer, self.session)
         self.plane_in_view = PlaneInView(napari_viewer, self.session, self.field_layers)
         self.synthetic = SyntheticLayers(napari_viewer, self.session, self.field_layers)
-        self.translating = Translating(self, self.session, self.running)
+        self.ahead = TranslatingAhead(self, napari_viewer, self.session, self.running, self.field_layers)
+        self.translating = Translating(self, self.session, self.running, self.ahead.take)
         self.click_tool = ClickTool(napari_viewer, self.field_layers, self.translating.translate)
         self.screen_panel = ScreenPanel(napari_viewer, self.session, self.running, self.field_layers)
         self.cells_panel = CellsPanel(napari_viewer, self.session, self.running, self.field_layers)
         self.annotate_panel = AnnotatePanel(self.session, self.running)
         self.annotating = Annotating(napari_viewer, self.session, self.field_layers, self.annotate_panel)
         self.finetune_panel = FinetunePanel(self.session, self.running)
-        self.translate_panel = TranslatePanel(self.session, self.running, self.synthetic, self._arm, self.export)
+        self.compare_panel = ComparePanel(napari_viewer, self.session, self.running, self.field_layers, self.synthetic)
+        self.translate_panel = TranslatePanel(
+            self.session, self.running, self.synthetic, self.compare_panel, self._arm, self.export
+        )
         self.translate_panel.figure_wanted.connect(self.draw_figure)
         self.noise_layers = NoiseLayers(napari_viewer, self.session, self.field_layers, self.synthetic)
         self.noise_panel = NoisePanel(self.session, self.running, self.noise_layers)
@@ -108,7 +118,10 @@ class PhenolensDock(QWidget):
             shortcut.activated.connect(step)
         self._mark()
         running = self.running
-        listening = (self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings)
+        listening = (
+            self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings,
+            self.compare_panel.keys,
+        )  # fmt: skip
         sessions = self.sessions
         here = workplace(napari_viewer)
 
@@ -238,12 +251,13 @@ class PhenolensDock(QWidget):
 
     def closeEvent(self, event: Any) -> None:
         """Take in what was painted last, stop what is going on, and leave the viewer's layers as they are."""
+        self.compare_panel.close_down()
         self.field_layers.cells.close()
         self._let_go()
         super().closeEvent(event)
 
 
-def _release(running: Running, *listening: ClickTool | CellsPanel | PlaneInView | Annotating | Drawings) -> None:
+def _release(running: Running, *listening: _Listening) -> None:
     """Let go of the viewer; also called when Qt has deleted the dock already."""
     running.stop()
     for one in listening:

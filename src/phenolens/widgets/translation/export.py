@@ -243,6 +243,7 @@ def _table(cells: list[TranslatedCell], strength: float) -> "pd.DataFrame":
                 "window_y": translation.window.y,
                 "window_x": translation.window.x,
                 "window_size": translation.window.size,
+                "changed_part": cell.limit,
                 "source": cell.conditions[0],
                 "target": cell.conditions[1],
                 "strength": strength,

@@ -126,7 +126,7 @@ class FinetunePanel(QWidget):
                 box.setValue(value)
         base, out = settings.get("base"), settings.get("out")
         if isinstance(base, str) and base:
-            self._session.base = base
+            self._session.set_base(base)
         # the folder of a finished adapter is not asked for again: the next run is not to replace it
         if isinstance(out, str) and out and not Path(out).is_dir():
             self.out.setText(out)
@@ -301,7 +301,7 @@ class FinetunePanel(QWidget):
             self.out.setText(str(Path(chosen) / (self._session.screen_name or "adapter")))
 
     def _choose_device(self) -> None:
-        self._session.device = self.device.currentData()
+        self._session.set_device(self.device.currentData())
 
 
 def _spin(value: int, low: int, high: int, tip: str) -> QSpinBox:

@@ -1,6 +1,6 @@
 """The viewer's jobs: what the engine does, put together for one click. Generators without Qt or napari."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import TranslatedCell
 
 MOST_FIELDS = 24
+# Solver steps of the pictures that a click shows before the one that stays. The first two share an inversion.
+COARSE = (4, 8)
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
-_COARSE = 8  # solver steps of what is shown first
 
 
 def open_screen(path: str | Path, pattern: str | None = None) -> "Job[tuple[Screen, IntensityMap]]":
@@ -52,14 +53,15 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
     return IntensityMap.fit(planes, screen.channel_names)
 
 
-def read_field(field: "Field") -> "Job[tuple[Field, FieldImage]]":
-    """A field and its image."""
+def read_field(field: "Field") -> "Job[tuple[Field, FieldImage, np.ndarray | None]]":
+    """A field, its image, and the plane (C, H, W) at the image's position; None where that is large."""
     yield Progress(0, 0, f"reading {field.key}")
     from phenolens.screens.intensity import sample_of
 
     image = field.image()
-    sample_of(image)  # a broken file is found here rather than by the canvas
-    return field, image
+    plane = sample_of(image)  # a broken file is found here rather than by the canvas
+    whole = plane.shape[-2:] == (image.length("Y"), image.length("X"))
+    return field, image, plane if whole else None
 
 
 def name_devices() -> Job[list[str]]:
@@ -124,39 +126,51 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
     """Load an adapter's base and put the adapter on it."""
     from phenolens.runtime.devices import resolve_device
     from phenolens.translation.apply.translator import Translator
+    from phenolens.translation.apply.warm_up import warm_up
     from phenolens.translation.model.adapter import Adapter
     from phenolens.translation.model.base import open_base
 
-    yield Progress(0, 3, "loading the adapter")
+    yield Progress(0, 4, "loading the adapter")
     where = resolve_device(device)
     loaded = adapter if isinstance(adapter, Adapter) else Adapter.load(adapter)
-    yield Progress(1, 3, "loading the base model")
+    yield Progress(1, 4, "loading the base model")
     base = yield from open_base(loaded.base, where)
-    yield Progress(2, 3, "putting the adapter on the base")
-    return loaded, Translator(base, loaded), where
+    yield Progress(2, 4, "putting the adapter on the base")
+    translator = Translator(base, loaded)
+    yield from relabelled(warm_up(translator), Progress(3, 4, "getting ready for the first click"))
+    return loaded, translator, where
 
 
 def translate(
-    translator: "Translator", plane: np.ndarray, cell: "TranslatedCell", strength: float
+    translator: "Translator",
+    plane: Callable[[], np.ndarray],
+    cell: "TranslatedCell",
+    strength: float,
+    coarse: tuple[int, ...] = COARSE,
 ) -> "Job[CellTranslation]":
-    """Translate a clicked cell, coarse to fine."""
+    """Translate a clicked cell of what `plane` reads (C, H, W), coarse to fine."""
     source, target = cell.conditions
-    return translator.translate_cell(
-        plane, cell.y, cell.x, strengths=(strength,), coarse=(_COARSE,), source=source, target=target
+    return (
+        yield from translator.translate_cell(
+            plane(), cell.y, cell.x, strengths=(strength,), coarse=coarse, source=source, target=target
+        )
     )
 
 
 def translate_cells(
-    translator: "Translator", plane: np.ndarray, cells: "Sequence[TranslatedCell]", strength: float
+    translator: "Translator", plane: Callable[[], np.ndarray], cells: "Sequence[TranslatedCell]", strength: float
 ) -> "Job[None]":
-    """Translate cells of one plane and direction, a few at a time; each comes as (cell, translation)."""
+    """Translate cells of one plane, which `plane` reads, and direction, a few at a time.
+
+    Each comes as (cell, translation).
+    """
     from phenolens.screens.crops import window_at
 
     for start in range(0, len(cells), _TOGETHER):
         few = cells[start : start + _TOGETHER]
         source, target = few[0].conditions
         job = translator.translate_crops(
-            [plane], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
+            [plane()], [window_at(cell.y, cell.x, translator.adapter.crop) for cell in few],
             strengths=(strength,), source=source, target=target,
         )  # fmt: skip
         done = yield from relabelled(job, Progress(start, len(cells), "Translating cells"))

@@ -20,6 +20,8 @@ from phenolens.widgets.state.session import Origin, Session, TranslatedCell
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from phenolens.screens.cells import Cells
     from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
@@ -49,7 +51,7 @@ class Restored:
     screen: Screen
     intensity: IntensityMap
     origin: Origin
-    shown: tuple[Field, FieldImage]
+    shown: tuple[Field, FieldImage, NDArray[Any] | None]
     cells: Cells | None = None
     adapter: tuple[Adapter, Translator, str] | None = None
     translated: list[TranslatedCell] = field(default_factory=list)
@@ -126,7 +128,7 @@ def _origin(saved: SavedSession, about: Mapping[str, Any], elsewhere: Path | Non
     return Origin(path, pattern)
 
 
-def _shown(saved: SavedSession, screen: Screen) -> Job[tuple[Field, FieldImage]]:
+def _shown(saved: SavedSession, screen: Screen) -> Job[tuple[Field, FieldImage, NDArray[Any] | None]]:
     place = saved.value("place", default={})
     key = place.get("field")
     field = next((one for one in screen if one.key == key), None)
@@ -215,6 +217,8 @@ def put_back(session: Session, found: Restored) -> None:
     if found.adapter is not None:
         session.set_adapter(*found.adapter)
         session.bring_back(found.translated)
+    if saved.value("limit", str) in ("cell", "crop"):
+        session.set_limit(saved.value("limit", str))
     strength = saved.value("strength", (int, float), 1.0)
     session.set_strength(float(strength) if 0 <= strength <= 1.5 else 1.0)
 

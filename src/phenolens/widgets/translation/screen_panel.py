@@ -254,11 +254,11 @@ class ScreenPanel(QWidget):
             box.blockSignals(False)
         self._choose_conditions()
 
-    def show_read(self, field: "Field", image: "FieldImage") -> None:
-        """Show a field whose image has been read."""
+    def show_read(self, field: "Field", image: "FieldImage", plane: "np.ndarray | None") -> None:
+        """Show a field whose image has been read, and its plane where that is not large."""
         self.field.setCurrentIndex(self.field.findData(field.key))
         first = self._session.field is None
-        self._session.set_field(field, image)
+        self._session.set_field(field, image, plane)
         if first:
             self.opened.emit()
 

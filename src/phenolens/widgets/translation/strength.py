@@ -25,7 +25,8 @@ class StrengthSlider(QWidget):
         self.slider.setSingleStep(5)
         self.slider.setPageStep(25)
         self.slider.setToolTip(
-            "0: the cell itself. 1: the treated condition. Past 1: extrapolation, beyond all that was seen"
+            "0: the cell itself. 1: the treated condition. Past 1: extrapolation, beyond all that was seen.\n"
+            "Keys: [ and ]"
         )
         self.slider.valueChanged.connect(lambda value: self.moved.emit(value / _PARTS))
         self._scale = _Scale(self.slider)

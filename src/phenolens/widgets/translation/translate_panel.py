@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QL
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
 from phenolens.widgets.kit.workers import Running
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 _CLEARING = "clearing"
 _VIEW_TIPS = (
-    "The real pixels",
-    "The field with the clicked cells translated: synthetic",
-    "Translated minus original, signed: blue less, black no change, orange more",
+    "The real pixels (key O; hold F to flicker)",
+    "The field with the clicked cells translated: synthetic (key T; hold F to flicker)",
+    "Translated minus original, signed: blue less, black no change, orange more; the bar is in intensity units (key D)",
 )
 
 
@@ -35,8 +36,8 @@ class TranslatePanel(QWidget):
 
     Parameters
     ----------
-    session, running, layers
-        What is translated, what runs the work, and what shows it.
+    session, running, layers, compare
+        What is translated, what runs the work, what shows it, and what compares it.
     arm
         Called with whether clicks on the canvas pick cells.
     export
@@ -50,10 +51,13 @@ class TranslatePanel(QWidget):
         session: Session,
         running: Running,
         layers: SyntheticLayers,
+        compare: ComparePanel,
         arm: Callable[[bool], None],
         export: Callable[[Path, str], Any],
     ) -> None:
         super().__init__()
+        self.compare = compare
+        compare.view_wanted.connect(self.show_view)
         self._session, self._running, self._layers, self._arm, self._export = session, running, layers, arm, export
         self._picked_channel = False
         self._waiting: Adapter | Path | None = None
@@ -140,6 +144,7 @@ class TranslatePanel(QWidget):
             segments.addWidget(button, 1)
         self.views.idClicked.connect(self._view)
         whole.addLayout(segments)
+        whole.addWidget(self.compare)
         form = Form()
         form.row("Difference", self.channel)
         form.row("Unchanged", self.held)
@@ -236,6 +241,7 @@ class TranslatePanel(QWidget):
 
     def show_view(self, view: str) -> None:
         """Show the original, the translated field or the difference."""
+        self.compare.leave_side_by_side()
         self.views.button(VIEWS.index(view)).setChecked(True)
         self._layers.set_view(view, self.channel.currentIndex())
 
@@ -282,7 +288,9 @@ class TranslatePanel(QWidget):
             return
         if not self._picked_channel:
             self.channel.setCurrentIndex(self._layers.strongest_channel())
-        if self._layers.view == "original":
+        if self.compare.side_by_side.on:
+            pass  # both are seen
+        elif self._layers.view == "original":
             self.show_view("translated")
         elif self._layers.view == "difference":
             self.show_view("difference")

@@ -1,8 +1,8 @@
 """From a click to a translated cell: asks the device queue, and gives the session what comes back."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer
 
@@ -11,6 +11,9 @@ from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
+
+if TYPE_CHECKING:
+    from phenolens.translation.apply.cell_translation import CellTranslation
 
 POSITIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 _SETTLE_MS = 120
@@ -21,12 +24,26 @@ class Translating(QObject):
 
     A cell is translated at the slider's strength, coarse and then fine. Further positions are computed behind it, so
     that the slider moves at once between them; where it comes to rest, that very strength is computed.
+
+    Parameters
+    ----------
+    session, running
+        What is translated, and what runs the work.
+    ready
+        Gives the translation of a cell that was made ahead of the click; None where there is none.
     """
 
-    def __init__(self, parent: QObject, session: Session, running: Running) -> None:
+    def __init__(
+        self,
+        parent: QObject,
+        session: Session,
+        running: Running,
+        ready: "Callable[[TranslatedCell], CellTranslation | None]",
+    ) -> None:
         super().__init__(parent)
         self._session = session
         self._running = running
+        self._ready = ready
         self._clicks = 0
         self._under_way: set[int] = set()
         self._moving: JobWorker | None = None
@@ -46,34 +63,40 @@ class Translating(QObject):
         """Translate the cell at a pixel of the plane in view; a cell that was translated before is only selected."""
         session = self._session
         conditions = session.direction()
-        plane = session.plane
-        if session.translator is None or session.field is None or plane is None or conditions is None:
+        if session.translator is None or session.field is None or session.image is None or conditions is None:
             show_info("Fine-tune or load an adapter first, then click a cell.")
             return None
         y, x, name = session.cell_at(y, x)
         if (known := session.here().get((y, x))) is not None:
+            session.choose_cell(known)
             return known
         cell = TranslatedCell(session.field.key, y, x, name, conditions, position=session.position)
+        if (made := self._ready(cell)) is not None:
+            cell.translation = made
+            session.add_cell(cell)
+            session.steps.did(f"translating {name}", added=[cell])
+            self._go_on(cell)
+            return cell
         session.add_cell(cell)
         session.steps.did(f"translating {name}", added=[cell])
-        self._start(cell, plane)
+        session.choose_cell(cell)
+        self._start(cell)
         return cell
 
     def go_on(self) -> None:
         """Translate the cells of the plane in view that were clicked before and have no result yet."""
-        plane = self._session.plane
-        if self._session.translator is not None and plane is not None:
+        if self._session.translator is not None and self._session.plane_id is not None:
             for cell in self._session.here().values():
                 if cell.translation is None and id(cell) not in self._under_way:
-                    self._start(cell, plane)
+                    self._start(cell)
 
-    def _start(self, cell: TranslatedCell, plane: np.ndarray) -> None:
+    def _start(self, cell: TranslatedCell) -> None:
         session = self._session
         assert session.translator is not None
         self._clicks += 1
         self._under_way.add(id(cell))
         self._running.start(
-            jobs.translate(session.translator, plane, cell, session.strength or 1.0),
+            jobs.translate(session.translator, session.planes.reader(session.position), cell, session.strength or 1.0),
             f"Translating {cell.name}",
             device=session.translator_device,
             priority=INTERACTIVE + 1 + self._clicks,
@@ -93,6 +116,10 @@ class Translating(QObject):
         if not self._session.holds(cell):
             return
         self._session.update_cell(cell, translation)
+        self._go_on(cell)
+
+    def _go_on(self, cell: TranslatedCell) -> None:
+        """Compute further positions of the slider behind a cell that is there."""
         wanted = [place for place in POSITIONS if not cell.has(place)]
         self._start_moves([cell], wanted, INTERACTIVE - 1)
         self._settled.start()

@@ -50,7 +50,7 @@ class TranslatingAll(QObject):
     def start(self) -> None:
         """Translate them."""
         session, cells = self._session, self.left()
-        if self.running or session.translator is None or session.plane is None or not cells:
+        if self.running or session.translator is None or session.image is None or not cells:
             return
         self.done, self.total = 0, len(cells)
         self._step = session.steps.did(f"translating {len(cells)} cells")
@@ -61,7 +61,9 @@ class TranslatingAll(QObject):
             self.changed.emit()
 
         worker = self._running.start(
-            jobs.translate_cells(session.translator, session.plane, cells, session.strength or 1.0),
+            jobs.translate_cells(
+                session.translator, session.planes.reader(session.position), cells, session.strength or 1.0
+            ),
             f"Translating {len(cells)} cells",
             device=session.translator_device,
             progress=lambda now: self._arrived(worker, now),
