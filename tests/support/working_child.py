@@ -82,7 +82,7 @@ class Worker:
         self.session.annotations.add_class("even")
         if seed % 2:
             panel = self.dock.finetune_panel
-            self.session.base = str(base)
+            self.session.set_base(str(base))
             panel.steps.setValue(50_000)
             panel.rank.setValue(2)
             panel.out.setText(str(log.parent / "tuned"))

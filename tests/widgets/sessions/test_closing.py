@@ -12,7 +12,7 @@ from real_window import Window, small_adapter, small_screen, tiny, window  # noq
 
 def begin(window, base, out, steps):  # noqa: F811
     panel = window.dock.finetune_panel
-    window.session.base = str(base)
+    window.session.set_base(str(base))
     panel.steps.setValue(steps)
     panel.rank.setValue(2)
     panel.out.setText(str(out))

@@ -1,18 +1,15 @@
 """What the dock is working on, without Qt: the panels read it, change it, and listen to it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from psygnal import Signal
 
 from phenolens.runtime.errors import CellError, ModelError
-from phenolens.runtime.files import absolute
 from phenolens.screens.images import FieldImage
-from phenolens.screens.ome_zarr.folders import is_url
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
+from phenolens.widgets.state.origin import Origin
 from phenolens.widgets.state.pen import Pen
 from phenolens.widgets.state.planes import Planes
 from phenolens.widgets.state.translated_cell import CellId, Limit, PlaneId, TranslatedCell
@@ -31,22 +28,7 @@ if TYPE_CHECKING:
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
-__all__ = ["CellId", "Origin", "PlaneId", "Session", "TranslatedCell", "origin_of"]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a screen was read from: its path or URL, and the pattern by which its files' names were read."""
-
-    path: str
-    pattern: str | None = None
-
-
-def origin_of(path: str | Path | None, pattern: str | None = None) -> Origin | None:
-    """Where a screen of `path` is read from, wherever the program runs; None where it was read from nowhere."""
-    if path is None:
-        return None
-    return Origin(str(path) if is_url(path) else str(absolute(path)), pattern)
+__all__ = ["CellId", "PlaneId", "Session", "TranslatedCell"]
 
 
 class Session:

@@ -16,7 +16,8 @@ from phenolens.sessions.folder import SessionFolder
 from phenolens.sessions.inputs import changed_fields, field_marks
 from phenolens.sessions.reading import SavedSession, read_session
 from phenolens.sessions.translations import saved_translation
-from phenolens.widgets.state.session import Origin, Session, TranslatedCell
+from phenolens.widgets.state.origin import Origin
+from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:

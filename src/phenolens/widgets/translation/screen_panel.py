@@ -29,7 +29,8 @@ from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offer
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
-from phenolens.widgets.state.session import Session, origin_of
+from phenolens.widgets.state.origin import origin_of
+from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.layer_axes import LayerAxes
 from phenolens.widgets.translation.open_layers import screen_from_layers
