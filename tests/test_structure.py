@@ -64,6 +64,31 @@ def test_no_function_of_the_engine_is_long() -> None:
     assert not long
 
 
+def test_json_of_others_is_read_in_one_place() -> None:
+    """`runtime/json_files.py` bounds its size and depth; what a process of our own says through a pipe is ours."""
+    own = {"phenolens.runtime.json_files", "phenolens.runtime.guarded_process"}
+    readers = {
+        name
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.load", "json.loads", "pd.read_json"))
+        or (isinstance(node, ast.ImportFrom) and node.module in ("json", "orjson", "ujson", "simplejson"))
+    }
+    assert readers == own
+
+
+def test_processes_are_shared_out_in_one_place() -> None:
+    """`runtime/pools.py` ends them with their parent; `guarded_process.py` starts another kind."""
+    makers = {
+        name
+        for name, path in FILES.items()
+        if re.search(
+            r"ProcessPoolExecutor|get_context\(|multiprocessing\.Pool|os\.fork", path.read_text(encoding="utf-8")
+        )
+    }
+    assert makers == {"phenolens.runtime.pools"}
+
+
 STATES = {
     "widgets.state.session": {"session", "_session", "main", "_followed"},
     "widgets.map.session": {"_session", "session"},

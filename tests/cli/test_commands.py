@@ -1,6 +1,7 @@
 """Every command end to end, with a tiny base and few steps."""
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +346,16 @@ def test_export_of_translated_fields(translated, screen, tmp_path):
         pixels(tmp_path / "exported" / f"plate1_A02_1__{name}.ome.tif") for name in LAYERS
     )
     assert np.array_equal(translated_.astype(float) - source, difference)
+
+
+def test_export_refuses_translated_fields_that_were_changed(translated, tmp_path):
+    folder = tmp_path / "translated"
+    shutil.copytree(_folder(translated), folder)
+    shutil.copy(folder / "plate1_A01_1__s0.50.ome.tif", folder / "plate1_A01_1__s1.00.ome.tif")
+    ran = run("export", folder, "--field", "plate1_A01_1", "--out", tmp_path / "exported")
+    assert ran.status == 2
+    assert "are not what translate wrote" in ran.error
+    assert not (tmp_path / "exported").exists()
 
 
 def test_export_takes_classes_and_notes_along(translated, tmp_path):

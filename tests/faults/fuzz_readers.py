@@ -1,10 +1,13 @@
 """What each reader makes of a file, and what an independent reading of the same file says."""
 
+import copy
 import csv
+import io
 import json
 import logging
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +32,9 @@ def _screen(path: Path) -> None:
     with path.open(encoding="utf-8-sig", newline="") as file:
         text = file.read()
     separator = {".csv": ",", ".tsv": "\t"}.get(path.suffix) or max(",;\t", key=text.splitlines()[0].count)
-    rows = [row for row in csv.reader(text.splitlines(keepends=True), delimiter=separator) if row]
+    # Lines end with a line feed or a carriage return alone, and those that are blank are no rows.
+    lines = io.StringIO(text, newline="")
+    rows = [row for row in csv.reader(lines, delimiter=separator) if len(row) > 1 or any(map(str.strip, row))]
     header, rows = rows[0], rows[1:]
     if len(rows) != len(screen):
         raise Wrong(f"{len(screen)} fields of {len(rows)} rows")
@@ -142,14 +147,47 @@ def _adapter(path: Path) -> None:
 
     from phenolens.screens.conditions import Condition
     from phenolens.translation.model.adapter import Adapter
+    from phenolens.translation.model.base import load_base
 
     adapter = Adapter.load(path)
     card = json.loads((path / "card.json").read_text())
     named = [Condition.parse(text).text for text in card["conditions"]]
     if list(adapter.conditions) != named or float(adapter.crop) != int(float(card["crop"])):
         raise Wrong("another card")
-    if not np.array_equal(adapter.tokens.numpy(), load_file(path / "conditions.safetensors")["tokens"], equal_nan=True):
+    if not np.array_equal(adapter.tokens.numpy(), load_file(path / "conditions.safetensors")["tokens"]):
         raise Wrong("other tokens")
+    if not _kept:  # the first one is whole; the base that a forged card names is another question
+        _kept.append(load_base(adapter.base))
+    base = copy.deepcopy(_kept[0])
+    adapter.apply(base)
+    _predict(base)
+
+
+_kept: list[Any] = []
+
+
+def _predict(base: Any) -> None:
+    """Let it compute; what it says of forged weights may be anything, and is refused when it is written."""
+    import torch
+
+    size = base.crop_step // base.codec.factor
+    noisy = torch.ones(1, base.codec.latents_per_group, size, 2 * size)
+    with torch.no_grad():
+        base.predict(noisy, torch.full((1,), 100.0), torch.ones(1, 2, base.token_size))
+
+
+def _base(path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from phenolens.translation.model.base import load_base
+
+    base = load_base(path)
+    for part, network in (("vae", base.autoencoder), ("unet", base.unet)):
+        stored = load_file(path / part / "diffusion_pytorch_model.safetensors")
+        for name, value in network.state_dict().items():
+            if name not in stored or not np.array_equal(value.numpy(), stored[name].astype(np.float32)):
+                raise Wrong(f"other weights {name}")
+    _predict(base)
 
 
 def _atlas(path: Path) -> None:
@@ -209,6 +247,7 @@ READERS = {
     "profiles.h5ad": _profiles,
     "DeepProfiler npz": _profiles,
     "adapter folder": _adapter,
+    "base folder": _base,
     "atlas folder": _atlas,
     "encoder folder": _encoder,
     "report.json": _report,

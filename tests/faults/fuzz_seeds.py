@@ -167,28 +167,27 @@ def deepprofiler(folder: Path) -> list[Path]:
 
 
 def adapter(folder: Path) -> list[Path]:
-    import torch
-
     from phenolens.screens.conditions import Condition
-    from phenolens.screens.intensity import IntensityMap
-    from phenolens.translation.model.adapter import Adapter
     from phenolens.translation.model.adapter_card import AdapterCard
+    from tiny_base import make_tiny_adapter, make_tiny_base
 
-    Adapter(
-        source=Condition.parse("Metadata_Role=negative control"),
-        target=Condition.parse("Metadata_Compound=x"),
-        channel_names=("DNA", "GFP"),
-        crop=64,
-        pixel_size=(0.65, 0.65),
-        intensity=IntensityMap("sqrt", ("DNA", "GFP"), (1.0, 2.0), (10.0, 20.0), (0.0, 0.1)),
-        tokens=torch.arange(12.0).reshape(3, 4),
-        weights={"a.lora_A": torch.ones(2, 3), "a.lora_B": torch.zeros(3, 2)},
-        config={"r": 2, "target_modules": ["a"]},
-        nucleus_channel=0,
-        reverse_guidance=1.2,
-        card=AdapterCard(plane=(0, 1)),
-    ).save(folder / "adapter")
+    made = make_tiny_adapter(make_tiny_base(folder.parent / "base-of-adapter"))
+    made.source, made.target = map(Condition.parse, ("Metadata_Role=negative control", "Metadata_Compound=x"))
+    made.nucleus_channel, made.reverse_guidance, made.network_crop = 0, 1.2, 32
+    first, second = made.source.text, made.target.text
+    made.card = AdapterCard(
+        plane=(0, 1), settings={"steps": 3, "rank": 2, "learning_rate": 1e-3}, discriminative={"a": 0.9},
+        cells={first: 4, second: 5}, fields={first: ("A01",), second: ("A02",)}, cells_found="auto",
+    )  # fmt: skip
+    made.save(folder / "adapter")
     return [folder / "adapter"]
+
+
+def base(folder: Path) -> list[Path]:
+    from tiny_base import make_tiny_base
+    from tiny_stable_diffusion import make_tiny_stable_diffusion
+
+    return [make_tiny_base(folder / "own"), make_tiny_stable_diffusion(folder / "foreign")]
 
 
 def atlas(folder: Path) -> list[Path]:
@@ -243,6 +242,7 @@ MAKERS = {
     "profiles.h5ad": profiles_h5ad,
     "DeepProfiler npz": deepprofiler,
     "adapter folder": adapter,
+    "base folder": base,
     "atlas folder": atlas,
     "encoder folder": encoder,
     "report.json": report,

@@ -1,5 +1,6 @@
-"""Signals end a command at once, with status 130, and what must not be left half done is finished first."""
+"""Signals end a command within a second, with status 130, and what must not be left half done is finished first."""
 
+import json
 import os
 import signal
 import subprocess
@@ -22,11 +23,11 @@ import sys, time
 from pathlib import Path
 import typer
 from phenolens.cli.console import reporting
-from phenolens.runtime.interrupts import end_at_once, unbroken
+from phenolens.runtime.files import writing
+from phenolens.runtime.interrupts import as_command, saved_on_closing, unbroken
 from phenolens.runtime.progress import Progress
 
 begun = Path(sys.argv[1])
-end_at_once()
 app = typer.Typer()
 
 @app.command()
@@ -41,7 +42,7 @@ def starts(tmp_path: Path, body: str, before: object = signal.SIG_DFL, **options
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, before if number == signal.SIGINT else signal.SIG_DFL)
 
-    code = PROGRAM + textwrap.indent(textwrap.dedent(body), "    ") + "\napp(args=[])\n"
+    code = PROGRAM + textwrap.indent(textwrap.dedent(body), "    ") + "\nwith as_command():\n    app(args=[])\n"
     process = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "begun"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=as_asked, **options,
@@ -115,12 +116,42 @@ IN_C = """
     import hashlib
 
     def job():
-        begun.touch()
-        hashlib.pbkdf2_hmac("sha256", b"a", b"b", 1_000_000_000)
+        with writing(begun.with_name("result.txt")) as partial:
+            partial.write_text("half")
+            begun.touch()
+            hashlib.pbkdf2_hmac("sha256", b"a", b"b", 1_000_000_000)
         yield Progress(1, 1)
+
+    with reporting("test", AS_JSON) as console:
+        console.follow(job())
+"""
+SAVED = """
+    import hashlib
+
+    def job():
+        with saved_on_closing(lambda: print("saved", flush=True)):
+            begun.touch()
+            hashlib.pbkdf2_hmac("sha256", b"a", b"b", ROUNDS)
+            yield Progress(1, 1)
 
     with reporting("test", False) as console:
         console.follow(job())
+"""
+SWALLOWED = """
+    with reporting("test", False):
+        begun.touch()
+        while True:
+            try:
+                time.sleep(60)
+            except BaseException:  # as in a callback or a destructor
+                pass
+"""
+ENDED = """
+    import atexit
+
+    atexit.register(lambda: (begun.touch(), time.sleep(2)))
+    with reporting("test", False) as console:
+        console.done("the result")
 """
 
 
@@ -151,13 +182,46 @@ def test_what_must_be_whole_is_finished_first(tmp_path):
     assert out == "whole\n"
 
 
-def test_a_second_signal_ends_a_computation_that_hears_nothing(tmp_path):
-    process = starts(tmp_path, IN_C)
+@BOTH
+def test_a_call_into_c_is_ended_and_leaves_nothing_half_written(tmp_path, number):
+    process = starts(tmp_path, IN_C.replace("AS_JSON", "True"))
+    process.send_signal(number)
+    out, error = process.communicate(timeout=SOON)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "phenolens: interrupted: nothing was written"
+    assert json.loads(out) == {"command": "test", "error": "interrupted: nothing was written", "status": 130}
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def test_a_keyboard_interrupt_that_is_swallowed_ends_the_command_all_the_same(tmp_path):
+    process = starts(tmp_path, SWALLOWED)
     process.send_signal(signal.SIGTERM)
-    time.sleep(1)
-    assert process.poll() is None
+    assert ends(process) == "phenolens: interrupted: nothing was written"
+
+
+def test_what_is_saved_on_closing_is_waited_for(tmp_path):
+    process = starts(tmp_path, SAVED.replace("ROUNDS", "4_000_000"))
     process.send_signal(signal.SIGTERM)
-    assert ends(process) == "phenolens: interrupted in the middle of a computation"
+    out, error = process.communicate(timeout=SOON)
+    assert process.returncode == 130
+    assert out == "saved\n", error
+
+
+def test_a_second_signal_waits_for_nothing(tmp_path):
+    process = starts(tmp_path, SAVED.replace("ROUNDS", "1_000_000_000"))
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2)
+    assert process.poll() is None, "it would save what it has learnt"
+    process.send_signal(signal.SIGTERM)
+    assert ends(process) == "phenolens: interrupted: nothing was written"
+
+
+def test_a_command_that_has_ended_keeps_its_status(tmp_path):
+    process = starts(tmp_path, ENDED)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=SOON)
+    assert process.returncode == 0
+    assert out == "the result\n"
 
 
 def test_in_the_background_of_a_shell_sigterm_alone_is_heard(tmp_path):

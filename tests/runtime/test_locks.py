@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -118,6 +119,15 @@ def test_who_lost_the_lock_writes_no_more(tmp_path):
         with pytest.raises(OutputError, match="taken over by another run"):
             lock.check()
     assert (tmp_path / LOCK).is_file(), "the lock of the other one stays"
+
+
+def test_a_folder_that_was_removed_is_said_to_be(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with holding(folder) as lock:
+        shutil.rmtree(folder)
+        with pytest.raises(OutputError, match="was removed"):
+            lock.check()
 
 
 def test_file_systems_without_links(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from phenolens.annotation.csv_text import original_text, safe_text, value_of, va
 from phenolens.annotation.tables import from_rows, to_rows
 from phenolens.runtime.errors import AnnotationError, OutputError
 from phenolens.runtime.files import writing
+from phenolens.runtime.json_files import parsed_json
 
 _TEXT = frozenset({FIELD, CLASS, COLOUR, NOTE, SUGGESTED})
 _MIXED = b"phenolens_mixed_columns"
@@ -140,7 +141,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
 
     try:
         table = pq.read_table(path)
-        mixed = json.loads((table.schema.metadata or {}).get(_MIXED, b"[]"))
+        mixed = parsed_json((table.schema.metadata or {}).get(_MIXED, b"[]"))
         rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise AnnotationError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())[:200]}).") from error

@@ -3,9 +3,9 @@
 
 def main() -> None:
     """Run the command that the shell asked for."""
-    from phenolens.runtime.interrupts import end_at_once
+    from phenolens.runtime.interrupts import as_command
 
-    end_at_once()
-    from phenolens.cli.app import app
+    with as_command():
+        from phenolens.cli.app import app
 
-    app()
+        app()

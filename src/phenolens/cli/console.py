@@ -40,8 +40,9 @@ class Console:
     def __init__(self, command: str, as_json: bool) -> None:
         self.command = command
         self.as_json = as_json
+        self._kept: Callable[[], str] = _nothing
 
-    def follow(self, job: Job[T], kept: Callable[[], str] = lambda: "nothing was written") -> T:
+    def follow(self, job: Job[T], kept: Callable[[], str] | None = None) -> T:
         """Step `job` to its end; a bar on stderr follows it where that is a terminal.
 
         Ctrl-C (or a termination signal) closes the job after its current step, or breaks in where that takes longer
@@ -50,13 +51,14 @@ class Console:
         Parameters
         ----------
         kept
-            Says, once the job is closed, what is left of it.
+            Says, once the job is closed, what is left of it; that nothing was written where None.
 
         Raises
         ------
         Interrupted
             Where the job was stopped.
         """
+        self._kept = kept or _nothing
         with stopping() as stop:
             try:
                 with self._shown() as show, fitting_threads() as fit:
@@ -66,6 +68,7 @@ class Console:
                         try:
                             now = next(job)
                         except StopIteration as end:
+                            self._kept = kept or _unknown
                             return end.value  # type: ignore[no-any-return]
                         show(now)
             except KeyboardInterrupt:
@@ -74,7 +77,15 @@ class Console:
                 # what the job still writes as it closes is not broken off by the first signal
                 stop.patient = False
                 job.close()
-        raise Interrupted(f"interrupted: {kept()}")
+        raise Interrupted(self.interrupted())
+
+    def interrupted(self) -> str:
+        """Say that the command was interrupted, and what is kept."""
+        return ": ".join(part for part in ("interrupted", self._kept()) if part)
+
+    def last_words(self) -> None:
+        """Say so where the process is ended from outside the main thread."""
+        self.failed(self.interrupted(), INTERRUPTED)
 
     def say(self, text: str) -> None:
         """Tell a person something beside the result, on stderr."""
@@ -104,6 +115,14 @@ class Console:
         return bar_on_terminal()
 
 
+def _nothing() -> str:
+    return "nothing was written"
+
+
+def _unknown() -> str:
+    return ""  # a job has ended, and what it made is being written, or was
+
+
 def kept_of_training(checkpoint: Path) -> str:
     """Say what is left of a training that was stopped."""
     if Checkpoints(checkpoint).exist():
@@ -117,6 +136,7 @@ def reporting(command: str, as_json: bool) -> Iterator[Console]:
     traceback."""
     console = Console(command, as_json)
     with stopping() as stop, _warnings_said(console):
+        stop.last_words = console.last_words
         try:
             yield console
         except PhenolensError as error:
@@ -124,12 +144,12 @@ def reporting(command: str, as_json: bool) -> Iterator[Console]:
         except Interrupted as end:
             raise console.failed(str(end), INTERRUPTED) from end
         except KeyboardInterrupt as end:
-            raise console.failed("interrupted: nothing was written", INTERRUPTED) from end
+            raise console.failed(console.interrupted(), INTERRUPTED) from end
         except Exception as error:
             # libraries turn a KeyboardInterrupt while they are imported into errors of their own
-            if not stop.broke_in:
+            if not stop.asked:
                 raise
-            raise console.failed("interrupted: nothing was written", INTERRUPTED) from error
+            raise console.failed(console.interrupted(), INTERRUPTED) from error
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def _follow(console: Console, out: Path, form: str, simulated: Callable[[Path], 
     from phenolens.cli.simulated_plates import beside, simulated_plates
 
     with beside(out) as made:
-        screen = Path(made) / "screen"
+        screen = made / "screen"
         return console.follow(simulated_plates(simulated(screen), screen, out, overwrite))
 
 

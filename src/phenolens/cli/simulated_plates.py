@@ -1,12 +1,12 @@
 """A simulated screen as OME-Zarr plates instead of TIFF files."""
 
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenolens.runtime.files import writable_folder
+from phenolens.runtime.files import absolute, remove, sweep, temporary_name, writable_folder
 from phenolens.runtime.output_kinds import SCREEN
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
@@ -61,7 +61,14 @@ def simulated_plates(job: Job[Path], made: Path, out: Path, overwrite: bool = Fa
     return out
 
 
-def beside(out: Path) -> "tempfile.TemporaryDirectory[str]":
-    """A folder on the disk of `out` for what is made on the way."""
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A folder on the disk of `out` for what is made on the way; what killed runs left of theirs is removed."""
     writable_folder(out.parent)
-    return tempfile.TemporaryDirectory(prefix=".partial-", dir=out.parent)
+    sweep(absolute(out).parent)
+    made = temporary_name(absolute(out))
+    try:
+        made.mkdir()
+        yield made
+    finally:
+        remove(made)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.pretraining.pretraining_sets import CROP, CropSet, read_sets, write_sets
+from phenolens.runtime.checkpoints import fingerprint
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
@@ -20,11 +22,12 @@ _CELLS = 22
 
 
 def gather_effects(cache: Path, styles: int, seed: int) -> Job[list[CropSet]]:
-    """`mechanism_sets`, kept in the file `cache`, from which a later call takes them."""
-    if cache.is_file():
-        return read_sets(cache)
+    """`mechanism_sets`, kept in the file `cache`, from which the same call takes them."""
+    wanted = fingerprint("mechanism_sets", styles, seed)
+    if (kept := read_sets(cache, wanted)) is not None:
+        return kept
     sets = yield from mechanism_sets(styles, seed)
-    write_sets(cache, sets)
+    write_sets(cache, sets, wanted)
     return sets
 
 
@@ -34,12 +37,9 @@ def mechanism_sets(styles: int, seed: int) -> Job[list[CropSet]]:
     An effect is a mechanism of the simulator or a random mixture of what mechanisms change, in a random strength. Both
     batches stand in one set, so that what belongs together has been seen through different staining and focus.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     seeds = [_FIRST + seed * 100_000 + number for number in range(styles)]
     sets: list[CropSet] = []
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         for number, made in enumerate(pool.map(_style, seeds), start=1):
             sets.extend(made)
             yield Progress(number, styles, "Drawing simulated effects")

@@ -3,12 +3,16 @@
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 
+from phenolens.runtime.checkpoints import fingerprint
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.files import writing
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
 
@@ -48,45 +52,51 @@ def gather_sets(
     seed: int,
     draw: Callable[[int, int], Job[list[CropSet]]] | None = None,
 ) -> Job[list[CropSet]]:
-    """Simulated crops and those of a folder of images; kept in the file `cache`, from which a later call takes them.
+    """Simulated crops and those of a folder of images; kept in the file `cache`, from which the same call takes them.
 
     `draw` simulates `styles` styles by `seed`; `simulated_sets` where None.
     """
-    if cache.is_file():
-        return read_sets(cache)
-    sets = yield from (draw or simulated_sets)(styles, seed)
+    draw = draw or simulated_sets
+    wanted = fingerprint(draw.__name__, styles, seed, "" if images is None else sha256_of(images))
+    if (kept := read_sets(cache, wanted)) is not None:
+        return kept
+    sets = yield from draw(styles, seed)
     if images is not None:
         sets += yield from image_sets(Path(images), seed)
-    write_sets(cache, sets)
+    write_sets(cache, sets, wanted)
     return sets
 
 
-def read_sets(file: Path) -> list[CropSet]:
-    """Read what `write_sets` wrote."""
+def read_sets(file: Path, wanted: str) -> list[CropSet] | None:
+    """Read what `write_sets` wrote; None where it is not there, damaged, or was drawn from something else."""
     import torch
 
-    stored = torch.load(file, weights_only=True)
-    return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored]
+    if not file.is_file():
+        return None
+    try:
+        stored = torch.load(file, weights_only=True)
+        if stored["drawn_from"] != wanted:
+            return None
+        return [CropSet(s["domain"], s["condition"], s["crops"].numpy(), s["attribution"]) for s in stored["sets"]]
+    except (OSError, RuntimeError, EOFError, ValueError, TypeError, KeyError, AttributeError, UnpicklingError):
+        return None
 
 
-def write_sets(file: Path, sets: list[CropSet]) -> None:
-    """Write sets of crops to one file, whole or not at all."""
+def write_sets(file: Path, sets: list[CropSet], drawn_from: str) -> None:
+    """Write sets of crops to one file, whole or not at all, with the fingerprint of what they were drawn from."""
     import torch
 
+    stored = [{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets]
     with writing(file) as temporary:
-        torch.save([{**vars(s), "crops": torch.from_numpy(s.crops)} for s in sets], temporary)
+        torch.save({"drawn_from": drawn_from, "sets": stored}, temporary)
 
 
 def simulated_sets(styles: int, seed: int, fields: int = 2, crops_per_field: int = 24) -> Job[list[CropSet]]:
     """Draw `styles` simulated styles, each with its controls and one treatment, and cut cells from them."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     first = seed * 100_000
     seeds = [s for s in range(first, first + styles + len(JUDGING_STYLES)) if s not in JUDGING_STYLES][:styles]
     sets: list[CropSet] = []
-    # A spawned pool: forking a process in which torch has threads can hang.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         jobs = pool.map(_simulated_style, seeds, [fields] * styles, [crops_per_field] * styles)
         for number, made in enumerate(jobs, start=1):
             sets.extend(made)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenolens.pretraining.pretraining_sets import CROP, JUDGING_STYLES, CropSet, read_sets, write_sets
+from phenolens.runtime.checkpoints import fingerprint
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap, Kind
@@ -23,15 +25,11 @@ def style_sets(styles: int, seed: int, crops_per_field: int = 24) -> Job[list[Cr
 
     Every third style shows the mechanisms of compound screens, its conditions each in a batch of its own.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     first = seed * 100_000
     apart = {*JUDGING_STYLES, *CHOOSING_STYLES}
     seeds = [s for s in range(first, first + styles + len(apart)) if s not in apart][:styles]
     sets: list[CropSet] = []
-    # A spawned pool: forking a process in which torch has threads can hang.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with process_pool() as pool:
         for number, made in enumerate(pool.map(_style, seeds, [crops_per_field] * styles), start=1):
             sets.extend(made)
             yield Progress(number, styles, "Drawing simulated cells")
@@ -40,13 +38,14 @@ def style_sets(styles: int, seed: int, crops_per_field: int = 24) -> Job[list[Cr
 
 def choosing_sets(cache: Path, styles: int = 10, crops_per_field: int = 4) -> Job[list[CropSet]]:
     """A few crops of styles that pre-training never sees, to choose its best weights by; kept in the file `cache`."""
-    if cache.is_file():
-        return read_sets(cache)
+    wanted = fingerprint("choosing_sets", styles, crops_per_field)
+    if (kept := read_sets(cache, wanted)) is not None:
+        return kept
     sets: list[CropSet] = []
     for number, seed in enumerate(CHOOSING_STYLES[:styles], start=1):
         sets += _style(seed, crops_per_field)
         yield Progress(number, styles, "Drawing simulated cells kept apart")
-    write_sets(cache, sets)
+    write_sets(cache, sets, wanted)
     return sets
 
 

@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO, cast
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import writing
 from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.json_files import parsed_json
 
 # A head of fixed size, so that what a checkpoint is of can be told without reading its weights.
 _MAGIC = b"phenolens checkpoint 1\n"
@@ -180,8 +181,10 @@ def fingerprint(*facts: Any) -> str:
     whole = hashlib.sha256()
     for fact in facts:
         if hasattr(fact, "tobytes"):
+            import numpy as np
+
             whole.update(f"{fact.dtype}{fact.shape}".encode())
-            whole.update(fact.tobytes())
+            whole.update(np.ascontiguousarray(fact).data)
         else:
             whole.update(repr(fact).encode())
         whole.update(b"\0")
@@ -239,7 +242,7 @@ def _read_head(file: BinaryIO) -> tuple[About, str, int]:
     head = file.read(_HEAD)
     if not head.startswith(_MAGIC) or len(head) < _HEAD:
         raise ValueError("it is cut short, or not a checkpoint of this version")
-    known = json.loads(head[len(_MAGIC) :])
+    known = parsed_json(head[len(_MAGIC) :])
     try:
         digest, count = str(known.pop("sha256")), int(known.pop("bytes"))
         about = About(int(known["step"]), int(known["steps"]), str(known["run"]), str(known["request"]))

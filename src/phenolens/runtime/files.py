@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phenolens.runtime.errors import OutputError, PhenolensError
+from phenolens.runtime.interrupts import undone_at_end
 from phenolens.runtime.processes import Process, this_process
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -87,15 +88,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         sweep(target.parent)
     if os.path.isdir(target):
         raise OutputError(f"Cannot write the file {path}: a folder of that name exists. Choose another name.")
-    partial = temporary_name(target)
-    try:
-        with _in_words(partial, Path(path)):
-            yield partial
-            flush(partial)
-            os.replace(partial, target)
-            flush(target.parent)
-    finally:
-        remove(partial)
+    with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
+        yield partial
+        flush(partial)
+        os.replace(partial, target)
+        flush(target.parent)
 
 
 @contextmanager
@@ -123,16 +120,12 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
         raise OutputError(f"Cannot write the folder {path}: a file of that name exists. Choose another name.")
     if place is None:
         _check_empty(target)
-    partial = temporary_name(target)
-    try:
-        with _in_words(partial, Path(path)):
-            partial.mkdir()
-            yield partial
-            _flush_all(partial)
-            (place or _rename)(partial, target)
-            flush(target.parent)
-    finally:
-        remove(partial)
+    with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
+        partial.mkdir()
+        yield partial
+        _flush_all(partial)
+        (place or _rename)(partial, target)
+        flush(target.parent)
 
 
 def write_json(path: str | os.PathLike[str], obj: Any) -> None:
@@ -226,6 +219,17 @@ def output_error(path: str | os.PathLike[str], error: BaseException) -> OutputEr
     else:
         why = f"{getattr(error, 'strerror', '') or error}. Choose another place"
     return OutputError(f"Cannot write to {path}: {why}.")
+
+
+@contextmanager
+def _removed(partial: Path) -> Iterator[Path]:
+    """A temporary file or folder, which is gone after the block however that ends."""
+    forget = undone_at_end(lambda: remove(partial))
+    try:
+        yield partial
+    finally:
+        remove(partial)
+        forget()
 
 
 @contextmanager

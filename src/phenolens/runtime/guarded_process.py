@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.interrupts import undone_at_end
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -59,6 +60,7 @@ class GuardedProcess:
         self._child: subprocess.Popen[str] | None = None
         self._owner = 0
         atexit.register(self.close)
+        undone_at_end(self._kill)
 
     def ask(self, value: Any, seconds: int, megabytes: int) -> Outcome:
         """Call the function with `value`, in at most `seconds` of computing and `megabytes` of memory.
@@ -86,6 +88,12 @@ class GuardedProcess:
         """End the process."""
         with self._lock:
             self._end()
+
+    def _kill(self) -> None:
+        # Without the lock: whoever holds it may wait for an answer.
+        child = self._child
+        if child is not None and self._owner == os.getpid():
+            child.kill()
 
     def _running(self, megabytes: int) -> subprocess.Popen[str]:
         ours = self._owner == os.getpid()

@@ -16,11 +16,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        It is no JSON, larger than ``PHENOLENS_MAX_JSON_MB``, or nested deeper than ``PHENOLENS_MAX_JSON_DEPTH``.
+        It is no plain file, no JSON, larger than ``PHENOLENS_MAX_JSON_MB``, or nested deeper than
+        ``PHENOLENS_MAX_JSON_DEPTH``.
     OSError
         The file cannot be read.
     """
     path = Path(path)
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError(f"{path.name} is no plain file")  # a pipe would be waited for without end
     size = path.stat().st_size
     if size > JSON_MB() * 2**20:
         raise ValueError(f"{path.name} has {size / 2**20:.0f} MiB, more than the {JSON_MB()} that are read")

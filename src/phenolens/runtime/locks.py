@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import wraps
 from inspect import signature
@@ -17,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import absolute, output_error, remove, temporary_name, writable_folder
+from phenolens.runtime.interrupts import undone_at_end
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.processes import Process, this_process
 from phenolens.runtime.progress import Job
 
@@ -43,8 +45,11 @@ class Lock:
         Raises
         ------
         OutputError
-            Another run took it, for this computer gave no sign of life for a long time (it slept, or lost the network).
+            Another run took it, for this computer gave no sign of life for a long time (it slept, or lost the network);
+            or the folder was removed.
         """
+        if not os.path.lexists(self.file):
+            raise OutputError(f"{self.folder} was removed, or its lock, while it was written: start again.")
         if _read(self.file).get("token") != self.token:
             raise OutputError(
                 f"{self.folder} was taken over by another run while this one gave no sign of life: let one of them go "
@@ -77,12 +82,30 @@ def holding(folder: str | os.PathLike[str], file: Path | None = None) -> Iterato
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(lock, ended), name="sign of life", daemon=True)
     beating.start()
-    try:
-        yield lock
-    finally:
+
+    def release() -> None:
         ended.set()
         if _read(file).get("token") == lock.token:
             remove(file)
+
+    forget = undone_at_end(release)
+    try:
+        yield lock
+    finally:
+        release()
+        forget()
+
+
+@contextmanager
+def holding_place(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold a lock beside a folder that is written whole; see `holding`."""
+    place = absolute(folder)
+    if not place.name:  # the root of a disk, which will be refused
+        yield
+        return
+    tail = os.fsencode(place.name)[-150:].decode(errors="ignore")
+    with holding(place, writable_folder(place.parent) / f".{tail}{_BESIDE}"):
+        yield
 
 
 def one_at_a_time(
@@ -104,10 +127,7 @@ def one_at_a_time(
         @wraps(function)
         def alone(*args: P.args, **kwargs: P.kwargs) -> Job[T]:
             wanted = folder_of(known.bind(*args, **kwargs).arguments)
-            if wanted is None or not (folder := absolute(wanted)).name:
-                return (yield from function(*args, **kwargs))
-            tail = os.fsencode(folder.name)[-150:].decode(errors="ignore")
-            with holding(folder, writable_folder(folder.parent) / f".{tail}{_BESIDE}"):
+            with nullcontext() if wanted is None else holding_place(wanted):
                 return (yield from function(*args, **kwargs))
 
         return alone
@@ -213,7 +233,6 @@ def _beat(lock: Lock, ended: threading.Event) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        return read_json_object(file)
     except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import plain, write_json
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, Kind
 from phenolens.runtime.outputs import named, read_mark, write_mark
 from phenolens.runtime.provenance import sha256_of
@@ -55,6 +56,11 @@ class Manifest:
         if record.get("inputs") != inputs:
             return "inputs"
         return None if self._is_whole(record) else "output"
+
+    def damaged(self, key: str) -> bool:
+        """Whether the files of the result `key` are recorded, and are no longer what was written."""
+        record = self._record(key)
+        return record is not None and not self._is_whole(record)
 
     def begin(self, key: str, files: Sequence[str]) -> None:
         """Note the names of files before they are written, so that what an interrupted run leaves is known as ours."""
@@ -103,10 +109,10 @@ class Manifest:
 
     def _record(self, key: str) -> dict[str, Any] | None:
         try:
-            record = json.loads(self._path(key).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            record = read_json_object(self._path(key))
+        except (OSError, ValueError):
             return None
-        whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
+        whole = isinstance(record.get("files"), dict)
         return record if whole and isinstance(record.get("with_it", []), list) else None
 
     def _write(self, key: str, record: dict[str, Any]) -> None:
@@ -188,10 +194,10 @@ def _before(
         return settings if isinstance(settings, dict) else None, manifest.files() | set(map(str, mark["files"]))
     file, holds = kind.known_by
     try:
-        facts = json.loads((folder / file).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        facts = read_json_object(folder / file)
+    except (OSError, ValueError):
         facts = None
-    if not isinstance(facts, dict) or not holds(facts):
+    if facts is None or not holds(facts):
         return None, manifest.files()
     # Written before there were marks; nothing says from what, so every result is made again.
     return facts, {path.name for path in folder.iterdir() if kind.writes(path.name)}

@@ -72,6 +72,20 @@ def weights_variant(folder: Path) -> str | None:
     return next((variant for weights, variant in _WEIGHTS.items() if (folder / weights).is_file()), None)
 
 
+def weights_file(folder: Path) -> Path:
+    """The file with the weights of a part of a base.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    """
+    for name in _WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder.name} holds no weights, such as {next(iter(_WEIGHTS))}")
+
+
 def fetch_base(name: str) -> Job[Path]:
     """Find a base, downloading it from the hub where it is not here yet.
 

@@ -4,7 +4,6 @@ Each has a mark, `MARK`, which names the kind of output and the files that were 
 somebody else's, and is never removed.
 """
 
-import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import absolute, is_temporary, output_error, write_json, writing_folder
 from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, Kind
 from phenolens.runtime.processes import Process, this_process
 
@@ -259,10 +259,9 @@ def _is_nobodys(name: str) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json_object(path)
+    except (OSError, ValueError):
         return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _put(new: Path, target: Path, overwrite: bool) -> None:

@@ -7,9 +7,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -87,22 +85,6 @@ def start_mark(pid: int) -> str | None:
     except (psutil.Error, OSError):
         return _UNKNOWN
     return _short(f"{started:.0f}")
-
-
-def begin_child(start: str, *args: Any) -> None:
-    """Begin a process of a pool, as its initializer: `end_with_parent`, then call a function.
-
-    Parameters
-    ----------
-    start
-        Module and name of the function, as ``"package.module:name"``: given as text, it is imported only once the
-        parent is watched, since that takes a while where it needs torch.
-    args
-        For the function.
-    """
-    end_with_parent()
-    module, _, name = start.partition(":")
-    getattr(import_module(module), name)(*args)
 
 
 def end_with_parent() -> None:

@@ -1,7 +1,6 @@
 """Where a result comes from: versions, machine, time, and the hashes of what went in."""
 
 import hashlib
-import json
 import os
 import platform
 from collections.abc import Collection
@@ -12,6 +11,7 @@ from typing import Any
 
 from phenolens.runtime.errors import OutputError, PhenolensError
 from phenolens.runtime.files import write_json
+from phenolens.runtime.json_files import read_json_object
 
 _PACKAGES = {
     "phenolens": "napari-phenolens",
@@ -73,14 +73,11 @@ def read_facts(file: Path, remedy: str) -> dict[str, Any]:
         It is not there, cannot be read, or is damaged.
     """
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        return read_json_object(file)
     except OSError as error:
         raise OutputError(f"{file} cannot be read ({error.strerror or error}): {remedy}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise OutputError(f"{file} is damaged ({error}): {remedy}.") from error
-    if not isinstance(facts, dict):
-        raise OutputError(f"{file} is damaged (it holds no object): {remedy}.")
-    return facts
 
 
 def sha256_of(path: str | os.PathLike[str], without: Collection[str] = ()) -> str:

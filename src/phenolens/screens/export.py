@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
+from phenolens.runtime.json_files import parsed_json
 from phenolens.screens.image_details import AxisScale
 from phenolens.screens.images import FieldImage
 from phenolens.screens.pixel_numbers import check_finite
@@ -116,8 +117,8 @@ def read_description(path: str | PathLike[str]) -> dict[str, Any]:
         with TiffFile(path) as tif:
             xml = tif.ome_metadata or ""
         found = ElementTree.fromstring(xml.encode()).find("{*}Image/{*}Description") if xml else None
-        facts = json.loads(found.text or "") if found is not None else {}
-    except (OSError, ValueError, TiffFileError, ElementTree.ParseError, RecursionError):
+        facts = parsed_json(found.text or "") if found is not None else {}
+    except (OSError, ValueError, TiffFileError, ElementTree.ParseError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

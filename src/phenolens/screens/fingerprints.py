@@ -8,7 +8,7 @@ import numpy as np
 from phenolens.runtime.files import plain
 from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.cells import COLUMNS, Cells
-from phenolens.screens.table import Field
+from phenolens.screens.table import Field, Screen
 
 
 def field_fingerprint(field: Field, cells: Cells | None) -> str:
@@ -41,6 +41,12 @@ def field_fingerprint(field: Field, cells: Cells | None) -> str:
     if (labels := cells.labels.get(field.key)) is not None:
         whole.update(f"{labels.shape}{labels.dtype}".encode() + np.ascontiguousarray(labels).tobytes())
     return whole.hexdigest()
+
+
+def screen_fingerprint(screen: Screen, cells: Cells | None) -> str:
+    """SHA-256 of what is known of all fields of a screen, as `field_fingerprint` takes each."""
+    each = sorted(f"{field.key} {field_fingerprint(field, cells)}\n" for field in screen)
+    return hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def _row(field: Field) -> dict[str, object]:

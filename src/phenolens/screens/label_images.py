@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.errors import CellError
+from phenolens.runtime.json_files import parsed_json
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import read_image
 from phenolens.screens.keys import file_stem
@@ -112,7 +112,7 @@ def field_said_by(path: Path) -> str | None:
     from xml.sax.saxutils import unescape
 
     try:
-        facts = json.loads(unescape(described[1], {"&quot;": '"', "&apos;": "'"}))
+        facts = parsed_json(unescape(described[1], {"&quot;": '"', "&apos;": "'"}))
     except ValueError:
         return None
     known = isinstance(facts, dict) and facts.get("content") == "labels"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from phenolens.runtime.json_files import read_json_object
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -80,10 +81,10 @@ def generated(paths: Sequence[Path]) -> bool:
     """Whether image files were made by a simulator or a model, by the provenance in their folder or the one above."""
     for folder in list(paths[0].parents)[:2] if paths else ():
         try:
-            known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+            known = read_json_object(folder / "provenance.json")
         except (OSError, ValueError):
             continue
-        if isinstance(known, dict) and known.get("synthetic") is True:
+        if known.get("synthetic") is True:
             return True
     return False
 

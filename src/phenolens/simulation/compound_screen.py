@@ -2,20 +2,19 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import SCREEN
 from phenolens.runtime.outputs import writing_output
-from phenolens.runtime.processes import end_with_parent
+from phenolens.runtime.pools import process_pool
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
 from phenolens.simulation.batches import Batch, plate_of, random_batch
@@ -77,6 +76,7 @@ class _Place:
         return f"{self.plate}_{self.well}_{self.site}"
 
 
+@one_at_a_time()
 def simulate_compound_screen(
     out: str | os.PathLike[str],
     *,
@@ -270,11 +270,8 @@ def _mapping(workers: int) -> Iterator[Any]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent)
-    try:
+    with process_pool(workers) as pool:
         yield partial(pool.map, chunksize=4)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _make(folder: Path, place: _Place) -> tuple[dict[str, Any], Any]:

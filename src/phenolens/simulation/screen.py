@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import SCREEN
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job, Progress
@@ -59,6 +60,7 @@ class _Site:
         return f"plate{self.plate}_{self.well}_{self.site}"
 
 
+@one_at_a_time()
 def simulate_screen(
     out: str | os.PathLike[str],
     treatment: str,

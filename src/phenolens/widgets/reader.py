@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from napari import current_viewer
+from qtpy.QtCore import QTimer
 
 from phenolens.runtime.contents import content_of
 from phenolens.runtime.errors import PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.label_images import holds_labels
 from phenolens.screens.ome_zarr.folders import is_url, shown_name
+from phenolens.widgets.layers.appearance import outline
 from phenolens.widgets.layers.layer_files import LayerData, read_geometry, read_pixels
 from phenolens.widgets.layers.zarr_layers import read_zarr, saved_layers
 from phenolens.widgets.opening import main_dock, open_dock, open_screen
@@ -80,7 +82,7 @@ def read_export(folder: str | Path) -> list[LayerData]:
             layers.append((data, how, kind))
     if not layers:
         raise ScreenError(f"{folder} holds no layer that Phenolens wrote: choose the folder of an export.")
-    return layers
+    return _outlined(layers)
 
 
 def read_geometry_file(file: str | Path) -> list[LayerData]:
@@ -98,12 +100,22 @@ def _in_order(file: Path) -> tuple[str, int]:
     return (stem or last, order.get(last, 4 if file.suffix == ".geojson" else 3 if stem else 0))
 
 
+def _outlined(layers: list[LayerData]) -> list[LayerData]:
+    """The layers, which get their outlines once napari has added them: these are no argument of a Labels layer."""
+    viewer = current_viewer()
+    if viewer is not None:
+        QTimer.singleShot(0, lambda: outline(viewer.layers))
+    return layers
+
+
 def _read_zarr(path: str) -> list[Any]:
-    return (saved_layers(Path(path)) and read_zarr(Path(path))) or _read_screen(path)
+    layers = read_zarr(Path(path)) if saved_layers(Path(path)) else None
+    return _outlined(layers) if layers else _read_screen(path)
 
 
 def _read_image(path: str) -> list[Any]:
-    return read_pixels(Path(path)) or _read_screen(path)
+    layers = read_pixels(Path(path))
+    return _read_screen(path) if layers is None else _outlined(layers)
 
 
 def _read_screen(path: str) -> list[Any]:

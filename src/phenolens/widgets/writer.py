@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari import current_viewer
 
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import write_json
-from phenolens.widgets.layers.appearance import PLACE
+from phenolens.widgets.layers.appearance import PLACE, with_contour
 from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
 from phenolens.widgets.layers.zarr_layers import lies_on, write_zarr
 
@@ -44,6 +45,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     stem = _stem(name.removesuffix(ending))
     files: dict[str, list[LayerData]] = {}
     alike: dict[tuple[Any, ...], str] = {}
+    layers = [_outlined(layer) for layer in layers]
     inside: list[LayerData] = []
     real = next((layer for layer in layers if layer[2] == "image" and not _suffix(layer)), None)
     for layer in layers:
@@ -76,6 +78,14 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
         write_json(file, provenance(made_by="write_layers", files=described))
         written.append(file)
     return [str(file) for file in written]
+
+
+def _outlined(layer: LayerData) -> LayerData:
+    """A layer, with the thickness of its outlines, which napari does not hand over."""
+    data, meta, kind = layer
+    viewer = current_viewer() if kind == "labels" else None
+    shown = {} if viewer is None else {one.name: one for one in viewer.layers}
+    return data, with_contour(meta, int(getattr(shown.get(str(meta.get("name"))), "contour", 0))), kind
 
 
 def _stem(name: str) -> str:

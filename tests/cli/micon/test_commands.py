@@ -250,13 +250,13 @@ def test_missing_encoder(screen, tmp_path):
     nowhere = tmp_path / "nowhere"
     refused(run("micon", "embed", nowhere, screen, "--out", tmp_path / "c.parquet"), nowhere, "default")
     refused(run(*training(screen, tmp_path / "e", "--start", nowhere)), nowhere)
-    refused(run("micon", "embed", screen, screen, "--out", tmp_path / "c.parquet"), "is not an encoder")
+    refused(run("micon", "embed", screen, screen, "--out", tmp_path / "c.parquet"), "not an encoder")
 
 
 def test_an_output_folder_that_is_something_else(screen, tmp_path):
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "thesis.tex").write_text("mine")
-    refused(run(*training(screen, tmp_path / "e")), "is not an encoder")
+    refused(run(*training(screen, tmp_path / "e")), "not an encoder")
     assert (tmp_path / "e" / "thesis.tex").read_text() == "mine"
     assert not (tmp_path / "e.partial").exists()
 

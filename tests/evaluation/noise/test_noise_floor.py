@@ -234,6 +234,9 @@ def test_an_interrupted_fit_goes_on_to_the_same_floor(tuned, fitted, tmp_path):
         finish(
             fit_noise_floor(adapter, screen, cells, settings=FloorSettings(seed=1), out=out, device="cpu", resume=True)
         )
+    moved = Cells(cells.table.assign(y=cells.table["y"] + 1))
+    with pytest.raises(ModelError, match="other settings or cells"):
+        finish(fit_noise_floor(adapter, screen, moved, settings=SMALL, held=(), out=out, device="cpu", resume=True))
     job = fit_noise_floor(adapter, screen, cells, settings=SMALL, held=(), out=out, device="cpu", resume=True)
     first = next(p for p in job if p.values)
     assert "split 2" in first.message, "what was finished is not done again"

@@ -1,5 +1,7 @@
 """Training an encoder: resumed it is the run itself, every mode learns, and what it knows of compounds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,6 +52,9 @@ def test_resumed_training_gives_the_weights_of_an_uninterrupted_run(data, start,
     assert same(parts, same_parts)
     with pytest.raises(ModelError, match="other settings or another screen"):
         finish(fit(start, data, MiconSettings(mode=mode, **{**SMALL, "bag": 5}), checkpoint=checkpoint))
+    others = replace(data, looks=data.looks + np.float32(0.01))
+    with pytest.raises(ModelError, match="other settings or another screen"):
+        finish(fit(start, others, settings, checkpoint=checkpoint))
 
 
 def test_training_leaves_the_random_numbers_of_others_alone(data, start):

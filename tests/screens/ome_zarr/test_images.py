@@ -249,10 +249,10 @@ def _ome(value):
 TRANSFORMATIONS = ("datasets", 0, "coordinateTransformations")
 HUGE_CHUNKS = {"name": "regular", "configuration": {"chunk_shape": [1, 40_000, 40_000]}}
 HOSTILE = {
-    "no JSON": (_text("{"), "is no JSON"),
+    "no JSON": (_text("{"), "is no usable JSON"),
     "no text": (lambda folder: (folder / "zarr.json").write_bytes(b"\xff\xfe\x00\x81"), "is damaged"),
-    "deep JSON": (_text('{"a":' * 100_000), "nested too deeply"),
-    "JSON of 100 levels": (_text('{"a":' * 100 + "1" + "}" * 100), "nested too deeply"),
+    "deep JSON": (_text('{"a":' * 100_000), "nested"),
+    "JSON of 100 levels": (_text('{"a":' * 100 + "1" + "}" * 100), "nested"),
     "a list": (_text("[]"), "is no mapping"),
     "an array": (_text('{"zarr_format": 3, "node_type": "array"}'), "give the group"),
     "attributes of a wrong kind": (_text('{"node_type": "group", "attributes": 3}'), "attributes are no mapping"),

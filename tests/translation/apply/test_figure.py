@@ -10,7 +10,7 @@ from PIL import Image
 from phenolens.runtime.errors import ImageError, OutputError
 from phenolens.translation.apply.figure import FigureContent, changed_region, write_figure
 
-LONG = "Brightfield reference channel number eight, after deconvolution (Hoechst 33342, Concanavalin A, SYTO 14)"
+LONG = "$Brightfield$ reference channel number eight, after deconvolution (Hoechst 33342, Concanavalin A, SYTO 14)"
 
 
 def content(**how) -> FigureContent:

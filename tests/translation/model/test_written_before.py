@@ -77,4 +77,5 @@ def test_the_plane_of_a_stack_comes_back(folder):
     change(folder, plane={"t": 1, "z": 2})
     card = Adapter.load(folder).card
     assert card.plane == (1, 2)
+    assert card.facts()["plane"] == {"t": 1, "z": 2}, "as it is in the files of before"
     assert AdapterCard.from_dict(card.to_dict()) == card

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 
+from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from real_window import pixels
 
@@ -18,7 +19,8 @@ def ready(window, small_screen, small_adapter):
     """A window with one cell translated at all of the strengths that are computed ahead."""
     window.open(small_screen)
     window.find_cells()
-    window.dock.load_adapter(replace(small_adapter, conditions=("DMSO", "translocation")))
+    source, target = Condition.parse("DMSO"), Condition.parse("translocation")
+    window.dock.load_adapter(replace(small_adapter, source=source, target=target))
     window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
     window.press(window.dock.translate_panel.click)
     cell = window.click_cell(0)

@@ -45,11 +45,14 @@ def correct(
             write_anndata,
             write_profiles,
         )
+        from phenolens.profiling.tables.profiles import Profiles
+        from phenolens.runtime.provenance import sha256_of
         from phenolens.screens.conditions import column_named
 
         chosen = corrections_from(corrections)
         check_profiles_output(out, overwrite, profiles)
         made = read_profiles(profiles)
+        source = {"input": str(profiles.resolve()), "input_sha256": sha256_of(profiles)}
         column = None if harmony is None else column_named(made.metadata, harmony)
         reference = ""
         if chosen:
@@ -60,6 +63,7 @@ def correct(
             reference = fitted.reference
         if column is not None:
             made = console.follow(harmonise(made, column))
+        made = Profiles(made.metadata, made.vectors, made.card | source)
         write = write_anndata if out.suffix.lower() == ".h5ad" else write_profiles
         write(made, out)
         applied = [*chosen, *(["harmony"] if column else [])]

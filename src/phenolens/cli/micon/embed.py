@@ -57,6 +57,7 @@ def embed(
         from phenolens.profiling.tables.profile_files import check_profiles_output, write_profiles
         from phenolens.profiling.tables.profiles import Profiles, aggregate
         from phenolens.screens.cells import find_cells
+        from phenolens.screens.fingerprints import screen_fingerprint
 
         named = next((known for known in LEVELS if known == level), None)
         if named is None:
@@ -67,6 +68,8 @@ def embed(
         loaded.check_channels(opened.channel_names)  # before the cells are looked for
         where = console.follow(find_cells(opened, found))
         profiles = console.follow(embed_screen(loaded, opened, where, crop=crop))
+        source = {"input": screen, "inputs_sha256": screen_fingerprint(opened, where)}
+        profiles = Profiles(profiles.metadata, profiles.vectors, profiles.card | source)
         if said is not None:
             profiles = Profiles(with_annotations(profiles.metadata, said), profiles.vectors, profiles.card)
         if named != "cell":

@@ -32,24 +32,21 @@ def evaluate(
         from phenolens.evaluation.profiles.evaluation import evaluate_profiles
         from phenolens.evaluation.profiles.report import write_report
         from phenolens.profiling.tables.profile_files import read_profiles
+        from phenolens.runtime.locks import holding_place
         from phenolens.runtime.output_kinds import PROFILE_EVALUATION
         from phenolens.runtime.outputs import check_output, writing_output
         from phenolens.runtime.provenance import sha256_of, write_provenance
 
         check_output(out, PROFILE_EVALUATION, overwrite)
-        read = read_profiles(profiles)
-        result = console.follow(evaluate_profiles(read, seed=seed, permutations=permutations))
-        with writing_output(out, PROFILE_EVALUATION, overwrite) as folder:
-            write_report(result, folder, name=profiles.name)
-            write_provenance(
-                folder,
-                command="micon evaluate",
-                input=str(profiles.resolve()),
-                input_sha256=sha256_of(profiles),
-                seed=seed,
-                permutations=permutations,
-                card=read.card,
-            )
+        with holding_place(out):
+            read = read_profiles(profiles)
+            source = {"input": str(profiles.resolve()), "input_sha256": sha256_of(profiles)}
+            result = console.follow(evaluate_profiles(read, seed=seed, permutations=permutations))
+            with writing_output(out, PROFILE_EVALUATION, overwrite) as folder:
+                write_report(result, folder, name=profiles.name)
+                write_provenance(
+                    folder, command="micon evaluate", **source, seed=seed, permutations=permutations, card=read.card
+                )
         console.done(
             "\n".join([*(part.verdict for part in result.parts), f"Report: {out / 'report.html'}"]),
             out=str(out.resolve()),

@@ -40,6 +40,7 @@ def map(  # noqa: A001 - the name of the command
         from phenolens.profiling.atlas.atlas import Atlas
         from phenolens.profiling.atlas.projection import PROJECTIONS
         from phenolens.profiling.tables.profile_files import read_profiles
+        from phenolens.runtime.locks import holding_place
         from phenolens.runtime.output_kinds import ATLAS
         from phenolens.runtime.outputs import check_output, writing_output
         from phenolens.runtime.provenance import sha256_of, write_provenance
@@ -48,15 +49,15 @@ def map(  # noqa: A001 - the name of the command
             raise ScreenError(f"There is no map '{projection}': choose one of {', '.join(PROJECTIONS)}.")
         corrections = corrections_from(correct)
         check_output(out, ATLAS, overwrite)
-        read = read_profiles(profiles)
-        groups = colour_groups(read, colour)
-        atlas = console.follow(Atlas.fit(read, projection=projection, correct=corrections, seed=seed))
-        with writing_output(out, ATLAS, overwrite) as new:
-            atlas.write_files(new)
-            write_map_picture(new / PICTURE, atlas.coordinates, groups, projection)
-            write_provenance(
-                new, input=str(profiles.resolve()), input_sha256=sha256_of(profiles), device="cpu", **atlas.card.facts()
-            )
+        with holding_place(out):
+            read = read_profiles(profiles)
+            source = {"input": str(profiles.resolve()), "input_sha256": sha256_of(profiles)}
+            groups = colour_groups(read, colour)
+            atlas = console.follow(Atlas.fit(read, projection=projection, correct=corrections, seed=seed))
+            with writing_output(out, ATLAS, overwrite) as new:
+                atlas.write_files(new)
+                write_map_picture(new / PICTURE, atlas.coordinates, groups, projection)
+                write_provenance(new, **source, device="cpu", **atlas.card.facts())
         console.done(
             f"Mapped {len(atlas)} {read.level}s ({projection}): {out}\nReference: {atlas.card.reference}",
             atlas=str(out.resolve()),

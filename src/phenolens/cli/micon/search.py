@@ -1,6 +1,5 @@
 """``phenolens micon search``: what a cell, a well or a compound looks like."""
 
-import json
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from phenolens.cli.console import Console, reporting
 from phenolens.cli.micon.atlas import Correct, open_atlas
 from phenolens.cli.options import AsJson
 from phenolens.runtime.errors import ModelError, ScreenError
+from phenolens.runtime.json_files import parsed_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,7 +186,7 @@ def table_of(found: "DataFrame", title: str) -> str:
 
 def records(found: "DataFrame") -> list[dict[str, Any]]:
     """Write neighbours as objects for a machine; gaps are null."""
-    objects: list[dict[str, Any]] = json.loads(found.to_json(orient="records", date_format="iso"))
+    objects: list[dict[str, Any]] = parsed_json(found.to_json(orient="records", date_format="iso"))
     return objects
 
 

@@ -1,6 +1,5 @@
 """Fit a noise floor: translate control cells by adapters that were trained on controls alone."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from phenolens.evaluation.noise.control_split import ENOUGH, ControlSplit, split
 from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
-from phenolens.runtime.files import writable_folder, write_json
+from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
 from phenolens.runtime.outputs import check_output, remove_output
@@ -22,6 +21,7 @@ from phenolens.runtime.provenance import read_facts
 from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import window_at
+from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
@@ -166,7 +166,8 @@ def fit_noise_floor(
     tuning = _tuning(adapter, settings)
     run = {
         "control": control.text, "settings": asdict(replace(settings, steps=tuning.steps)), "held": list(held),
-        "adapter": adapter.sha256(), "splits": [asdict(split) for split in splits],
+        "adapter": adapter.sha256(), "inputs_sha256": screen_fingerprint(controls, cells),
+        "splits": [asdict(split) for split in splits],
     }  # fmt: skip
     partial = _prepare(out.with_name(out.name + ".partial"), run, resume)
     fit = _Fit(
@@ -206,7 +207,7 @@ def _prepare(partial: Path, run: dict[str, Any], resume: bool) -> Path:
     """The folder of an unfinished run: that of the same run where it is resumed, else a new one."""
     file = partial / "run.json"
     if resume and file.is_file():
-        if read_facts(file, "start without resuming") != json.loads(json.dumps(run)):
+        if read_facts(file, "start without resuming") != plain(run):
             raise ModelError(
                 f"The unfinished noise floor in {partial} was begun with other settings or cells: "
                 "start without resuming, or set them back."

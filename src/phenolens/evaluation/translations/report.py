@@ -32,6 +32,7 @@ from phenolens.runtime.output_kinds import EVALUATION
 from phenolens.runtime.outputs import check_output, writing_output
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import write_provenance
+from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
@@ -146,7 +147,8 @@ def report_on_adapter(
 ) -> Job[TranslationReport]:
     """Judge `adapter` on `screen`; arguments as `evaluate_translation` takes them."""
     found = yield from evaluate_translation(adapter, screen, kept, how, **settings)
-    provenance = {"adapter": adapter.sha256(), "inputs": [one.key for one in screen]}
+    inputs = {"inputs": [one.key for one in screen], "inputs_sha256": screen_fingerprint(screen, None)}
+    provenance = {"adapter": adapter.sha256(), **inputs}
     return TranslationReport(
         found.facts, found.parts, found.notes, shown=found.shown, adapter=adapter, name=name, provenance=provenance
     )

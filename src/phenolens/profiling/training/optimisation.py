@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.checkpoints import fingerprint as hashed
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress
 
 LossAt = Callable[[np.random.Generator, torch.Generator], Tensor]
@@ -76,7 +76,8 @@ def optimise(
         saved = done
 
     modules.train()
-    try:
+    # Also when the job is closed or fails what was learnt is kept.
+    with saved_on_closing(save):
         for step in range(start, steps):
             for group in optimizer.param_groups:
                 group["lr"] = _rate_at(step, steps, learning_rate)
@@ -93,9 +94,6 @@ def optimise(
             if done % checkpoint_every == 0 or done == steps:
                 save()
             yield Progress(done, steps, what, {"loss": value})
-    finally:
-        # Reached also when the job is closed or fails: what was learnt is kept.
-        save()
     modules.eval()
 
 

@@ -22,6 +22,7 @@ from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ENCODER
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job
+from phenolens.runtime.provenance import sha256_of
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def pretrain_encoder(
         weight_decay=1e-2,
         what="Encoder",
         checkpoint=checkpoints / "encoder.pt",
-        fingerprint=repr(settings),
+        fingerprint=repr((settings, None if images is None else sha256_of(images))),
         device=device,
     )
     card = EncoderCard(

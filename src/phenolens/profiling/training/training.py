@@ -26,7 +26,7 @@ from phenolens.profiling.training.training_cells import (
     gather_training_cells,
     number_compounds,
 )
-from phenolens.runtime.checkpoints import Checkpoints, no_other_run
+from phenolens.runtime.checkpoints import Checkpoints, fingerprint, no_other_run
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.files import writable_folder
@@ -226,11 +226,20 @@ def fit(
         weight_decay=settings.weight_decay,
         what="Training the encoder",
         checkpoint=checkpoint,
-        fingerprint=repr((settings, name, len(data), list(data.compounds.table["Metadata_Compound"]))),
+        fingerprint=run_of(settings, name, data),
         device=device,
         resume=resume,
     )
     return network, parts, sampler.notes
+
+
+def run_of(settings: MiconSettings, name: str, data: TrainingCells) -> str:
+    """What a training depends on: a checkpoint of another one is refused."""
+    compounds = data.compounds
+    return fingerprint(
+        settings, name, list(compounds.table["Metadata_Compound"]), compounds.numbers, compounds.doses, data.looks,
+        *(list(map(str, data.metadata[one])) for one in ("Metadata_Plate", "Metadata_Well") if one in data.metadata),
+    )  # fmt: skip
 
 
 def _without_structure(compounds: Compounds) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,10 @@ from typing import Any
 
 from phenolens.runtime.contents import is_zarr as is_zarr
 from phenolens.runtime.errors import ImageError
+from phenolens.runtime.json_files import parsed_json
 from phenolens.screens.ome_zarr.safety import check_array, check_codecs
 
 _LARGEST_METADATA = 64 * 2**20
-_DEEPEST = 64
 _AT_ONCE = 16  # requests; a small server turns away many more
 
 
@@ -177,29 +176,12 @@ def _parsed(content: bytes | None, address: str) -> Any:
     if content is None:
         return None
     try:
-        document = json.loads(content)
-        _check_depth(document)
-    except RecursionError as error:
-        raise ImageError(f"{address} is damaged: its JSON is nested too deeply.") from error
+        document = parsed_json(content)
     except ValueError as error:
-        raise ImageError(f"{address} is damaged: it is no JSON ({error}).") from error
+        raise ImageError(f"{address} is damaged: it is no usable JSON ({error}).") from error
     if not isinstance(document, dict):
         raise ImageError(f"{address} is damaged: its JSON is no mapping.")
     return document
-
-
-def _check_depth(document: Any) -> None:
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            raise RecursionError
-        level = [
-            within
-            for value in level
-            for within in (value.values() if isinstance(value, dict) else value)
-            if isinstance(within, (dict, list))
-        ]
 
 
 def _group(address: str, zarr_format: int, document: Mapping[str, Any]) -> ZarrGroup:

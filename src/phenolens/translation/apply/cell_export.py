@@ -1,6 +1,5 @@
 """Export sets without a viewer: some cells of a field by an adapter, or fields that were translated before."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -9,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.checkpoints import fingerprint
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.output_kinds import EXPORT
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import sha256_of
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import Window, window_at
+from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.image_details import ImageDetails
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Field, Screen
@@ -40,6 +45,7 @@ _BATCH = 16
 _NAMED = 8
 
 
+@one_at_a_time()
 def export_cells(
     adapter: Adapter,
     screen: Screen,
@@ -106,7 +112,10 @@ def export_cells(
         )
         exported = [replace(one, labels=inside[0], tables=inside[1]) for one in exported]
     made_with = translator.settings_for().to_dict()
-    facts = {**_facts_of(adapter), **made_with, "strength": strength, "device": where}
+    facts = {
+        **_facts_of(adapter), **made_with, "strength": strength, "device": where,
+        "inputs_sha256": screen_fingerprint(only, cells),
+    }  # fmt: skip
     rows = cell_rows(table, translated, strength).assign(t=image.position[0], z=image.position[1])
     looks = plain_looks(exported[0].image, adapter.intensity.low, adapter.intensity.high)
     return (
@@ -163,6 +172,7 @@ def cell_rows(table: "pd.DataFrame", cells: Sequence[CellTranslation], strength:
     )
 
 
+@one_at_a_time()
 def export_translated(
     folder: Path,
     out: Path,
@@ -222,6 +232,7 @@ def export_translated(
     kept = ("adapter", "base", "conditions", "intensity", "device", *(one.name for one in fields(TranslationSettings)))
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     known |= {"strength": strength, "translated_in": str(folder)}
+    known["inputs_sha256"] = fingerprint(*(sha256_of(folder / f"{name}__s{strength:.2f}.ome.tif") for name in chosen))
     limits = facts.get("intensity") or {}
     looks = plain_looks(exported[0].image, limits["low"], limits["high"]) if {"low", "high"} <= set(limits) else None
 
@@ -243,6 +254,11 @@ def _translated_field(folder: Path, key: str, strength: float, conditions: tuple
     absent = next((path for path in (source, translated) if not path.is_file()), None)
     if absent is not None:
         raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
+    if Manifest(folder).damaged(key):
+        raise ModelError(
+            f"The files of {key} in {folder} are not what translate wrote: give its command again, which makes them "
+            "anew."
+        )
     image = read_image(source)
     made = np.asarray(read_image(translated).data)
     difference = np.subtract(made, np.asarray(image.data), dtype=np.float32)
@@ -268,10 +284,10 @@ def translation_facts(folder: Path) -> dict[str, Any] | None:
     if not (folder / "cells.parquet").is_file():
         return None
     try:
-        facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        facts = read_json_object(folder / "provenance.json")
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and {"inputs", "conditions", "strengths"} <= set(facts) else None
+    return facts if {"inputs", "conditions", "strengths"} <= set(facts) else None
 
 
 def _translated(translator: Translator, plane: NDArray[Any], windows: Sequence[Window]) -> Job[list[CellTranslation]]:

@@ -140,7 +140,10 @@ def write_figure(path: str | Path, content: FigureContent, *, width_mm: float = 
         "svg": {"Description": about, "Date": None, "Creator": "napari-phenolens"},
         "pdf": {"Subject": about, "CreationDate": None, "Creator": "napari-phenolens"},
     }
-    words: Any = {"svg.fonttype": "none", "svg.hashsalt": "phenolens", "pdf.fonttype": 42, "font.family": "DejaVu Sans"}
+    words: Any = {
+        "svg.fonttype": "none", "svg.hashsalt": "phenolens", "pdf.fonttype": 42, "font.family": "DejaVu Sans",
+        "text.parse_math": False,  # a dollar in a name is a dollar
+    }  # fmt: skip
     with rc_context(words), writing(path) as partial:
         _drawn(content, width_mm / _INCH).savefig(partial, format=ending, dpi=_DPI, metadata=facts[ending])
     return path
@@ -227,7 +230,7 @@ def _row(
 
 
 def _scale_bar(axes: Axes, pixel_size: float | None, width: int, size: float) -> None:
-    """A bar of a round length, about a quarter of the panel, below which its length stands."""
+    """A bar of a round length, at most a third of the panel, above which its length stands."""
     unit = pixel_size or 1.0
     rough = width * unit / 3
     power = 10.0 ** np.floor(np.log10(rough))

@@ -3,19 +3,17 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from contextlib import closing
-from multiprocessing import get_context
-from multiprocessing.synchronize import Event
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
 
 import numpy as np
 
 from phenolens.runtime.errors import ModelError
+from phenolens.runtime.files import sweep
 from phenolens.runtime.locks import Lock, holding
-from phenolens.runtime.manifest import Manifest
-from phenolens.runtime.processes import begin_child
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.manifest import RECORDS, Manifest
+from phenolens.runtime.pools import process_pool
+from phenolens.runtime.progress import Job, Progress, finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.screen_translation import Task, finish_translating, prepare, translate_fields
@@ -25,7 +23,6 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 
 _GLANCE = 0.3  # s between looks at what the processes have finished
-_stop: Event | None = None
 
 
 def translate_in_processes(
@@ -41,8 +38,8 @@ def translate_in_processes(
 ) -> Job[Path]:
     """Do what `translate_screen` does, with the fields shared out over `workers` processes.
 
-    Closing the job ends each process after its current step; the fields that are finished stay, and the same call goes
-    on with the rest.
+    Closing the job ends each process at once; the fields that are finished stay, and the same call goes on with the
+    rest.
 
     Parameters
     ----------
@@ -64,27 +61,26 @@ def translate_in_processes(
         del translator  # its memory is for the processes
         # Slices with a stride, so that plates whose density changes along the rows are shared out evenly.
         parts = [np.arange(len(screen)) % workers == number for number in range(min(workers, len(screen)))]
-        context = get_context("spawn")
-        stop = context.Event()
         threads = max(1, (os.cpu_count() or 1) // len(parts))
-        pool = ProcessPoolExecutor(len(parts), context, begin_child, (f"{__name__}:_start", stop, threads))
         try:
-            work = [
-                pool.submit(
-                    _translate_part,
-                    adapter.folder,
-                    screen.select(part),
-                    task.cells,
-                    task.settings,
-                    task.device,
-                    task.manifest,
-                )
-                for part in parts
-            ]
-            yield from _watch(work, task, lock)
+            with process_pool(len(parts), f"{__name__}:_start", threads) as pool:
+                work = [
+                    pool.submit(
+                        _translate_part,
+                        adapter.folder,
+                        screen.select(part),
+                        task.cells,
+                        task.settings,
+                        task.device,
+                        task.manifest,
+                    )
+                    for part in parts  # fmt: skip
+                ]
+                yield from _watch(work, task, lock)
         finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            # what a process was writing that was ended
+            for folder in (out, out / RECORDS):
+                sweep(folder)
         counts = Counter[str]()
         for future in work:
             counts.update(future.result())
@@ -103,15 +99,10 @@ def _watch(work: Sequence[Future[dict[str, int]]], task: Task, lock: Lock) -> Jo
         yield Progress(sum(file.is_file() for file in last), len(last), "Translating")
 
 
-def _start(stop: Event, threads: int) -> None:
-    """Prepare a process: it ends by `stop`, not by a Ctrl-C that its whole group gets."""
-    import signal
-
+def _start(threads: int) -> None:
+    """Prepare a process."""
     import torch
 
-    global _stop
-    _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
 
 
@@ -128,11 +119,4 @@ def _translate_part(
     base = load_base(adapter.base, device)
     translator = Translator(base, adapter, settings)
     task = Task(adapter, screen, cells, settings, device, manifest, {})
-    with closing(translate_fields(translator, task, lambda: None)) as job:
-        while True:
-            try:
-                next(job)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            if _stop is not None and _stop.is_set():
-                return {}
+    return finish(translate_fields(translator, task, lambda: None))

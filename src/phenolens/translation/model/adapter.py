@@ -1,6 +1,6 @@
 """What fine-tuning adds to a base: weights, a token for each condition, an intensity map, and a card."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,16 @@ from phenolens.screens.notebook import shown
 from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter_card import AdapterCard
+from phenolens.translation.model.adapter_values import (
+    MOST_CROP,
+    guidance,
+    numbers,
+    optional,
+    pair,
+    pixel_size,
+    token_rows,
+    whole_number,
+)
 from phenolens.translation.model.base import Base
 from phenolens.translation.model.methods import METHODS, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
@@ -214,6 +224,9 @@ class Adapter:
             Where the adapter was made on another base, or the base holds the weights of another adapter.
         """
         base.take_in(f"the adapter {self.folder}" if self.folder is not None else "an adapter")
+        if self.tokens.shape[1] != base.token_size:
+            raise ModelError("The adapter does not fit this base: load the base that its card names.")
+        base.check_channels(len(self.channel_names), "The adapter")
         base.use_channels(len(self.channel_names))
         if self.network_crop:
             base.use_crop(self.network_crop)
@@ -310,26 +323,28 @@ class Adapter:
             method = str(card.pop("method", "lora"))
             if method not in METHODS:
                 raise ModelError(f"{folder} was fine-tuned by '{method}', which this version does not know: update it.")
-            source, target = (Condition.parse(one) for one in texts(card.pop("conditions")))
+            source, target = (Condition.parse(one) for one in pair(card.pop("conditions")))
+            channels = texts(card.pop("channel_names"))
+            weights = numbers(load_file(folder / "adapter_model.safetensors"))
             return cls(
                 source=source,
                 target=target,
-                channel_names=texts(card.pop("channel_names")),
-                crop=int(card.pop("crop")),
-                pixel_size=(size := card.pop("pixel_size")) and (float(size[0]), float(size[1])),
-                nucleus_channel=_optional(int, card.pop("nucleus_channel")),
+                channel_names=channels,
+                crop=whole_number(1, MOST_CROP)(card.pop("crop")),
+                pixel_size=optional(pixel_size, card.pop("pixel_size") or None),
+                nucleus_channel=optional(whole_number(0, len(channels) - 1), card.pop("nucleus_channel")),
                 base=str(card.pop("base")),
                 held=texts(card.pop("held", ())),
-                guidance=float(card.pop("guidance", 1.5)),
-                reverse_guidance=_optional(float, card.pop("reverse_guidance", None)),
+                guidance=guidance(card.pop("guidance", 1.5)),
+                reverse_guidance=optional(guidance, card.pop("reverse_guidance", None)),
                 method=method,
-                network_crop=_optional(int, card.pop("network_crop", None)),
-                ends=load_file(folder / ENDS) if (folder / ENDS).is_file() else {},
+                network_crop=optional(whole_number(0, MOST_CROP), card.pop("network_crop", None)),
+                ends=numbers(load_file(folder / ENDS)) if (folder / ENDS).is_file() else {},
                 intensity=IntensityMap.from_dict(read_json_object(folder / "intensity.json")),
-                tokens=load_file(folder / "conditions.safetensors")["tokens"],
-                weights=load_file(folder / "adapter_model.safetensors"),
-                config=read_json_object(folder / "adapter_config.json"),
-                card=AdapterCard.from_dict(card),
+                tokens=token_rows(load_file(folder / "conditions.safetensors")),
+                weights=weights,
+                config=METHODS[method].read(read_json_object(folder / "adapter_config.json"), weights),
+                card=_card(card, (source, target)),
                 folder=folder,
             )
         except ModelError:
@@ -341,5 +356,9 @@ class Adapter:
             raise ModelError(f"The adapter in {folder} is broken ({error}): fine-tune it again.") from error
 
 
-def _optional(kind: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else kind(value)
+def _card(facts: dict[str, Any], conditions: Sequence[Condition]) -> AdapterCard:
+    """The card of an adapter of these conditions; the fields of both are known, or of none."""
+    card = AdapterCard.from_dict(facts)
+    if card.fields is not None and not {one.text for one in conditions} <= set(card.fields):
+        raise ValueError("its card lacks the fields of a condition")
+    return card

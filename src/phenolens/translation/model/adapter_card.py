@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phenolens.runtime.cards import Card, anything, kept, named, numbers, text, texts
-
-
-def _position(value: Any) -> tuple[int, int]:
-    return (int(value["t"]), int(value["z"])) if isinstance(value, Mapping) else (int(value[0]), int(value[1]))
+from phenolens.translation.model.adapter_values import area, position, settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +38,12 @@ class AdapterCard(Card):
     """
 
     cells_found: str | None = kept(text)
-    settings: Mapping[str, Any] | None = kept(named(anything))
+    settings: Mapping[str, Any] | None = kept(settings)
     trained: int | None = kept(int)
     cells: Mapping[str, int] | None = kept(named(anything))
     fields: Mapping[str, tuple[str, ...]] | None = kept(named(texts))
-    discriminative: Mapping[str, float] | None = kept(named(float), name="telling")
-    plane: tuple[int, int] | None = kept(_position)
+    discriminative: Mapping[str, float] | None = kept(named(area), name="telling")
+    plane: tuple[int, int] | None = kept(position)
     saturated: tuple[float, ...] | None = kept(numbers)
     final_loss: float | None = kept(float)
 

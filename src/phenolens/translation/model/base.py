@@ -18,6 +18,7 @@ from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
 from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
+from phenolens.translation.model.declared import check_levels, check_schedule, read_network, try_networks
 from phenolens.translation.model.fast_networks import FastNetworks, wanted
 from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
 from phenolens.translation.model.widening import widen
@@ -264,7 +265,7 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from phenolens.runtime.models import local_base, weights_variant
+    from phenolens.runtime.models import local_base
 
     folder = local_base(str(name))
     if folder is None:
@@ -273,38 +274,47 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
         if not (folder / part).is_dir():
             raise ModelError(f"The base model in {folder} has no '{part}' folder: copy it again from its source.")
     try:
-        kinds: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel}
-        autoencoder, unet = (
-            kind.from_pretrained(folder / part, torch_dtype=torch.float32, variant=weights_variant(folder / part))
-            for part, kind in kinds.items()
+        autoencoder = read_network(AutoencoderKL, folder / "vae")
+        unet = read_network(UNet2DConditionModel, folder / "unet")
+        known = read_json_object(folder / "scheduler" / "scheduler_config.json")
+        check_schedule(known)
+        scheduler = _scheduler(known)
+        _check_kind(folder, autoencoder.config, unet.config, scheduler)
+        base = Base(
+            autoencoder=autoencoder.eval().requires_grad_(False),
+            unet=unet.eval().requires_grad_(False),
+            schedule=NoiseSchedule.from_config(scheduler),
+            scheduler_config=scheduler,
+            card=_card(folder / "card.json"),
+            name=str(name),
+            folder=folder,
         )
-        scheduler = _scheduler(read_json_object(folder / "scheduler" / "scheduler_config.json"))
-        card_file = folder / "card.json"
-        card = read_json_object(card_file) if card_file.is_file() else {}
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        raise ModelError(f"The base model in {folder} cannot be read ({error}): copy it again.") from error
-    except Exception as error:
-        # safetensors raises its own class for a file that is cut short.
-        if type(error).__module__.startswith("safetensors"):
-            raise ModelError(f"The weights in {folder} are broken ({error}): copy the folder again.") from error
+        check_levels(base.schedule.alphas_cumprod)
+        try_networks(base)
+    except ModelError:
         raise
-    _check_kind(folder, autoencoder.config, unet.config, scheduler)
+    except Exception as error:
+        # Three libraries read these files, and say by whatever error that one is broken or makes no sense.
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"The base model in {folder} cannot be used ({said}): copy it again.") from error
     memory = memory or Memory.for_unet(sum(p.numel() for p in unet.parameters()), device)
     if memory.half and not device.startswith("cuda"):
         raise ModelError(f"Half precision needs a CUDA device, not {device}: load the base without it.")
     if memory.slicing:
         unet.set_attention_slice("auto")
-    return Base(
-        autoencoder=autoencoder.to(device).eval().requires_grad_(False),
-        unet=(unet.half() if memory.half else unet).to(device).eval().requires_grad_(False),
-        schedule=NoiseSchedule.from_config(scheduler),
-        scheduler_config=scheduler,
-        card=card,
-        name=str(name),
-        device=device,
-        folder=folder,
-        memory=memory,
-    )
+    base.autoencoder.to(device)
+    base.unet = (unet.half() if memory.half else unet).to(device)
+    base.memory, base.device = memory, device
+    return base
+
+
+def _card(file: Path) -> dict[str, Any]:
+    """The card of a base; empty where it has none."""
+    card = read_json_object(file) if file.is_file() else {}
+    attribution = card.get("attribution", [])
+    if not isinstance(attribution, list) or not all(isinstance(line, str) for line in attribution):
+        raise ValueError("card.json does not list its attribution in lines of text")
+    return card
 
 
 def _scheduler(config: dict[str, Any]) -> dict[str, Any]:

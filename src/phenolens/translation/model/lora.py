@@ -1,5 +1,6 @@
 """LoRA (Hu et al., 2021, arXiv 2106.09685): low-rank matrices beside the weights of the UNet, by peft."""
 
+import re
 from typing import Any
 
 import torch
@@ -23,6 +24,35 @@ def lora_config(rank: int) -> dict[str, Any]:
         "init_lora_weights": "gaussian",
         "peft_type": "LORA",
     }
+
+
+_MOST_ALPHA = 1e4
+
+
+def read_lora_config(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """peft's configuration for saved weights, of which a file says no more than the scale.
+
+    Layers and rank are those of the weights: a file could ask for any rank, or name layers by an expression that takes
+    for ever.
+
+    Raises
+    ------
+    ValueError
+        The weights are not those of LoRA, or the configuration is of another rank or scale.
+    """
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, weight in weights.items():
+        layer, found, matrix = name.partition(".lora_")
+        if not found or matrix.partition(".")[0] not in ("A", "B"):
+            raise ValueError(f"{name[:80]!r} is no weight of LoRA")
+        layers.setdefault(layer, {})[matrix[0]] = tuple(weight.shape)
+    ranks = {(shapes.get("A", (0,))[0], shapes.get("B", (0, 0))[1:2]) for shapes in layers.values()}
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not isinstance(rank, int) or isinstance(rank, bool) or ranks != {(rank, (rank,))}:
+        raise ValueError(f"its configuration has the rank {str(rank)[:20]}, its weights have another one")
+    if not isinstance(alpha, (int, float)) or not 0 < alpha <= _MOST_ALPHA:
+        raise ValueError(f"its configuration has the scale {str(alpha)[:20]}")
+    return lora_config(rank) | {"lora_alpha": alpha, "target_modules": "|".join(map(re.escape, sorted(layers)))}
 
 
 def inject_lora(unet: Any, config: dict[str, Any]) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 import torch
 
 from phenolens.runtime.errors import ModelError
-from phenolens.translation.model.lora import inject_lora, load_lora, lora_config, lora_weights, merge_lora
+from phenolens.translation.model.lora import (
+    inject_lora,
+    load_lora,
+    lora_config,
+    lora_weights,
+    merge_lora,
+    read_lora_config,
+)
 from phenolens.translation.model.svdiff import inject_svdiff, load_svdiff, merge_svdiff, svdiff_shifts
 
 Weights = dict[str, torch.Tensor]
@@ -27,6 +34,8 @@ class Method:
         Highest rate of its schedule.
     configure
         Of a rank: what `inject` needs to know, as JSON.
+    read
+        The same for saved weights, of what a file says of them; a ValueError where the two do not fit together.
     inject
         Prepare a UNet in place.
     take, put
@@ -40,6 +49,7 @@ class Method:
     name: str
     learning_rate: float
     configure: Callable[[int], dict[str, Any]]
+    read: Callable[[dict[str, Any], Weights], dict[str, Any]]
     inject: Callable[[Any, dict[str, Any]], None]
     take: Callable[[Any], Weights]
     put: Callable[[Any, Weights], None]
@@ -72,6 +82,10 @@ def _no_config(rank: int) -> dict[str, Any]:
     return {}
 
 
+def _nothing(config: dict[str, Any], weights: Weights) -> dict[str, Any]:
+    return {}
+
+
 def _train_all(unet: Any, config: dict[str, Any]) -> None:
     # Steps of the size of fine-tuning are lost in half precision.
     unet.float().requires_grad_(True)
@@ -96,9 +110,9 @@ def _stay(unet: Any) -> None:
 METHODS = {
     method.name: method
     for method in (
-        Method("lora", 1e-3, lora_config, inject_lora, lora_weights, load_lora, merge_lora),
-        Method("svdiff", 3e-2, _no_config, inject_svdiff, svdiff_shifts, load_svdiff, merge_svdiff),
+        Method("lora", 1e-3, lora_config, read_lora_config, inject_lora, lora_weights, load_lora, merge_lora),
+        Method("svdiff", 3e-2, _no_config, _nothing, inject_svdiff, svdiff_shifts, load_svdiff, merge_svdiff),
         # As large as the base: at half precision, as the base itself is.
-        Method("full", 3e-4, _no_config, _train_all, _all_weights, _put_all, _stay, torch.float16),
+        Method("full", 3e-4, _no_config, _nothing, _train_all, _all_weights, _put_all, _stay, torch.float16),
     )
 }

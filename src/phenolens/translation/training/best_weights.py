@@ -1,6 +1,5 @@
 """The best weights of a run so far, written as it goes, so that stopping it at any time loses nothing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.json_files import read_json
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.model.base import Base
 from phenolens.translation.training.held_out_styles import HeldOut
@@ -28,8 +28,8 @@ def read_curve(folder: Path) -> list[dict[str, float]]:
     if not file.is_file():
         return []
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        rows = read_json(file)
+    except ValueError:
         rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == _ROW for row in rows):
         raise OutputError(f"{file} was not written by a pre-training, which would replace it: move it away.")

@@ -10,7 +10,7 @@ import torch
 
 from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.translation.model.base import Base, half_precision
 from phenolens.translation.model.methods import Method, find_method
@@ -113,21 +113,25 @@ def finetune(
         training.put_back(found[0].step, found[1])
         yield Progress(training.step, settings.steps, f"Going on from step {training.step}")
 
-    def save() -> None:
-        kept.write(About(training.step, settings.steps, run, request), training.state())
-
     saved = training.step
+
+    def save() -> None:
+        nonlocal saved
+        if saved < training.step:
+            kept.write(About(training.step, settings.steps, run, request), training.state())
+            saved = training.step
+
     # After the last step only the saved weights are wanted.
     latents: list[torch.Tensor] = []
     if saved < settings.steps:
         latents = yield from encode_turned(base, source, target)
-    try:
+    # Also when the job is closed or fails what was learnt is kept.
+    with saved_on_closing(save):
         while training.step < settings.steps:
             _train_step(training, latents, settings)
             step = training.step
             if step % settings.checkpoint_every == 0 or step == settings.steps:
                 save()
-                saved = step
             preview = None
             if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
                 with averaged(training.average, training.parameters):
@@ -135,10 +139,6 @@ def finetune(
                         base, source[:4], channel_names, training.tokens, step, settings.steps, moving
                     )
             yield Progress(step, settings.steps, "Fine-tuning", {"loss": training.loss}, preview)
-    finally:
-        # Reached also when the job is closed or fails: what was learnt is kept.
-        if saved < training.step:
-            save()
     return training.result()
 
 

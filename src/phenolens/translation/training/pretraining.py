@@ -18,6 +18,7 @@ from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import BASE
 from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.provenance import sha256_of
 from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.solvers.schedule import NoiseSchedule
 from phenolens.translation.training.best_weights import BestWeights, read_curve
@@ -133,6 +134,8 @@ def pretrain(
     }
     if first is not None:
         card["started_from"] = {name: before[name] for name in ("name", "recipe", "samples") if name in before}
+    if images is not None:
+        origin = fingerprint(origin, sha256_of(images))
     part = _part(settings, "Autoencoder", checkpoints, device, origin)
     autoencoder = yield from _train_autoencoder(sets, first, settings, part)
     torch.manual_seed(settings.seed + 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from phenolens.runtime.checkpoints import About, Checkpoints
-from phenolens.runtime.interrupts import unbroken
+from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.model.base import half_precision
 from phenolens.translation.training.averaging import averaged
@@ -96,7 +96,8 @@ def train_part(
             with averaged(average, parameters):
                 yield from looking
 
-    try:
+    # Also when the job is closed or fails what was learnt is kept.
+    with saved_on_closing(save):
         if watch is not None:
             watch.begin(start)
         yield from look()  # which the run may have been stopped before
@@ -120,7 +121,4 @@ def train_part(
                 save()
             yield from look()
             yield Progress(done, steps, part.what, {"loss": float(loss.detach())})
-    finally:
-        # Reached also when the job is closed or fails: what was learnt is kept.
-        save()
     average.copy_to(parameters)

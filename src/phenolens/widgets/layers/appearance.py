@@ -1,6 +1,6 @@
 """How a napari layer looks and where it lies, as plain JSON and back, so that a saved layer returns as it was."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -29,6 +29,22 @@ def appearance(meta: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "image", "labels", "points" or "shapes".
     """
     return {name: _plain(meta[name]) for name in (*_COMMON, *_OWN[kind]) if name in meta}
+
+
+def with_contour(meta: Mapping[str, Any], contour: int) -> dict[str, Any]:
+    """Keyword arguments whose metadata say how thick a Labels layer's outlines are, which is no argument of a layer."""
+    known = meta.get("metadata", {})
+    facts = known.get("phenolens", {})
+    return {**meta, "metadata": {**known, "phenolens": {**facts, "contour": contour}}} if contour else dict(meta)
+
+
+def outline(layers: Iterable[Any]) -> None:
+    """Give Labels layers the outlines that `with_contour` noted."""
+    for layer in layers:
+        facts = layer.metadata.get("phenolens", {})
+        contour = facts.get("contour") if isinstance(facts, Mapping) else None
+        if hasattr(layer, "contour") and type(contour) is int and 0 < contour < 100:
+            layer.contour = contour
 
 
 def restored(kept: Mapping[str, Any], kind: str) -> dict[str, Any]:

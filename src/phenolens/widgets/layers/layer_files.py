@@ -6,7 +6,6 @@ Each file says of its layers how they looked and where they lay, so that they re
 the pixels, the channel names and the pixel size as in any OME-TIFF, and the geometry as in any GeoJSON.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.errors import ImageError, OutputError
 from phenolens.runtime.files import write_json, writing
+from phenolens.runtime.json_files import read_json
 from phenolens.widgets.layers.appearance import KINDS, appearance, restored
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ def read_geometry(file: Path) -> list[LayerData] | None:
     import pandas as pd
 
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(file)
+    except (OSError, ValueError):
         return None
     look = found.get("phenolens", {}).get("layer") if isinstance(found, dict) else None
     if not isinstance(look, dict) or look.get("kind") not in KINDS:

@@ -1,5 +1,6 @@
 """Cells in view, translated while the device is idle, so that a click shows its picture at once."""
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from phenolens.widgets.translation import jobs
 if TYPE_CHECKING:
     from phenolens.translation.apply.cell_translation import CellTranslation
 
+# Values of a plane, all channels together, that are read for nobody who asked.
+_LARGEST = 2**25
 _REST_MS = 300  # without a click, a move of the view or another job
 
 
@@ -100,7 +103,8 @@ class TranslatingAhead(QObject):
         session = self._session
         if self._over or self._worker is not None or self._running.busy:
             return
-        if session.translator is None or session.plane is None:
+        image = session.image
+        if session.translator is None or image is None or image.n_channels * math.prod(image.shape[-2:]) > _LARGEST:
             return
         wanted = self._wanted()
         cell = next((one for one in wanted if not self.holds(one)), None)

@@ -15,7 +15,7 @@ from phenolens.annotation.annotations import Annotations
 from phenolens.annotation.files import write_annotations
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import Job, Progress
-from phenolens.widgets.layers.appearance import appearance
+from phenolens.widgets.layers.appearance import appearance, with_contour
 from phenolens.widgets.layers.class_colours import cell_features, outline_colours
 from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
 from phenolens.widgets.layers.zarr_layers import labels_of, lies_on, write_zarr
@@ -44,7 +44,9 @@ def drawn_layers(layers: Iterable[Layer]) -> list[LayerData]:
     for layer in layers:
         data, meta, kind = layer.as_layer_data_tuple()
         if kind in ("labels", "points", "shapes"):
-            drawn.append((np.array(data) if kind == "labels" else data, meta, kind))
+            if kind == "labels":
+                data, meta = np.array(data), with_contour(meta, int(layer.contour))
+            drawn.append((data, meta, kind))
     return drawn
 
 
@@ -124,7 +126,8 @@ def _cells_of(key: str, labels: NDArray[Any], annotations: Annotations, template
 
     found = np.unique(labels)
     meta = {} if template is None else dict(template[1])
-    about = {"made": True, "synthetic": False, "kind": "cells", "field": key}
+    contour = 1 if template is None else facts_of(template[1]).get("contour", 1)
+    about = {"made": True, "synthetic": False, "kind": "cells", "field": key, "contour": contour}
     meta |= {
         "name": f"cells · {key}",
         "metadata": {"phenolens": about},
