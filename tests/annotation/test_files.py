@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from phenolens.annotation.annotations import Annotations
 from phenolens.annotation.files import read_annotations, write_annotations
+from phenolens.annotation.journal import Journal, read_journal
 from phenolens.annotation.keeping import kept_annotations
 from phenolens.annotation.merging import add_annotations, with_annotations
 from phenolens.annotation.suggested import Suggested
 from phenolens.runtime.errors import AnnotationError, OutputError
-from phenolens.runtime.journal import Journal, read_journal
 
 texts = st.one_of(
     st.text(max_size=12),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from phenolens.annotation.annotations import Annotations
+from phenolens.annotation.journal import Journal
 from phenolens.runtime.errors import AnnotationError, OutputError
-from phenolens.runtime.journal import Journal
 
 KIND = "annotations"
 _LONG = 2000

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from phenolens.annotation.journal import Journal
 from phenolens.runtime.errors import AnnotationError, OutputError
 from phenolens.runtime.files import plain, remove, writable_folder
-from phenolens.runtime.journal import Journal
 from phenolens.sessions.values import UNKNOWN, Kept, KeptFolder, Record, SessionState, files_of, is_file_name
 
 JOURNAL = "session.journal"

@@ -10,9 +10,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from phenolens.annotation.journal import readable_part
 from phenolens.runtime.array_files import BrokenArrays, read_npz
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.journal import readable_part
 from phenolens.sessions.folder import JOURNAL, KIND
 from phenolens.sessions.values import SessionState, is_file_name
 
