@@ -29,6 +29,18 @@ _session = ExitStack()
 _no_display = pytest.StashKey[str]()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_sessions(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """Keep sessions of tests away from those of whoever runs them."""
+    before = os.environ.get("PHENOLENS_SESSIONS")
+    os.environ["PHENOLENS_SESSIONS"] = str(tmp_path_factory.mktemp("sessions"))
+    yield
+    if before is None:
+        del os.environ["PHENOLENS_SESSIONS"]
+    else:
+        os.environ["PHENOLENS_SESSIONS"] = before
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real images beside the checkout, or that of PHENOLENS_SHARED_DATA."""

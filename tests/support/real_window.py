@@ -115,6 +115,7 @@ def window(make_napari_viewer, qtbot, monkeypatch, tmp_path):
         for name in names:
             monkeypatch.setattr(dialog, name, unexpected)
     monkeypatch.setenv("PHENOLENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PHENOLENS_SESSIONS", str(tmp_path / "sessions"))
     made = Window(make_napari_viewer(show=True), qtbot)
     yield made
     made.dock.running.stop()

@@ -287,6 +287,20 @@ class Annotations(AnnotationState):
         whole = Change(words="opening", cells=cells, classes=classes)
         return {"start": whole.to_json(), "next_number": self._next_number}
 
+    def history(self) -> list[dict[str, Any]]:
+        """Return records that `repeat` brings to empty annotations with the steps that can be undone and redone."""
+        past = Annotations(len(self._done) + len(self._undone))
+        past._cells, past._classes = dict(self._cells), dict(self._classes)
+        past._next_number = self._next_number
+        for change in reversed(self._done):
+            past._put(change.reverse())
+        changes = [*self._done, *reversed(self._undone)]
+        return [
+            past.record(),
+            *({"change": change.to_json()} for change in changes),
+            *({"undo": change.words} for change in self._undone),
+        ]
+
     def repeat(self, record: Mapping[str, Any]) -> None:
         """Do again what `recorded` emitted or `record` returned, the steps of undo included.
 

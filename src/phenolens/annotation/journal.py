@@ -1,10 +1,16 @@
-"""A journal: a file of JSON lines that only grows, so that what was done is not lost when a program is killed."""
+"""A journal: a file of JSON lines that only grows, so that what was done is not lost when a program is killed.
+
+Each line is one object and bears a checksum of itself.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -13,8 +19,12 @@ from typing import Any, Self
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import output_error, writable_folder, writing
 from phenolens.runtime.json_files import parsed_json
+from phenolens.runtime.limits import JOURNAL_MB, JSON_MB
 
 Record = dict[str, Any]
+
+# the end of a line; one without it, of an earlier version, is taken as it is
+_SUM = re.compile(rb',?"crc32":"([0-9a-f]{8})"\}\s*$')
 
 
 class Journal:
@@ -61,14 +71,16 @@ class Journal:
             raise output_error(self.path, error) from error
         try:
             _claim(self._file, self.path)
-            self.records, whole, ended = _read(self.path, kind)
-            self._mend(whole, ended)
+            found = _read(self.path, kind)
+            found.check(self.path)
+            self.records = found.records
+            self._mend(found.whole, found.ended)
         except BaseException:
             self.close()
             raise
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record and wait until it is on the disk.
+    def append(self, record: Mapping[str, Any]) -> int:
+        """Write one record, wait until it is on the disk, and return how many bytes it took.
 
         Raises
         ------
@@ -85,6 +97,7 @@ class Journal:
             except OSError as error:
                 os.ftruncate(self._file, size)
                 raise output_error(self.path, error) from error
+        return len(line)
 
     def replace(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Hold `records` in place of all that was written, whole or not at all; keeps a long journal short."""
@@ -140,42 +153,91 @@ def read_journal(path: str | os.PathLike[str], kind: str) -> list[Record]:
     OutputError
         It is missing or no such journal, or a line in its middle is broken.
     """
-    return _read(Path(path), kind)[0]
+    found = _read(Path(path), kind)
+    found.check(Path(path))
+    return found.records
 
 
-def _read(path: Path, kind: str) -> tuple[list[Record], int, bool]:
-    """Records of a journal, how many bytes of it are whole lines, and whether the last of them ends in a break."""
+def readable_part(path: str | os.PathLike[str], kind: str) -> tuple[list[Record], int]:
+    """Return the records of a journal up to the first broken line, and that line's number; 0 where none is broken.
+
+    A line that was cut off at the end is no broken one.
+
+    Raises
+    ------
+    OutputError
+        It is missing or no such journal.
+    """
+    found = _read(Path(path), kind)
+    return found.records, found.broken
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Records of a journal, how many bytes are whole lines, whether the last of them ends in a break, what is broken.
+
+    `broken` is the number of the first line that is broken and not the last one, else 0.
+    """
+
+    records: list[Record]
+    whole: int
+    ended: bool
+    broken: int = 0
+
+    def check(self, path: Path) -> None:
+        if self.broken:
+            raise OutputError(
+                f"Line {self.broken} of the journal {path} is broken: put a copy in its place, or move it away."
+            )
+
+
+def _read(path: Path, kind: str) -> _Found:
     try:
+        size = path.stat().st_size
+        if size > JOURNAL_MB() * 2**20:
+            raise OutputError(
+                f"The journal {path} has {size / 2**20:.0f} MiB, more than are read; {JOURNAL_MB.raised_by()}."
+            )
         content = path.read_bytes()
     except OSError as error:
         raise OutputError(f"The journal {path} cannot be read ({error.strerror or error}).") from error
     records: list[Record] = []
-    whole = 0
+    whole = broken = 0
     lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         last = number == len(lines)
         if line.strip():
             try:
-                record = parsed_json(line)
-                if not isinstance(record, dict):
-                    raise ValueError("no record")
-            except ValueError as error:
-                if last or not b"".join(lines[number:]).strip():
-                    break
-                raise OutputError(
-                    f"Line {number} of the journal {path} is broken: put a copy in its place, or move it away."
-                ) from error
-            records.append(record)
+                records.append(_record(line))
+            except ValueError:
+                broken = 0 if last or not b"".join(lines[number:]).strip() else number
+                break
         whole += len(line) + (not last)
     if records and records[0].get("journal") != kind:
         raise OutputError(f"{path} is no journal of {kind}: choose another file, so that nothing is overwritten.")
     if whole == 0 and content and not b'{"journal"'.startswith(content[:10]):
         raise OutputError(f"{path} is no journal of {kind}: choose another file, so that nothing is overwritten.")
-    return records[1:], whole, content[:whole].endswith(b"\n")
+    return _Found(records[1:], whole, content[:whole].endswith(b"\n"), broken)
+
+
+def _record(line: bytes) -> Record:
+    """The record of a line; a ValueError where it is none, or not what was written."""
+    if len(line) > JSON_MB() * 2**20:
+        raise ValueError("it is too long")
+    found = _SUM.search(line)
+    if found is not None and zlib.crc32(line[: found.start()]) != int(found[1], 16):
+        raise ValueError("it was altered")
+    record = parsed_json(line)
+    if not isinstance(record, dict):
+        raise ValueError("it is no record")
+    record.pop("crc32", None)
+    return record
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+    written = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8")[:-1]
+    comma = b"," if len(written) > 1 else b""
+    return written + comma + f'"crc32":"{zlib.crc32(written):08x}"'.encode() + b"}\n"
 
 
 def _write(file: int, content: bytes) -> None:

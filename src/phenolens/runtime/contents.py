@@ -74,6 +74,7 @@ def _holds_image(folder: Path) -> bool:
 
 _AS_SCREEN = "open it as a screen, by dropping it on the viewer or in step 1 of the dock"
 _FOLDERS = (
+    Content("session", "a session", "drop it on the viewer, or open it in the dock", _one_of("session.journal")),
     Content(
         "adapter", "an adapter", "load it in step 4 of the dock, or give it as ADAPTER",
         _one_of("adapter_model.safetensors", "adapter_config.json"),

@@ -58,6 +58,7 @@ ROWS = Limit("ROWS", 20_000_000, "rows of a table")
 COLUMNS = Limit("COLUMNS", 100_000, "columns of a table")
 JSON_MB = Limit("JSON_MB", 64, "megabytes of a JSON file")
 JSON_DEPTH = Limit("JSON_DEPTH", 64, "lists and objects inside one another in a JSON file")
+JOURNAL_MB = Limit("JOURNAL_MB", 512, "megabytes of a journal, of which each line may have those of a JSON file")
 SMILES = Limit("SMILES", 4_000, "characters of a structure's SMILES")
 HEAVY_ATOMS = Limit("HEAVY_ATOMS", 400, "atoms of a structure other than hydrogen")
 FRAGMENTS = Limit("FRAGMENTS", 30, "molecules and ions in one structure")
@@ -67,7 +68,7 @@ NETWORKS_MB = Limit("NETWORKS_MB", 1_024, "megabytes of networks that are kept f
 AHEAD_MB = Limit("AHEAD_MB", 128, "megabytes of cells that the viewer has translated ahead of a click")
 
 ALL = (
-    PIXELS, PLANES, UNPACKED_MB, ROWS, COLUMNS, JSON_MB, JSON_DEPTH,
+    PIXELS, PLANES, UNPACKED_MB, ROWS, COLUMNS, JSON_MB, JSON_DEPTH, JOURNAL_MB,
     SMILES, HEAVY_ATOMS, FRAGMENTS, STRUCTURE_SECONDS, STRUCTURE_MB, NETWORKS_MB, AHEAD_MB,
 )  # fmt: skip
 

@@ -29,10 +29,10 @@ _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 def get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return what opens `path`, or None where that is for another plugin.
 
-    Folders may be an adapter, an atlas, an evaluation, an export of this plugin, label images of the open screen, or a
-    screen: a table ``screen.csv``, an OME-Zarr plate or image, or images whose names say what they are. Files may be
-    a table of images, profiles, an OME-TIFF, or GeoJSON that this plugin wrote; a URL is one of OME-Zarr. The dock
-    opens beside the layers, with the screen, adapter or map in it.
+    Folders may be a session, an adapter, an atlas, an evaluation, an export of this plugin, label images of the open
+    screen, or a screen: a table ``screen.csv``, an OME-Zarr plate or image, or images whose names say what they are.
+    Files may be a table of images, profiles, an OME-TIFF, or GeoJSON that this plugin wrote; a URL is one of OME-Zarr.
+    The dock opens beside the layers, with the screen, adapter or map in it.
     """
     if not isinstance(path, str):
         if len(path) != 1:
@@ -161,6 +161,11 @@ def _read_adapter(path: str) -> list[Any]:
     return NO_LAYER
 
 
+def _read_session(path: str) -> list[Any]:
+    main_dock(_viewer("a session")).take_up(path)
+    return NO_LAYER
+
+
 def _read_atlas(path: str) -> list[Any]:
     open_dock(_viewer("an atlas"), "Phenolens map").open_path(path)
     return NO_LAYER
@@ -197,6 +202,7 @@ def _read_base(path: str) -> list[Any]:
 
 
 _FOLDERS: dict[str, Reader] = {
+    "session": _read_session,
     "adapter": _read_adapter,
     "encoder": _read_encoder,
     "atlas": _read_atlas,

@@ -75,6 +75,7 @@ def test_a_cell_that_was_translated_ahead_is_there_within_a_tenth_of_a_second(re
         assert np.abs(dock.synthetic.composite.difference).max() > 0
         waited.append(time.perf_counter() - start)
         assert shown.translation.steps == 20
+        assert session.current is shown
         assert not ahead.holds(cell)
         assert len(session.here()) == number + 1
     # The first makes the layers; other programs may hold up one or another.

@@ -74,7 +74,7 @@ def translate_in_processes(
                         task.device,
                         task.manifest,
                     )
-                    for part in parts  # fmt: skip
+                    for part in parts
                 ]
                 yield from _watch(work, task, lock)
         finally:

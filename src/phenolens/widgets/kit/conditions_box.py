@@ -82,6 +82,14 @@ class ConditionBox(QComboBox):
             self.setEditText("")
         self._last = self.expression()
 
+    def choose(self, expression: str) -> None:
+        """Choose the offer of an expression, or write it as if it were typed."""
+        index = self.findData(expression)
+        self.setCurrentIndex(index)
+        if index < 0:
+            self.setEditText(expression)
+        self._last = self.expression()
+
     def expression(self) -> str:
         """What was chosen or typed, as a condition's expression."""
         index = self.findText(self.currentText())

@@ -5,10 +5,16 @@ from functools import partial
 from typing import Any
 
 from napari import Viewer
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 
 from phenolens.widgets.layers.layer_keys import Key, LayerKeys, at_rest
 from phenolens.widgets.state.session import Session
+
+
+def _has_steps_of_its_own(layer: Layer | None) -> bool:
+    """Whether Ctrl+Z is for what the user painted: in Labels of their own, napari undoes that, whatever the mode."""
+    labels = isinstance(getattr(layer, "__wrapped__", layer), Labels)
+    return labels and layer is not None and "phenolens" not in layer.metadata
 
 
 class AnnotationKeys(LayerKeys):
@@ -43,16 +49,19 @@ class AnnotationKeys(LayerKeys):
         self._session, self._cells = session, cells
         self._annotate, self._undo, self._redo = annotate, undo, redo
         self._next, self._delete = next_unsure, delete
-        super().__init__(viewer, (session.pen.changed, session.pen.history_changed, session.cells_changed))
+        signals = (session.pen.changed, session.pen.history_changed, session.cells_changed, session.screen_changed)
+        super().__init__(viewer, signals)
 
     def _wanted(self, layer: Layer | None) -> dict[str, Key]:
         pen = self._session.pen
-        if self._session.cells is None:
+        if self._session.screen is None:
             return {}
         ours = layer is not None and layer == self._cells()  # napari hands layers to plugins behind proxies
         keys: dict[str, Key] = {}
-        if at_rest(layer) or ours:
+        if ours or (at_rest(layer) and not _has_steps_of_its_own(layer)):
             keys |= {"Control-Z": self._undo, "Control-Shift-Z": self._redo}
+        if self._session.cells is None:
+            return keys
         if ours:
             keys["Delete"] = self._delete
         if not at_rest(layer):

@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, CyclicLabelColormap):
         return {"seed": float(value.seed), "colors": len(value.colors)}
     if isinstance(value, Colormap):
-        return _plain(value.dict())
+        return _plain(value.model_dump())
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

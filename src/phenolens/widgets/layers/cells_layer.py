@@ -18,6 +18,7 @@ from phenolens.runtime.errors import AnnotationError, CellError
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
 from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
 from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.translation_steps import STROKE
 
 _SETTLE_MS = 300
 _LARGE = 24  # pixels across
@@ -192,10 +193,12 @@ class CellsLayer:
         if undo and back and deletes_cells(annotations.undoable):
             annotations.undo()  # what was said of the cell comes back with it
         self._painted_last = True
+        self._session.steps.other(STROKE, "undone" if undo else "redone")
         return True
 
     def _painted(self, _: Any = None) -> None:
         self._painted_last = True
+        self._session.steps.other(STROKE)
         self._soon.start()
 
     def _add(self, labels: NDArray[Any]) -> None:

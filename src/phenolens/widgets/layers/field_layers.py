@@ -162,7 +162,7 @@ class FieldLayers:
         self.cells.show()
         if first:
             self._viewer.reset_view()
-            self._go_to(image.position)
+            self.go_to(image.position)
 
     def _pixels(self, image: "FieldImage", channel: int) -> Any:
         """Pixels of a channel for its layer; of those in a file, what is read is read by a job."""
@@ -213,7 +213,7 @@ class FieldLayers:
         t, z = (int(np.clip(np.rint(at.get(axis, 0)), 0, image.length(axis) - 1)) for axis in "TZ")
         return t, z
 
-    def _go_to(self, position: tuple[int, int]) -> None:
+    def go_to(self, position: tuple[int, int]) -> None:
         """Move the sliders to a plane."""
         index = self.index(position)
         if index:

@@ -62,6 +62,7 @@ class SyntheticLayers:
         session.cells_changed.connect(self._restart)
         session.limit_changed.connect(self._restart)
         session.cell_changed.connect(self._show_cell)
+        session.translated_changed.connect(self._restart)
         session.strength_changed.connect(self._show_all)
         session.planes.arrived.connect(self._show_all)
 
@@ -306,9 +307,12 @@ class SyntheticLayers:
         self._remember_columns()
         gone = [self._outlined[index] for index in getattr(event, "data_indices", ()) if index < len(self._outlined)]
 
+        if not gone:
+            return
+
         def remove() -> None:
-            for cell in gone:
-                self._session.remove_cell(cell)
+            self._session.exchange(gone)
+            self._session.steps.did(f"taking back {gone[0].name}", removed=gone)
 
         QTimer.singleShot(0, remove)  # napari is not done with the deletion yet
 

@@ -21,6 +21,7 @@ from phenolens.widgets.map.link import MapLink
 from phenolens.widgets.map.neighbours_panel import NeighboursPanel
 from phenolens.widgets.map.pictures import MapPictures
 from phenolens.widgets.map.predicting import MapPredicting
+from phenolens.widgets.map.remembering import MapMemory
 from phenolens.widgets.map.selecting import SelectionBox
 from phenolens.widgets.map.session import COMPOUND, SYNTHETIC, MapData, MapSession
 from phenolens.widgets.map.smiles_box import SmilesBox
@@ -73,6 +74,7 @@ class MapDock(QWidget):
         self.classes = MapClasses(self, napari_viewer, self.place, session)
         self.predicting = MapPredicting(self, self.place, session, self.running, self.link.row_of_cell)
         self.pictures = MapPictures(self, self.place, session, self.running)
+        self.memory = MapMemory(self, self.place, session, self.open_path, self.neighbours.set_count)
         self._worker: JobWorker | None = None
         self._followed: Session | None = None
         self._open = True
@@ -147,7 +149,7 @@ class MapDock(QWidget):
     def open_path(self, path: str | Path) -> None:
         """Open the folder of an atlas, or a file of profiles, in the background."""
         path = Path(path)
-        self._begin(jobs.open_map(path), f"Opening {path.name}")
+        self._begin(jobs.open_map(path), f"Opening {path.name}", path)
 
     def embed(self) -> None:
         """Embed the cells of the screen that is open in the main dock, and make a map of them."""
@@ -160,12 +162,13 @@ class MapDock(QWidget):
         job = jobs.embed_screen(main.screen, main.cells, main.window_size(), main.intensity, name, known)
         self._begin(job, f"Embedding {name}")
 
-    def _begin(self, job: "Job[MapData]", name: str) -> None:
+    def _begin(self, job: "Job[MapData]", name: str, path: Path | None = None) -> None:
         self.head.begin(f"{name}…")
         problem: list[str] = []
 
         def done(data: MapData) -> None:
             main = self.place.session
+            self.memory.opened(path)
             self.session.set_data(data, main.screen if main is not None else None)
 
         def failed(error: BaseException) -> None:
@@ -311,6 +314,7 @@ class MapDock(QWidget):
             self.link.close()
             self.classes.close()
             self.predicting.close()
+            self.memory.close()
             self._unfollow()
             self.place.changed.disconnect(self._main_changed)
             self.viewer.events.theme.disconnect(self._theme)

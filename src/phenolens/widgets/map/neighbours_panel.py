@@ -173,6 +173,11 @@ class NeighboursPanel(QWidget):
             own = _contents(data.atlas.profiles.metadata.iloc[[mark.row]].assign(row=mark.row, distance=np.nan))[0]
         column.show_mark(mark, own, _contents(mark.neighbours), self.theme, self.waiting)
 
+    def set_count(self, count: int, other_wells: bool) -> None:
+        """List this many neighbours, from other wells only or not."""
+        self.count.setValue(count)
+        self.others.setChecked(other_wells)
+
     def _ask(self, _: Any) -> None:
         self._session.set_neighbours(self.count.value(), self.others.isChecked())
 

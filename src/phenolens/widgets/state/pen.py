@@ -27,6 +27,8 @@ class Pen:
     said = Signal()
     """The user gave, took or undid a class: what is suggested may be another."""
     history_changed = Signal()
+    recorded = Signal(object)
+    """What was just done, undone or redone, as `Annotations.recorded` gives it."""
     chosen_changed = Signal()
     embedded_changed = Signal()
     collecting = Signal()
@@ -125,12 +127,14 @@ class Pen:
         annotations.classes_changed.connect(self._classes)
         annotations.suggestions_changed.connect(self._suggestions)
         annotations.history_changed.connect(self.history_changed.emit)
+        annotations.recorded.connect(self._record)
 
     def _disconnect(self, annotations: Annotations) -> None:
         annotations.cells_changed.disconnect(self._cells)
         annotations.classes_changed.disconnect(self._classes)
         annotations.suggestions_changed.disconnect(self._suggestions)
         annotations.history_changed.disconnect(self.history_changed.emit)
+        annotations.recorded.disconnect(self._record)
 
     def _cells(self, keys: tuple[CellKey, ...]) -> None:
         self.changed.emit(keys)
@@ -139,6 +143,9 @@ class Pen:
     def _classes(self) -> None:
         self.changed.emit(None)
         self.said.emit()
+
+    def _record(self, record: dict[str, Any]) -> None:
+        self.recorded.emit(record)
 
     def _suggestions(self) -> None:
         self.changed.emit(None)

@@ -1,5 +1,6 @@
 """What the dock is working on, without Qt: the panels read it, change it, and listen to it."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,9 +9,11 @@ from psygnal import Signal
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
+from phenolens.widgets.state.origin import Origin
 from phenolens.widgets.state.pen import Pen
 from phenolens.widgets.state.planes import Planes
 from phenolens.widgets.state.translated_cell import CellId, Limit, PlaneId, TranslatedCell
+from phenolens.widgets.state.translation_steps import TranslationSteps
 
 if TYPE_CHECKING:
     from phenolens.annotation.annotations import Annotations
@@ -32,6 +35,8 @@ class Session:
     """State of one dock. Every change goes through a method, which emits the signal named after what changed."""
 
     devices_changed = Signal()
+    leaving = Signal()
+    """The screen that is open will be another in a moment."""
     device_changed = Signal()
     base_changed = Signal()
     screen_changed = Signal()
@@ -43,6 +48,8 @@ class Session:
     crop_changed = Signal()
     adapter_changed = Signal()
     cell_changed = Signal(object)
+    translated_changed = Signal()
+    """Several translated cells came or went at once."""
     current_changed = Signal()
     limit_changed = Signal()
     strength_changed = Signal(float)
@@ -52,6 +59,7 @@ class Session:
     def __init__(self) -> None:
         self.screen: Screen | None = None
         self.screen_name = ""
+        self.origin: Origin | None = None
         self.intensity: IntensityMap | None = None
         self.source: Condition | None = None
         self.target: Condition | None = None
@@ -76,6 +84,7 @@ class Session:
         self.limit: Limit = "cell"
         self.current: TranslatedCell | None = None
         self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
+        self.steps = TranslationSteps(self.exchange, self.pen.recorded, (self.screen_changed, self.adapter_changed))
 
     @property
     def plane(self) -> np.ndarray | None:
@@ -115,8 +124,10 @@ class Session:
             self.base = base
             self.base_changed.emit()
 
-    def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str) -> None:
-        """Work on another screen; an adapter stays loaded where it fits the channels."""
+    def set_screen(self, screen: "Screen", intensity: "IntensityMap", name: str, origin: Origin | None = None) -> None:
+        """Work on another screen, read from `origin`; an adapter stays loaded where it fits the channels."""
+        self.leaving.emit()
+        self.origin = origin
         self.screen, self.intensity, self.screen_name = screen, intensity, name
         self.source = self.target = self.field = self.image = None
         self.planes.show(None)
@@ -305,6 +316,21 @@ class Session:
         cell.limit_to(self.limit, self.cells, self.window_size())
         self.translated.setdefault(cell.plane, {})[cell.id] = cell
         self.cell_changed.emit(cell)
+
+    def bring_back(self, cells: Iterable[TranslatedCell]) -> None:
+        """Remember cells that were translated before; they are drawn with the field that is shown next."""
+        for cell in cells:
+            cell.limit_to(self.limit, self.cells, self.window_size())
+            self.translated.setdefault(cell.plane, {})[cell.id] = cell
+
+    def exchange(self, gone: Iterable[TranslatedCell], new: Iterable[TranslatedCell] = ()) -> None:
+        """Forget some translated cells, and remember others, at one go."""
+        for cell in gone:
+            self.translated.get(cell.plane, {}).pop(cell.id, None)
+        self.bring_back(new)
+        self.translated_changed.emit()
+        if self.current is not None and not self.holds(self.current):
+            self.choose_cell(None)
 
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
         """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.

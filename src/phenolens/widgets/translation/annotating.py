@@ -12,6 +12,7 @@ from phenolens.widgets.layers.layer_keys import at_rest
 from phenolens.widgets.layers.ring import Ring, look_at
 from phenolens.widgets.state.cell_lookup import centre_of
 from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.translation_steps import STROKE
 from phenolens.widgets.translation.annotate_panel import AnnotatePanel
 
 if TYPE_CHECKING:
@@ -59,17 +60,29 @@ class Annotating:
         return self._session.pen.chosen
 
     def undo(self) -> None:
-        """Undo the last stroke of the brush or the last annotation, whichever came last; the stroke while one draws."""
+        """Undo what was done last: a translation, a stroke of the brush, an annotation; the stroke while one draws."""
+        steps, cells = self._session.steps, self._layers.cells
+        if self._draws() and cells.step_back():
+            return
+        if not (steps.is_last and steps.undo()) and not self._undo_on_cells():
+            steps.undo()
+
+    def _undo_on_cells(self) -> bool:
         cells, annotations = self._layers.cells, self._session.annotations
-        brush = self._draws() or cells.painted_last or deletes_cells(annotations.undoable)
-        if not (brush and cells.step_back()) and not annotations.undo():
-            cells.step_back()
+        last = self._session.steps.last_other
+        brush = last == STROKE or deletes_cells(annotations.undoable) or (not last and cells.painted_last)
+        return (brush and cells.step_back()) or bool(annotations.undo()) or cells.step_back()
 
     def redo(self) -> None:
         """Do the last undone thing again."""
-        cells = self._layers.cells
-        if not ((self._draws() or cells.painted_last) and cells.step_forth()):
-            self._session.annotations.redo()
+        steps, cells = self._session.steps, self._layers.cells
+        if self._draws() and cells.step_forth():
+            return
+        if steps.is_next and steps.redo():
+            return
+        brush = steps.next_other == STROKE or (not steps.next_other and cells.painted_last)
+        if not (brush and cells.step_forth()) and not self._session.annotations.redo():
+            steps.redo()
 
     def _draws(self) -> bool:
         layer = self._layers.labels

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from napari import Viewer
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.compare.panel import ComparePanel
+from phenolens.widgets.kit.closing import Closing
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
@@ -33,6 +35,7 @@ from phenolens.widgets.translation.figure_job import figure_job
 from phenolens.widgets.translation.finetune_panel import FinetunePanel
 from phenolens.widgets.translation.noise_panel import NoisePanel
 from phenolens.widgets.translation.screen_panel import ScreenPanel
+from phenolens.widgets.translation.sessions import Sessions
 from phenolens.widgets.translation.translate_panel import TranslatePanel
 from phenolens.widgets.translation.translating import Translating
 
@@ -89,6 +92,8 @@ class PhenolensDock(QWidget):
         )
         self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
         self.annotate = Section("✎", "Annotate", self.annotate_panel)
+        self.sessions = Sessions(self, self)
+        self.closing = Closing(self, self._going_on, self._stop)
         self._lay_out()
         session = self.session
         for signal in (
@@ -96,6 +101,7 @@ class PhenolensDock(QWidget):
             session.cells_changed,
             session.adapter_changed,
             session.cell_changed,
+            session.translated_changed,
             session.field_changed,
             session.floor_changed,
         ):
@@ -106,21 +112,27 @@ class PhenolensDock(QWidget):
         session.adapter_changed.connect(self._adapter_loaded)
         for section in (*self.sections[1:], self.annotate):
             section.unfold(False)
+        for keys, step in (("Ctrl+Z", self.annotating.undo), ("Ctrl+Shift+Z", self.annotating.redo)):
+            shortcut = QShortcut(QKeySequence(keys), self)  # on the image they are bound to its layers
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(step)
         self._mark()
         running = self.running
         listening = (
             self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings,
             self.compare_panel.keys,
         )  # fmt: skip
+        sessions = self.sessions
         here = workplace(napari_viewer)
 
         def let_go() -> None:
+            sessions.close()
             _release(running, *listening)
             here.leave(session)
 
         self._let_go = let_go
         self.destroyed.connect(let_go)
-        here.enter(self, session, self.field_layers)
+        here.enter(self, session, self.field_layers, sessions.memory)
         self.running.start(jobs.name_devices(), "Looking for devices", device=None, bar=False, done=session.set_devices)
 
     def _lay_out(self) -> None:
@@ -128,6 +140,7 @@ class PhenolensDock(QWidget):
         stack = QVBoxLayout(column)
         stack.setContentsMargins(0, 0, 0, 0)
         stack.setSpacing(0)
+        stack.addWidget(self.sessions.box)
         for section in (*self.sections[:2], self.annotate, *self.sections[2:]):
             stack.addWidget(section)
         stack.addStretch()
@@ -144,6 +157,10 @@ class PhenolensDock(QWidget):
     def open_screen(self, path: str | Path) -> None:
         """Open a table, a folder or an image in the background."""
         self.screen_panel.open_path(path)
+
+    def take_up(self, session: str | Path) -> None:
+        """Bring back a session that was saved, in the background, and go on with it."""
+        self.sessions.take_up(session)
 
     def load_adapter(self, adapter: "Adapter | str | Path") -> None:
         """Load an adapter in the background."""
@@ -169,6 +186,22 @@ class PhenolensDock(QWidget):
             done=written,
             failed=lambda error: state.say(str(error), "error"),
         )
+
+    def _going_on(self) -> str:
+        """The long work that is going on, in words; empty where there is none."""
+        parts = []
+        for job, name in ((self.finetune_panel.job, "Fine-tuning"), (self.noise_panel.job, "Fitting the noise floor")):
+            if job.busy:
+                parts.append(f"{name}, {job.bar.value()} of {job.bar.maximum()}" if job.bar.maximum() > 0 else name)
+        if self.translate_panel.translating_all.running:
+            parts.append("Translating all cells")
+        return " and ".join(parts)
+
+    def _stop(self) -> None:
+        """End all long work at its next step."""
+        self.finetune_panel.job.stop()
+        self.noise_panel.job.stop()
+        self.translate_panel.translating_all.cancel()
 
     def draw_figure(self, path: Path, width_mm: float) -> None:
         """Draw a figure of the translated cells of the plane in view to a PNG, SVG or PDF file."""

@@ -1,6 +1,7 @@
 """Step 3: fine-tune the base model on the two conditions, in the background."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from qtpy.QtWidgets import (
 
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.kit.job_box import JobBox
@@ -40,9 +42,14 @@ _START_OVER = "Give up the unfinished run in the adapter's folder, and train fro
 
 
 class FinetunePanel(QWidget):
-    """Settings, start, cancel and resume; progress, loss and previews. ``tuned`` is emitted with the new adapter."""
+    """Settings, start, cancel and resume; progress, loss and previews.
+
+    ``tuned`` is emitted with the new adapter,
+    ``asked`` where other settings are chosen.
+    """
 
     tuned = Signal(object)
+    asked = Signal()
 
     def __init__(self, session: Session, running: Running) -> None:
         super().__init__()
@@ -89,6 +96,8 @@ class FinetunePanel(QWidget):
         for spin in (self.steps, self.rank, self.seed):
             spin.valueChanged.connect(lambda _: self.refresh())
         self.out.textChanged.connect(lambda _: self.refresh())
+        for signal in (self.steps.valueChanged, self.rank.valueChanged, self.seed.valueChanged, self.out.textChanged):
+            signal.connect(self.asked.emit)
         session.devices_changed.connect(self._offer_devices)
         session.screen_changed.connect(self._another_screen)
         session.conditions_changed.connect(self.refresh)
@@ -103,6 +112,26 @@ class FinetunePanel(QWidget):
             self.device.addItem(name, name)
         self.device.setCurrentIndex(max(self.device.findData(self._session.device), 0))
         self.refresh()
+
+    def settings(self) -> dict[str, Any]:
+        """What is asked for, in a form that a session keeps."""
+        numbers = {"steps": self.steps.value(), "rank": self.rank.value(), "seed": self.seed.value()}
+        return {**numbers, "base": self._session.base, "out": str(absolute(self._folder()))}
+
+    def ask_again(self, settings: Mapping[str, Any]) -> bool:
+        """Ask for what `settings` gave; return whether a run of that was left unfinished, and can be resumed."""
+        for name, box in (("steps", self.steps), ("rank", self.rank), ("seed", self.seed)):
+            value = settings.get(name)
+            if isinstance(value, int) and box.minimum() <= value <= box.maximum():
+                box.setValue(value)
+        base, out = settings.get("base"), settings.get("out")
+        if isinstance(base, str) and base:
+            self._session.set_base(base)
+        # the folder of a finished adapter is not asked for again: the next run is not to replace it
+        if isinstance(out, str) and out and not Path(out).is_dir():
+            self.out.setText(out)
+        self.refresh()
+        return self._is_left()
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""

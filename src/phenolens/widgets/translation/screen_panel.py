@@ -29,14 +29,16 @@ from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offer
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.state.origin import origin_of
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.layer_axes import LayerAxes
 from phenolens.widgets.translation.open_layers import screen_from_layers
 
 if TYPE_CHECKING:
+    from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
-    from phenolens.screens.table import Screen
+    from phenolens.screens.table import Field, Screen
 
 _FILES = "Screens (*.csv *.parquet *.tif *.tiff *.png);;All files (*)"
 
@@ -133,7 +135,7 @@ class ScreenPanel(QWidget):
             except PhenolensError as error:
                 self._refused(error)
             return
-        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, path)
+        self._start(jobs.open_screen(path, pattern), path.stem if path.is_file() else path.name, path, pattern=pattern)
 
     def open_layers(self, _: bool = False) -> None:
         """Use the selected Image layers (all of them where none is selected) as a screen; see `screen_from_layers`.
@@ -162,7 +164,12 @@ class ScreenPanel(QWidget):
         self._start(fit(), "layers", before=lambda: self._field_layers.adopt(adopted))
 
     def _start(
-        self, job: Any, name: str, path: str | Path | None = None, before: Callable[[], None] | None = None
+        self,
+        job: Any,
+        name: str,
+        path: str | Path | None = None,
+        before: Callable[[], None] | None = None,
+        pattern: str | None = None,
     ) -> None:
         self._folder = _folder_of_images(path)
         self.open_button.setEnabled(False)
@@ -172,7 +179,7 @@ class ScreenPanel(QWidget):
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
             if before is not None:
                 before()
-            self.show_screen(*result, name, path)
+            self.show_screen(*result, name, path, pattern)
 
         self._running.start(
             job,
@@ -194,9 +201,15 @@ class ScreenPanel(QWidget):
         self.about.say(self._describe(screen) if screen is not None else "")
 
     def show_screen(
-        self, screen: "Screen", intensity: "IntensityMap", name: str, path: str | Path | None = None
+        self,
+        screen: "Screen",
+        intensity: "IntensityMap",
+        name: str,
+        path: str | Path | None = None,
+        pattern: str | None = None,
+        show_field: bool = True,
     ) -> None:
-        """Work on a screen that has been read from `path`, and show its first control field."""
+        """Work on a screen that has been read from `path`, and show its first control field unless told not to."""
         self._folder = _folder_of_images(path)
         self.pattern.setVisible(self._folder is not None)
         set_accent(self.open_button, False)
@@ -204,7 +217,7 @@ class ScreenPanel(QWidget):
         if name != "layers":
             self.layer_axes.hide()
         self.problem.say("")
-        self._session.set_screen(screen, intensity, name)
+        self._session.set_screen(screen, intensity, name, origin_of(path, pattern))
         self.about.say(self._describe(screen))
         shares = [
             f"{channel} {_percent(share)}"
@@ -231,7 +244,24 @@ class ScreenPanel(QWidget):
             self.field.addItem(" · ".join([field.key, *dict.fromkeys(known)]), field.key)
         self._choices.show()
         self._choose_conditions()
-        self._show_field(self._first_field(screen))
+        if show_field:
+            self._show_field(self._first_field(screen))
+
+    def choose(self, source: str, target: str) -> None:
+        """Choose the conditions of these expressions."""
+        for box, expression in ((self.source, source), (self.target, target)):
+            box.blockSignals(True)
+            box.choose(expression)
+            box.blockSignals(False)
+        self._choose_conditions()
+
+    def show_read(self, field: "Field", image: "FieldImage", plane: "np.ndarray | None") -> None:
+        """Show a field whose image has been read, and its plane where that is not large."""
+        self.field.setCurrentIndex(self.field.findData(field.key))
+        first = self._session.field is None
+        self._session.set_field(field, image, plane)
+        if first:
+            self.opened.emit()
 
     def _first_field(self, screen: "Screen") -> int:
         if self._session.source is None:

@@ -23,6 +23,7 @@ from phenolens.widgets.translation.translating_all import TranslatingAll
 if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
+_CLEARING = "clearing"
 _VIEW_TIPS = (
     "The real pixels (key O; hold F to flicker)",
     "The field with the clicked cells translated: synthetic (key T; hold F to flicker)",
@@ -102,6 +103,8 @@ class TranslatePanel(QWidget):
         session.cells_changed.connect(self._show_all)
         session.plane_changed.connect(self._show_all)
         session.cell_changed.connect(self._cell)
+        session.translated_changed.connect(self._came_or_went)
+        session.steps.changed.connect(self._stepped)
         session.strength_changed.connect(lambda _: self._show_value())
         self._show_value()
         self.refresh()
@@ -219,9 +222,15 @@ class TranslatePanel(QWidget):
             self.click.setChecked(False)
         self._show_all()
         some = bool(session.in_field())
-        for widget in (self.slider, self.channel, self.clear, self.figure, *self.views.buttons()):
+        for widget in (self.slider, self.channel, self.figure, *self.views.buttons()):
             widget.setEnabled(some)
         self.export.setEnabled(session.field is not None)
+        back = self._can_bring_back()
+        self.clear.setEnabled(some or back)
+        self.clear.setText("Bring back" if back else "Clear")
+        self.clear.setToolTip(
+            "Show the cells again that were cleared" if back else "Forget the translated cells of this field"
+        )
         names = [] if session.screen is None else list(session.screen.channel_names)
         if names != [self.channel.itemText(i) for i in range(self.channel.count())]:
             self.channel.clear()
@@ -297,11 +306,32 @@ class TranslatePanel(QWidget):
         self.slider.set_value(strength)
         self.slider.blockSignals(False)
 
+    def _can_bring_back(self) -> bool:
+        steps = self._session.steps
+        return not self._session.in_field() and steps.undoable.startswith(_CLEARING) and steps.is_last
+
     def _clear(self) -> None:
-        for cell in self._session.in_field():
-            self._session.remove_cell(cell)
-        self._layers.remove()
-        self.state.say("")
+        """Forget the cells of the field; or, where that was the last thing done, take it back."""
+        if self._can_bring_back():
+            self._session.steps.undo()
+            return
+        cells = self._session.in_field()
+        self._session.exchange(cells)
+        many = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+        self._session.steps.did(f"{_CLEARING} {many}", removed=cells)
+        self.state.say(f"Cleared {many}. Ctrl+Z brings {'them' if len(cells) != 1 else 'it'} back.")
+
+    def _came_or_went(self) -> None:
+        """Several cells came back or went at once."""
+        some = self._session.in_field()
+        self.refresh()
+        self._layers.set_view(self._layers.view if some else "original")
+        if some and self._layers.view == "original":
+            self.show_view("translated")
+
+    def _stepped(self, words: str) -> None:
+        if words:
+            self.state.say(words)
         self.refresh()
 
     def _ask_adapter(self) -> None:

@@ -45,6 +45,7 @@ class Translating(QObject):
         self._running = running
         self._ready = ready
         self._clicks = 0
+        self._under_way: set[int] = set()
         self._moving: JobWorker | None = None
         self._settled = QTimer(self)
         self._settled.setSingleShot(True)
@@ -54,6 +55,9 @@ class Translating(QObject):
         session.field_changed.connect(self._wait)
         session.plane_changed.connect(self._wait)
         session.held_changed.connect(self._translate_anew)
+        for signal in (session.translated_changed, session.field_changed, session.plane_changed):
+            signal.connect(self.go_on)
+        session.translated_changed.connect(self._wait)
 
     def translate(self, y: float, x: float) -> TranslatedCell | None:
         """Translate the cell at a pixel of the plane in view; a cell that was translated before is only selected."""
@@ -70,14 +74,31 @@ class Translating(QObject):
         if (made := self._ready(cell)) is not None:
             cell.translation = made
             session.add_cell(cell)
+            session.choose_cell(cell)
+            session.steps.did(f"translating {name}", added=[cell])
             self._go_on(cell)
             return cell
         session.add_cell(cell)
+        session.steps.did(f"translating {name}", added=[cell])
         session.choose_cell(cell)
+        self._start(cell)
+        return cell
+
+    def go_on(self) -> None:
+        """Translate the cells of the plane in view that were clicked before and have no result yet."""
+        if self._session.translator is not None and self._session.plane_id is not None:
+            for cell in self._session.here().values():
+                if cell.translation is None and id(cell) not in self._under_way:
+                    self._start(cell)
+
+    def _start(self, cell: TranslatedCell) -> None:
+        session = self._session
+        assert session.translator is not None
         self._clicks += 1
+        self._under_way.add(id(cell))
         self._running.start(
             jobs.translate(session.translator, session.planes.reader(session.position), cell, session.strength or 1.0),
-            f"Translating {name}",
+            f"Translating {cell.name}",
             device=session.translator_device,
             priority=INTERACTIVE + 1 + self._clicks,
             bar=False,
@@ -85,8 +106,8 @@ class Translating(QObject):
             done=lambda result: self._finished(cell, result),
             cancelled=lambda: self._forget_unfinished(cell),
             failed=lambda _: self._forget_unfinished(cell),
+            finished=lambda: self._under_way.discard(id(cell)),
         )
-        return cell
 
     def _arrived(self, cell: TranslatedCell, translation: Any) -> None:
         if translation is not None and self._session.holds(cell):
@@ -113,8 +134,9 @@ class Translating(QObject):
     def _forget_unfinished(self, cell: TranslatedCell) -> None:
         if cell.translation is None and self._session.holds(cell):
             self._session.remove_cell(cell)
+            self._session.steps.forget_cell(cell)
 
-    def _wait(self, _: float = 0.0) -> None:
+    def _wait(self, *_: float) -> None:
         self._settled.start()
 
     def _move(self) -> None:

@@ -7,6 +7,7 @@ from qtpy.QtCore import QObject, Signal
 from phenolens.runtime.progress import Progress
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.state.session import Session, TranslatedCell
+from phenolens.widgets.state.translation_steps import Step
 from phenolens.widgets.translation import jobs
 
 
@@ -22,6 +23,7 @@ class TranslatingAll(QObject):
         super().__init__(parent)
         self._session, self._running = session, running
         self._worker: JobWorker | None = None
+        self._step: Step | None = None
         self.done = self.total = 0
         session.adapter_changed.connect(self.cancel)
         session.screen_changed.connect(self.cancel)
@@ -51,6 +53,7 @@ class TranslatingAll(QObject):
         if self.running or session.translator is None or session.image is None or not cells:
             return
         self.done, self.total = 0, len(cells)
+        self._step = session.steps.did(f"translating {len(cells)} cells")
 
         def ended() -> None:
             if self._worker is worker:
@@ -79,10 +82,14 @@ class TranslatingAll(QObject):
     def _arrived(self, worker: Any, now: Progress) -> None:
         if worker is not self._worker or now.preview is None:
             return
+        if self._step is None or not self._session.steps.stands(self._step):
+            self.cancel()  # it was undone
+            return
         cell, translation = now.preview
         self.done = now.step
         # It may have been clicked in the meantime.
         if cell.id not in self._session.translated.get(cell.plane, {}):
             cell.translation = translation
             self._session.add_cell(cell)
+            self._step.added.append(cell)
         self.changed.emit()
