@@ -28,7 +28,9 @@ def page(outcomes: Sequence[Outcome]) -> str:
     commands = [command.name for command in COMMANDS if command.name in tried]
     killed = [outcome for outcome in outcomes if outcome.fault.startswith(_KILL)]
     faults = list(dict.fromkeys(outcome.fault for outcome in outcomes if outcome not in killed))
-    lines = [_TOP, "## Killed", "", *_kills(commands, killed), ""]
+    untried = [f"`{_shown(command.name)}`" for command in COMMANDS if command.name not in tried]
+    missing = [f"Not in these tables, for they were not tried: {', '.join(untried)}.", ""] if untried else []
+    lines = [_TOP, *missing, "## Killed", "", *_kills(commands, killed), ""]
     disk = "a small disk in memory" if can_mount() else "a limit on the size of files, for none can be mounted"
     for fault in faults:
         lines += [f"## {fault[0].upper()}{fault[1:]}", ""]
@@ -66,7 +68,7 @@ def _kills(commands: Sequence[str], killed: Sequence[Outcome]) -> list[str]:
 def _rows(outcomes: Sequence[Outcome]) -> list[str]:
     seen = dict.fromkeys((one.status, _words(one.said), one.kept) for one in outcomes)
     return [
-        f"| `{_shown(outcomes[0].command)}` | {status} | {said or 'it ends well'} | {kept} |"
+        f"| `{_shown(outcomes[0].command)}` | {status} | {said or ('nothing' if status else 'it ends well')} | {kept} |"
         for status, said, kept in seen
     ]
 
@@ -80,6 +82,6 @@ def _shown(command: str) -> str:
 def _words(said: str) -> str:
     """A sentence without what changes from run to run."""
     said = said.removeprefix("phenolens: ")
-    said = re.sub(r"(/[^\s:,;()']+)+/(?=[^\s/]+)", "", said)
+    said = re.sub(r"(?<![\w.])(/[^\s:,;()']+)+/(?=[^\s/]+)", "", said)
     said = re.sub(r"process \d+ on \S+, since [\d -]+[\d:]+", "process 4711 on this computer, since ...", said)
     return said.replace("|", "\\|").replace("<", "&lt;")
