@@ -122,11 +122,8 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
         _check_empty(target)
     with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
         partial.mkdir()
-        made = os.stat(partial)
-        yield partial
-        if not os.path.samestat(made, os.stat(partial)):
-            # Removed meanwhile, and made anew by what was written after that: the rest is lacking.
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(partial))
+        with _the_same(partial):
+            yield partial
         _flush_all(partial)
         (place or _rename)(partial, target)
         flush(target.parent)
@@ -235,6 +232,21 @@ def _removed(partial: Path) -> Iterator[Path]:
     finally:
         remove(partial)
         forget()
+
+
+@contextmanager
+def _the_same(folder: Path) -> Iterator[None]:
+    """See that a folder was not removed meanwhile, and made anew by what was written after that: the rest is lacking."""
+    if os.name == "nt":  # there a folder that is written to cannot be removed
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)  # while it is open, no other folder is given its number
+    try:
+        yield
+        if not os.path.samestat(os.fstat(held), os.stat(folder)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    finally:
+        os.close(held)
 
 
 @contextmanager
