@@ -236,7 +236,7 @@ def _removed(partial: Path) -> Iterator[Path]:
 
 @contextmanager
 def _the_same(folder: Path) -> Iterator[None]:
-    """See that a folder was not removed meanwhile, and made anew by what was written after that: the rest is lacking."""
+    """See that a folder was not removed, and made anew by what was written after that: the rest would be lacking."""
     if os.name == "nt":  # there a folder that is written to cannot be removed
         yield
         return
