@@ -77,35 +77,47 @@ def _on_adapter(*more: str) -> Callable[[Path], tuple[str | Path, ...]]:
 _SCREEN, _ADAPTER = {"screen": "screen"}, {"adapter": "adapter", "base": "base"}
 _COMPOUNDS, _PROFILES = {"screen": "compounds"}, {"profiles": "wells.parquet"}
 _SMALL = ("--treatment", "translocation", "--wells", "2", "--cells", "2")
+_FEW_COMPOUNDS = (
+    "--compounds", "1", "--batches", "1", "--wells", "1", "--control-wells", "1", "--cells", "2", "--workers", "2",
+)  # fmt: skip
 
+
+def _pretrain(inputs: Path) -> tuple[str | Path, ...]:
+    steps = ("--styles", "1", "--autoencoder-steps", "1", "--unet-steps", "2")
+    return ("--from", inputs / "base", *steps, "--device", "cpu")
+
+
+def _on_compounds(*given: str) -> Callable[[Path], tuple[str | Path, ...]]:
+    labels = ("compounds", "labels")
+    return lambda inputs: (
+        *given, inputs / "compounds", "--cells", inputs.joinpath(*labels), "--device", "cpu",
+    )  # fmt: skip
+
+
+def _on_wells(*more: str) -> Callable[[Path], tuple[str | Path, ...]]:
+    return lambda inputs: (inputs / "wells.parquet", *more)
+
+
+_OFTEN, _GO_ON = "fault_commands:often_saved", ("--resume",)
+_FLOOR = ("--splits", "1", "--judged", "4", "--steps", "2", "--device", "cpu")
 COMMANDS = (
-    Command("simulate", lambda _: _SMALL, {}),
-    Command("simulate:zarr", lambda _: (*_SMALL, "--format", "zarr"), {}),
-    Command("simulate:compounds", lambda _: (
-        "--compounds", "1", "--batches", "1", "--wells", "1", "--control-wells", "1", "--cells", "2", "--workers", "2"
-    ), {}, share=0.3),
-    Command("pretrain", lambda inputs: (
-        "--from", inputs / "base", "--styles", "1", "--autoencoder-steps", "1", "--unet-steps", "2", "--device", "cpu"
-    ), {"base": "base"}, prepare="fault_commands:little_to_draw"),
-    Command("finetune", _finetune, _SCREEN | {"base": "base"}, again=("--resume",),
-            prepare="fault_commands:often_saved"),
+    Command("simulate", lambda _: _SMALL, {}, share=2),
+    Command("simulate:zarr", lambda _: (*_SMALL, "--format", "zarr"), {}, share=2),
+    Command("simulate:compounds", lambda _: _FEW_COMPOUNDS, {}),
+    Command("pretrain", _pretrain, {"base": "base"}, prepare="fault_commands:little_to_draw"),
+    Command("finetune", _finetune, _SCREEN | {"base": "base"}, again=_GO_ON, prepare=_OFTEN, share=0.5),
     Command("translate", _translate, _ADAPTER | _SCREEN),
-    Command("translate:workers", lambda inputs: (*_translate(inputs), "--workers", "2"), _ADAPTER | _SCREEN,
-            share=0.3),
-    Command("floor", _on_adapter("--splits", "1", "--judged", "4", "--steps", "2", "--device", "cpu"),
-            _ADAPTER | _SCREEN, again=("--resume",), prepare="fault_commands:often_saved"),
-    Command("evaluate", _on_adapter("--most", "8", "--steps", "2", "--device", "cpu"), _ADAPTER | _SCREEN),
+    Command("translate:workers", lambda inputs: (*_translate(inputs), "--workers", "2"), _ADAPTER | _SCREEN, share=0.1),
+    Command("floor", _on_adapter(*_FLOOR), _ADAPTER | _SCREEN, again=_GO_ON, prepare=_OFTEN, share=0.2),
+    Command("evaluate", _on_adapter("--most", "8", "--steps", "2", "--device", "cpu"), _ADAPTER | _SCREEN, share=0.5),
     Command("export", _on_adapter("--field", "plate1_A01_1"), _ADAPTER | _SCREEN),
-    Command("micon train", lambda inputs: (
-        inputs / "compounds", "--steps", "3", "--cells", inputs / "compounds" / "labels", "--device", "cpu"
-    ), _COMPOUNDS, again=("--resume",), prepare="fault_commands:often_saved"),
-    Command("micon embed", lambda inputs: (
-        "default", inputs / "compounds", "--cells", inputs / "compounds" / "labels", "--device", "cpu"
-    ), _COMPOUNDS, out="out.parquet"),
-    Command("micon correct", lambda inputs: (inputs / "wells.parquet",), _PROFILES, out="out.parquet"),
-    Command("micon correct:h5ad", lambda inputs: (inputs / "wells.parquet",), _PROFILES, out="out.h5ad"),
-    Command("micon map", lambda inputs: (inputs / "wells.parquet",), _PROFILES),
-    Command("micon evaluate", lambda inputs: (inputs / "wells.parquet", "--permutations", "20"), _PROFILES),
+    Command("micon train", lambda inputs: (*_on_compounds()(inputs), "--steps", "3"), _COMPOUNDS, again=_GO_ON,
+            prepare=_OFTEN),
+    Command("micon embed", _on_compounds("default"), _COMPOUNDS, out="out.parquet", share=1.5),
+    Command("micon correct", _on_wells(), _PROFILES, out="out.parquet", share=2),
+    Command("micon correct:h5ad", _on_wells(), _PROFILES, out="out.h5ad", share=1.5),
+    Command("micon map", _on_wells(), _PROFILES, share=2),
+    Command("micon evaluate", _on_wells("--permutations", "20"), _PROFILES, share=0.5),
 )  # fmt: skip
 
 

@@ -42,6 +42,8 @@ def main() -> None:
         if open_ and select.select([0], [], [], 0.002 if running else 60)[0]:
             got = os.read(0, 1 << 16)
             open_ = bool(got)
+            for pid in running if not open_ else ():  # nobody waits for them any more
+                os.kill(pid, signal.SIGKILL)
             *lines, buffer = (buffer + got).split(b"\n")
             for line in lines:
                 request = json.loads(line)

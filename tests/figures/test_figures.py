@@ -45,6 +45,7 @@ def test_the_autoencoder_keeps_real_cells(shared_data):
     assert report["psnr_db"] >= 32
 
 
+@pytest.mark.alone
 def test_a_click_is_answered_soon_and_sooner_than_by_stock_ddim():
     (report,) = run("speed.py", "--device", "cpu")
     assert report["median_seconds"]["coarse"] <= 2

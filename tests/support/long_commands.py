@@ -20,8 +20,11 @@ def make_inputs(folder: Path, base: Path) -> None:
     style = style_for("translocation", 9002)
     screen = folder / "screen"
     finish(simulate_screen(screen, "translocation", wells=12, cells=10, seed=1, shape=(192, 192), style=style))
-    few = {"compounds": 6, "batches": 2, "wells": 1, "control_wells": 4, "cells": 8, "shape": (160, 160)}
-    finish(simulate_compound_screen(folder / "compounds", seed=1, **few))
+    finish(
+        simulate_compound_screen(
+            folder / "compounds", compounds=6, batches=2, wells=1, control_wells=4, cells=8, shape=(160, 160), seed=1
+        )
+    )
     run(
         *("finetune", screen, *CONDITIONS, "--out", folder / "adapter", "--base", base, "--rank", "2"),
         *("--steps", "2", "--crop", "48", "--cells", screen / "labels", "--device", "cpu"),
@@ -55,7 +58,7 @@ def made_up_profiles(rows: int) -> Profiles:
 def long_commands(given: Path, base: Path, out: Path) -> dict[str, list[str | Path]]:
     """Arguments by name; each writes to `out`."""
     screen, adapter = given / "screen", given / "adapter"
-    cells = ["--cells", screen / "labels"]
+    cells: list[str | Path] = ["--cells", screen / "labels"]
     tuned = ["--out", out, "--base", base, "--rank", "2", "--crop", "48", *cells, "--device", "cpu"]
     profiles = given / "profiles.parquet"
     return {

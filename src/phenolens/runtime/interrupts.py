@@ -244,8 +244,8 @@ def as_command() -> Iterator[None]:
     try:
         yield
     except (SystemExit, KeyboardInterrupt) as ended:
-        broken = not isinstance(ended, SystemExit) or (_command.asked and ended.code not in (0, None))
-        if broken or ended.code == STATUS:
+        status = ended.code if isinstance(ended, SystemExit) else STATUS
+        if status == STATUS or (_command.asked and status not in (0, None)):
             _end_process(lambda: None)
         raise
     finally:

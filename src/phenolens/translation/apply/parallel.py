@@ -66,10 +66,15 @@ def translate_in_processes(
             with process_pool(len(parts), f"{__name__}:_start", threads) as pool:
                 work = [
                     pool.submit(
-                        *(_translate_part, adapter.folder, screen.select(part)),
-                        *(task.cells, task.settings, task.device, task.manifest),
+                        _translate_part,
+                        adapter.folder,
+                        screen.select(part),
+                        task.cells,
+                        task.settings,
+                        task.device,
+                        task.manifest,
                     )
-                    for part in parts
+                    for part in parts  # fmt: skip
                 ]
                 yield from _watch(work, task, lock)
         finally:
