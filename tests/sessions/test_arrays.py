@@ -22,6 +22,7 @@ from phenolens.sessions.reading import read_session
 from phenolens.sessions.translations import kept_translation, saved_translation
 from phenolens.simulation.screen import simulate_screen
 from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.solvers import Trajectory
 
 
@@ -106,14 +107,11 @@ def translation():
     states = torch.from_numpy(rng.normal(size=(5, 1, 3, 4, 4)).astype(np.float32))
     return CellTranslation(
         window=Window(-3, 7, 16),
-        strengths=(0.5, 1.0),
+        settings=TranslationSettings(strengths=(0.5, 1.0), steps=20, seed=4, held=("DNA",), guidance=1.2),
         difference=rng.normal(size=(2, 3, 16, 16)).astype(np.float32),
-        steps=20,
         conditions=("Role=negative control", "Role=treated"),
         crop=rng.integers(0, 4000, (3, 16, 16)).astype(np.uint16),
         trajectory=Trajectory(np.linspace(0.1, 9, 5), states, states * 2),
-        seed=4,
-        held=("DNA",),
         evaluations=41,
     )
 
@@ -123,7 +121,7 @@ def test_a_translated_cell_comes_back_with_its_latents(tmp_path, translation):
     value = saved.value("translated/A 0 0")
     found = saved_translation(saved, "A 0 0", value)
     assert value["field"] == "A"
-    for name in ("window", "strengths", "steps", "conditions", "seed", "held", "solver", "evaluations"):
+    for name in ("window", "settings", "conditions", "evaluations"):
         assert getattr(found, name) == getattr(translation, name), name
     for name in ("difference", "crop"):
         assert getattr(found, name).dtype == getattr(translation, name).dtype
@@ -201,9 +199,8 @@ def made():
     states = torch.ones(3, 1, 1, 2, 2)
     return CellTranslation(
         window=Window(0, 0, 4),
-        strengths=(1.0,),
+        settings=TranslationSettings(steps=2),
         difference=np.ones((1, 1, 4, 4), np.float32),
-        steps=2,
         conditions=("a", "b"),
         crop=np.ones((1, 4, 4), np.uint8),
         trajectory=Trajectory(np.linspace(0.1, 9, 3), states, states),

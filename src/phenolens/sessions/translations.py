@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.errors import ModelError
 from phenolens.sessions.reading import SavedSession
 from phenolens.sessions.values import Kept
 
@@ -25,12 +25,8 @@ def kept_translation(name: str, translation: CellTranslation, about: Mapping[str
     facts = {
         **about,
         "window": [window.y, window.x, window.size],
-        "strengths": list(translation.strengths),
-        "steps": translation.steps,
+        **translation.settings.to_dict(),
         "conditions": list(translation.conditions),
-        "seed": translation.seed,
-        "held": list(translation.held),
-        "solver": translation.solver,
         "evaluations": translation.evaluations,
     }
     values = {
@@ -59,40 +55,36 @@ def saved_translation(
     """
     from phenolens.screens.crops import Window
     from phenolens.translation.apply.cell_translation import CellTranslation
+    from phenolens.translation.apply.settings import TranslationSettings
 
     arrays = saved.arrays(dict(value))
     if arrays is None:
         return None
     try:
         difference, crop = arrays["difference"], arrays["crop"]
-        strengths = tuple(float(one) for one in value["strengths"])
+        settings = TranslationSettings.from_dict(value)
         y, x, size = (int(one) for one in value["window"])
         source, target = (str(one) for one in value["conditions"])
-        steps, seed, evaluations = (int(value[key]) for key in ("steps", "seed", "evaluations"))
-        held = tuple(str(one) for one in value["held"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+        evaluations = int(value["evaluations"])
+    except (ModelError, KeyError, TypeError, ValueError, OverflowError):
         return None
     if difference.ndim != 4 or crop.ndim != 3:
         return None
-    if not 0 < size <= _MOST or max(abs(y), abs(x)) > 2**31 or not all(map(math.isfinite, strengths)):
+    if not 0 < size <= _MOST or max(abs(y), abs(x)) > 2**31:
         return None
     shape = (len(crop), size, size)
-    if difference.dtype != np.float32 or crop.dtype.kind not in "iuf" or crop.shape != shape or not strengths:
+    if difference.dtype != np.float32 or crop.dtype.kind not in "iuf" or crop.shape != shape:
         return None
-    if difference.shape != (len(strengths), *shape) or not np.isfinite(difference).all():
+    if difference.shape != (len(settings.strengths), *shape) or not np.isfinite(difference).all():
         return None
     latents = saved.value(f"latents/{name}")
     return CellTranslation(
         window=Window(y, x, size),
-        strengths=strengths,
+        settings=settings,
         difference=difference,
-        steps=steps,
         conditions=(source, target),
         crop=crop,
         trajectory=None if latents is None else _trajectory(saved.arrays(latents), device),
-        seed=seed,
-        held=held,
-        solver=str(value.get("solver", "difference"))[:100],
         evaluations=evaluations,
     )
 

@@ -149,7 +149,7 @@ def test_what_is_missing_is_said_and_the_rest_comes_back(
     again = Window(make_napari_viewer(show=True), qtbot)
     box = again.dock.sessions.box
     again.dock.take_up(folder)
-    again.wait(lambda: box.find.isVisible())
+    again.wait(lambda: box.locate.isVisible())
     assert "choose where it lies now" in box.problem.text()
     changed = next(iter(worked.session.cells.labels))
     image = next(one for one in worked.session.screen if one.key == changed).paths[0]

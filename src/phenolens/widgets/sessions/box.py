@@ -38,7 +38,7 @@ class SessionBox(QWidget):
         self._kept = False
         self.take_up = ElidedButton()
         self.take_up.setStyleSheet("QPushButton { padding: 5px 10px; }")
-        self.take_up.clicked.connect(lambda: self._last is not None and self.wanted.emit(self._last.folder))
+        self.take_up.clicked.connect(self._ask_for_last)
         self.more = QToolButton()
         self.more.setText("Session")
         self.more.setToolTip("Sessions: your work, saved by itself while you do it")
@@ -46,8 +46,8 @@ class SessionBox(QWidget):
         self.menu = QMenu(self)
         self.menu.aboutToShow.connect(self._fill)
         self.more.setMenu(self.menu)
-        self.find = action("Choose the screen…", "Show where the screen of this session lies now")
-        self.find.clicked.connect(self._ask_screen)
+        self.locate = action("Choose the screen…", "Show where the screen of this session lies now")
+        self.locate.clicked.connect(self._ask_screen)
         self.about = Note()
         self.problem = Note()
         line = QHBoxLayout()
@@ -61,9 +61,13 @@ class SessionBox(QWidget):
         whole.setSpacing(SPACE)
         whole.addLayout(line)
         whole.addWidget(self.problem)
-        whole.addWidget(self.find)
-        self.find.hide()
+        whole.addWidget(self.locate)
+        self.locate.hide()
         self.offer(None)
+
+    def _ask_for_last(self) -> None:
+        if self._last is not None:
+            self.wanted.emit(self._last.folder)
 
     def offer(self, saved: SavedSession | None) -> None:
         """Offer to take up a session; nothing is offered once a screen is open."""
@@ -86,13 +90,13 @@ class SessionBox(QWidget):
         self._about()
         self.about.setToolTip("" if folder is None else f"Kept in {folder}")
         if folder is not None:
-            self.find.hide()
+            self.locate.hide()
 
     def begin(self, name: str) -> None:
         """A session is being brought back."""
         self.take_up.setEnabled(False)
         self.more.setEnabled(False)
-        self.find.hide()
+        self.locate.hide()
         self.problem.say(f"Bringing back {name}…")
 
     def end(self, problems: list[str]) -> None:
@@ -105,7 +109,7 @@ class SessionBox(QWidget):
         """The screen of a session is not where it was: ask for it."""
         self.end([why])
         self._lost = folder
-        self.find.show()
+        self.locate.show()
 
     def _about(self) -> None:
         self.about.say("Saved as you work." if self._kept else "" if self._last else "Your work is saved as you do it.")
