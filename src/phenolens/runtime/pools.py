@@ -1,8 +1,10 @@
 """Processes that share work, and end with it: at once where it is broken off, and with the process that made them."""
 
 import signal
+import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import InvalidStateError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,6 +42,7 @@ def process_pool(workers: int | None = None, start: str = "", *args: Any) -> Ite
         One of them was ended from outside.
     """
     context = _Context()
+    _begin_tracker()
     pool = ProcessPoolExecutor(workers, context, _begin, (start, *args))
     forget = undone_at_end(context.end)
     try:
@@ -51,10 +54,39 @@ def process_pool(workers: int | None = None, start: str = "", *args: Any) -> Ite
             "processes. What was finished is kept."
         ) from error
     finally:
+        _say_nothing_of_what_was_cancelled()
         context.end()
         # Not waited for: whoever waited for an answer of a process that is gone would wait here.
         pool.shutdown(wait=False, cancel_futures=True)
         forget()
+
+
+def _begin_tracker() -> None:
+    """Start Python's process that removes what is shared; it warns of what a process that ended at once had left."""
+    if sys.platform == "win32":
+        return
+    from multiprocessing import resource_tracker
+
+    quiet = "ignore:resource_tracker:UserWarning"
+    sys.warnoptions.append(quiet)  # which it is started with
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
+
+
+def _say_nothing_of_what_was_cancelled() -> None:
+    """Python 3.11's pool, whose processes are gone, fails in its own thread where an answer was given up before."""
+    usual = threading.excepthook
+    if getattr(usual, "after_pool", False):
+        return
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not isinstance(args.exc_value, InvalidStateError):
+            usual(args)
+
+    hook.after_pool = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
 
 
 class _Context(SpawnContext):
