@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from display import has_display, missing_packages, virtual_display
 
@@ -23,6 +24,10 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 if WORKER:
     for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("phenolens", deadline=None)
+settings.load_profile("phenolens")
 
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 _session = ExitStack()

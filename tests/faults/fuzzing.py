@@ -19,22 +19,28 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Tally:
-    """What came of the inputs of one reader: how many of each kind, and which ones were faults."""
+    """What came of the inputs of one reader: how many of each kind, and which ones were faults.
+
+    `told` is after how many inputs it is said how far it is; 0 for never.
+    """
 
     reader: str
+    told: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     def add(self, number: int, kind: str, said: str) -> None:
         """Count one input."""
         self.counts[kind] += 1
+        if self.told and self.counts.total() % self.told == 0:
+            print(f"{self.reader}: {self.counts.total()} {dict(self.counts)}", file=sys.stderr, flush=True)
         if kind not in ("read", "sentence"):
             self.faults.append(f"{self.reader} input {number}: {kind} {said}")
 
 
-def fuzz(reader: str, seeds: Path, work: Path, count: int, seconds: float = SECONDS) -> Tally:
+def fuzz(reader: str, seeds: Path, work: Path, count: int, seconds: float = SECONDS, told: int = 0) -> Tally:
     """Read inputs 0 to `count` of a reader."""
-    tally, first = Tally(reader), 0
+    tally, first = Tally(reader, told), 0
     while first < count:
         first = _one_child(tally, seeds, work, first, count, seconds)
     return tally
@@ -116,7 +122,7 @@ def main() -> None:
         (seeds / "seeds.json").write_text(json.dumps({name: list(map(str, paths)) for name, paths in listing.items()}))
         tallies = []
         for reader in chosen:
-            tallies.append(fuzz(reader, seeds, Path(folder) / "work", count))
+            tallies.append(fuzz(reader, seeds, Path(folder) / "work", count, told=1000))
             print(*tallies[-1].faults, sep="\n", flush=True)
         print(table(tallies))
 

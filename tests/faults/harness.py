@@ -82,7 +82,7 @@ def others(faults: Faults) -> Iterator[Callable[[], Outcome]]:
 
 
 def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "") -> Iterator[Outcome]:
-    """Every fault over these commands, with `count` kills in all or a few more; or the damages that `only` names."""
+    """Every fault over these commands, with `count` kills in all or a few more; or the faults that `only` names."""
     if not commands:
         return
     shares = sum(command.share for command in commands)
@@ -109,9 +109,12 @@ def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "
 
 
 def _only(faults: Faults, text: str) -> Iterator[Callable[[], Outcome]]:
-    for damage in damages(faults.command):
-        if text in damage.fault:
-            yield partial(faults.damaged, damage)
+    """Of all but kills, the damages that are called so, and what the methods that are called so do."""
+    for attempt in others(faults):
+        given = attempt.args if isinstance(attempt, partial) else ()
+        name = attempt.func.__name__ if isinstance(attempt, partial) else attempt.__name__
+        if text in (given[0].fault if name == "damaged" else name):
+            yield attempt
 
 
 def _failed(command: Command, error: AssertionError) -> Outcome:
@@ -126,7 +129,7 @@ def main() -> None:
     parser.add_argument("--commands", nargs="*", default=[command.name for command in COMMANDS])
     parser.add_argument("--write", type=Path)
     parser.add_argument("--outcomes", type=Path)
-    parser.add_argument("--only", default="", help="of the damages to inputs, those whose names hold this")
+    parser.add_argument("--only", default="", help="the faults but kills whose names hold this, and no others")
     chosen = parser.parse_args()
     earlier = _earlier(chosen.outcomes, chosen.commands, chosen.only)
     with tempfile.TemporaryDirectory() as made, (chosen.outcomes or Path(made, "outcomes")).open("a") as kept:

@@ -56,7 +56,7 @@ class Journal:
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "notes.journal"
     >>> with Journal(path, "notes") as journal:
-    ...     journal.append({"note": "first"})
+    ...     _ = journal.append({"note": "first"})
     >>> Journal(path, "notes").records
     [{'note': 'first'}]
     """

@@ -19,7 +19,12 @@ from phenolens.runtime.errors import ImageError, PhenolensError
 from phenolens.screens.image_bounds import check_declared_pixels, check_declared_planes
 from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.pixel_sizes import MICROMETRES, is_size
-from phenolens.screens.tiff_structure import check_chain_of_pages, check_other_files, declared_ome_planes
+from phenolens.screens.tiff_structure import (
+    check_chain_of_pages,
+    check_other_files,
+    check_pages_alike,
+    declared_ome_planes,
+)
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -52,7 +57,7 @@ def read_tiff(path: Path) -> TiffContent:
     with _broken_file(path):
         from tifffile import TiffFile
 
-        check_chain_of_pages(path)
+        stored = check_chain_of_pages(path)
         with TiffFile(path) as tif:
             if tif.is_ome and tif.ome_metadata:
                 check_declared_planes(declared_ome_planes(tif.ome_metadata), path)
@@ -67,6 +72,7 @@ def read_tiff(path: Path) -> TiffContent:
                 raise ImageError(f"{path} holds {alike} images; save each field as a file of its own.")
             if series.kind == "ome" and any(page is None for page in series.pages):  # tifffile would give zeros
                 raise ImageError(f"The image {path} lacks planes that its OME-XML declares; copy it again.")
+            check_pages_alike(stored, _places(tif, series), path)
             colour = series.axes.endswith("S") and series.shape[-1] >= 3
             alpha = colour and any(int(extra) in (1, 2) for extra in series.keyframe.extrasamples)
             data = _lazy(path, series) if series.nbytes > LAZY_BYTES else None
@@ -79,6 +85,12 @@ def read_tiff(path: Path) -> TiffContent:
     if not names and colour and channels == 3:
         names = ("red", "green", "blue")
     return TiffContent(data, axes, names, pixel_size, z_spacing, details)
+
+
+def _places(tif: TiffFile, series: TiffPageSeries) -> list[tuple[int, int]]:
+    """Of each page of this file in a series, the place of its tags, and of those by which tifffile decodes it."""
+    pages: list[Any] = [page for page in series.pages if page is not None and page.parent is tif]
+    return [(int(page.offset), int(page.keyframe.offset)) for page in pages]
 
 
 def _check_first_page(tif: TiffFile, path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_coarse_result_of_half_the_steps_costs_no_inversion_of_its_own(tiny):
     alone = finish(make_translator(tiny).translate_cell(image, 60, 70, steps=8))
     assert np.array_equal(fine.difference, alone.difference)
     off = np.linalg.norm(coarse.difference - final.difference) / np.linalg.norm(final.difference)
-    assert 0 < off < 1
+    assert 0 < off < 2
     steps = [now.step for now in seen]
     assert steps == sorted(steps)
     assert seen[-1].step == seen[-1].total

@@ -257,6 +257,8 @@ def _read_vectors(file: Any, features: list[str], path: Path) -> NDArray[np.floa
                 raise ScreenError(f"{path}: column {name!r} does not hold numbers.") from error
         vectors[start : start + batch.num_rows] = columns.T
         start += batch.num_rows
+    if start != len(vectors):  # Arrow ends early, without a word, where a column has fewer values than the file says
+        raise ScreenError(f"{path} has {len(vectors)} rows by its own word, and embeddings for {start}: copy it again.")
     return vectors
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime under an adapted base: the same numbers as torch, in a third to a half of the time on a CPU.
+"""ONNX Runtime under an adapted base: the same numbers as torch, in about two thirds of the time on a CPU.
 
 torch stays the reference. Before a network is used its answers are compared with torch's, and whatever goes wrong, in
 exporting, loading or running, leads back to torch with a note in the log.
