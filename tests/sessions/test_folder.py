@@ -140,6 +140,28 @@ def test_a_long_journal_becomes_a_snapshot_and_unneeded_files_go(tmp_path, monke
     assert again.same_as(annotations)
 
 
+def test_files_that_nothing_speaks_of_do_not_pile_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_module, "_UNNEEDED", 4000)
+    place = tmp_path / "s"
+
+    def size():
+        return sum(path.stat().st_size for path in place.glob("translated-*.npz"))
+
+    session = SessionFolder(place)
+    most = 0
+    for number in range(60):
+        session.save({"translated/a": array_of(number)})
+        most = max(most, size())
+    session.close()
+    one = (place / read_session(place).value("translated/a")["file"]).stat().st_size
+    assert most <= 4000 + 2 * one
+    (place / f"translated-{0:016x}.npz").write_bytes(bytes(5000))  # left by a kill
+    again = SessionFolder(place)
+    again.save({"translated/a": array_of(99)})
+    again.close()
+    assert [path.name for path in place.glob("translated-*.npz")] == [read_session(place).value("translated/a")["file"]]
+
+
 def test_a_shortened_history_is_undone_and_redone_as_the_long_one():
     made, said = Annotations(), []
     made.recorded.connect(lambda record: said.append(record))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from phenolens.annotation.journal import Journal
@@ -16,6 +16,7 @@ JOURNAL = "session.journal"
 KIND = "session"
 _LONG = 4_000_000  # bytes of records since the last snapshot
 _MANY = 5_000  # records
+_UNNEEDED = 64_000_000  # bytes of files that nothing speaks of any longer
 
 
 class SessionFolder:
@@ -23,7 +24,7 @@ class SessionFolder:
 
     Files are written first, whole, and the line that speaks of them after them, so that every line of the journal
     speaks of files that are there. They are named after what they hold and never changed. Those that nothing speaks of
-    any longer are removed when the journal is written anew.
+    any longer are removed when the journal is written anew, which happens too where they take much room.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class SessionFolder:
             self.state.take(record)
         self._records, self._bytes = len(self._journal.records), 0
         self._journal.records.clear()
+        wanted = files_of(self.state.values)
+        self._unneeded = self._size(name for name in os.listdir(self.folder) if name not in wanted)
         self._known: dict[str, Kept | KeptFolder] = {}
         self._given: dict[str, Any] = {}  # the very objects of the last time are not looked at again
 
@@ -85,6 +88,8 @@ class SessionFolder:
         if said:
             record["say"] = list(said)
         if len(record) > 1:
+            replaced = {key: self.state.values.get(key) for key in (*changed, *dropped)}
+            self._unneeded += self._size(files_of(replaced))
             self._bytes += self._journal.append(record)
             self._records += 1
             self.state.take(record)
@@ -92,7 +97,7 @@ class SessionFolder:
         self._known.update(known)
         for key in dropped:
             self._known.pop(key, None)
-        if self._bytes > _LONG or self._records > _MANY:
+        if self._bytes > _LONG or self._records > _MANY or self._unneeded > _UNNEEDED:
             self.compact()
         return len(record) > 1
 
@@ -100,7 +105,7 @@ class SessionFolder:
         """Write the journal anew with the present state alone, and remove the files that it does not speak of."""
         self.state.said = shortened(self.state.said)
         self._journal.replace([{"at": round(time.time(), 3), **self.state.snapshot()}])
-        self._records, self._bytes = 1, 0
+        self._records, self._bytes, self._unneeded = 1, 0, 0
         wanted = files_of(self.state.values)
         for name in os.listdir(self.folder):
             if is_file_name(name) and name not in wanted:
@@ -109,6 +114,10 @@ class SessionFolder:
     def close(self) -> None:
         """Let go of the folder."""
         self._journal.close()
+
+    def _size(self, names: Iterable[str]) -> int:
+        paths = [self.folder / name for name in names if is_file_name(name)]
+        return sum(path.stat().st_size for path in paths if path.is_file())
 
     def _plain(self, key: str, value: Any, known: dict[str, Kept | KeptFolder]) -> Any:
         if not isinstance(value, (Kept, KeptFolder)):
