@@ -34,9 +34,7 @@ def fine(outcome):
     return outcome
 
 
-@pytest.mark.parametrize(
-    "faults", ["micon map", pytest.param("micon train", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.parametrize("faults", ["micon map", pytest.param("micon train", marks=pytest.mark.slow)], indirect=True)
 def test_a_killed_command_loses_nothing_and_ends_with_the_same_result(faults):
     fine(faults.killed_in_a_file())
     fine(faults.killed_at_operation(faults.whole.operations * 2 // 3))
