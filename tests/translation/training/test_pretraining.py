@@ -230,7 +230,9 @@ def test_styles_that_choose_the_best_weights_are_of_their_own_and_kept(tmp_path)
     sets = finish(choosing_sets(tmp_path / "apart.pt", styles=1, crops_per_field=2))
     assert {s.domain for s in sets} == {f"simulated {CHOOSING_STYLES[0]}"}
     assert not set(CHOOSING_STYLES) & set(JUDGING_STYLES)
-    again = finish(choosing_sets(tmp_path / "apart.pt"))
+    written = (tmp_path / "apart.pt").stat().st_mtime_ns
+    again = finish(choosing_sets(tmp_path / "apart.pt", styles=1, crops_per_field=2))
+    assert (tmp_path / "apart.pt").stat().st_mtime_ns == written, "they are not drawn again"
     assert all(np.array_equal(one.crops, other.crops) for one, other in zip(sets, again, strict=True))
 
 

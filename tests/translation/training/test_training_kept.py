@@ -119,10 +119,11 @@ def test_fine_tuning_broken_off_within_a_step_ends_with_the_same_bytes(tune, who
 
     def counted(real):
         def call(*given, **named):
-            calls.append(1)
             result = real(*given, **named)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
+            if torch.is_grad_enabled():  # a base is tried once, without gradients, when it is opened
+                calls.append(1)
+                if len(calls) == 2:
+                    raise KeyboardInterrupt
             return result
 
         return call
@@ -171,7 +172,8 @@ def test_a_loss_that_is_no_number_is_a_sentence_and_spoils_nothing(tune, tmp_pat
     predict, calls = Base.predict, []
 
     def breaks(*given, **named):
-        calls.append(1)
+        if torch.is_grad_enabled():
+            calls.append(1)
         return predict(*given, **named) * (float("nan") if len(calls) == 3 else 1)
 
     monkeypatch.setattr(Base, "predict", breaks)

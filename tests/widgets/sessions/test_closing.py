@@ -1,5 +1,7 @@
 """Closing while long work goes on asks what is to become of it; a fine-tuning is resumed after a restart."""
 
+from unittest.mock import patch
+
 import pytest
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication
@@ -21,19 +23,21 @@ def begin(window, base, out, steps):  # noqa: F811
 
 
 @pytest.fixture
-def asked(window, monkeypatch):  # noqa: F811
-    """What is asked, and what is answered."""
+def asked(window):  # noqa: F811
+    """What is asked, what is answered, and whether the window was closed."""
     said, answers = [], [STAY]
 
     def ask(doing):
         said.append(doing)
         return answers[0]
 
-    monkeypatch.setattr(window.dock.closing, "ask", ask)
     closed = []
-    # napari deletes a window that closes, and its test fixture wants to close it itself
-    monkeypatch.setattr(window.viewer.window._qt_window, "close", lambda: closed.append(True))
-    return said, answers, closed
+    # napari deletes a window that closes, and its test fixture wants to close it itself: by then nothing is patched
+    with (
+        patch.object(window.dock.closing, "ask", ask),
+        patch.object(window.viewer.window._qt_window, "close", lambda: closed.append(True)),
+    ):
+        yield said, answers, closed
 
 
 def close(window):  # noqa: F811

@@ -89,6 +89,7 @@ def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter,
     assert dock.field_layers.labels.ndim == 2, "the outlines show in every plane"
 
     load(window, adapter)
+    session.set_limit("crop")
     window.press(dock.translate_panel.click)
     go_to(window, 2)
     cell = window.click_cell(0)

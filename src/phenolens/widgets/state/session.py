@@ -347,6 +347,8 @@ class Session:
             and old.steps == translation.steps
         ):
             translation = old.joined(translation)
+        if cell.share is not None and len(cell.share) != translation.window.size:
+            cell.limit_to(self.limit, self.cells, translation.window.size)
         cell.translation = translation
         self.cell_changed.emit(cell)
 
