@@ -44,7 +44,14 @@ class CompareKeys(LayerKeys):
         self._keys: dict[str, Key] = {key: partial(view, name) for key, name in VIEW_KEYS.items()}
         self._keys |= {FLICKER: Held(press, release), LESS: partial(step, -1), MORE: partial(step, 1)}
         super().__init__(
-            viewer, (session.cell_changed, session.field_changed, session.adapter_changed, session.screen_changed)
+            viewer,
+            (
+                session.cell_changed,
+                session.translated_changed,
+                session.field_changed,
+                session.adapter_changed,
+                session.screen_changed,
+            ),
         )
 
     def _wanted(self, layer: Layer | None) -> dict[str, Key]:

@@ -59,7 +59,13 @@ class ComparePanel(QWidget):
         self.limit.activated.connect(lambda _: session.set_limit(self.limit.currentData()))
         self.keys = CompareKeys(viewer, session, self.view_wanted.emit, self._flicker, self._settle, self._step)
         self._lay_out()
-        for signal in (session.cell_changed, session.field_changed, session.adapter_changed, session.screen_changed):
+        for signal in (
+            session.cell_changed,
+            session.translated_changed,
+            session.field_changed,
+            session.adapter_changed,
+            session.screen_changed,
+        ):
             signal.connect(self._refresh)
         session.limit_changed.connect(self._show_limit)
         self._refresh()

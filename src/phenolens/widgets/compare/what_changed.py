@@ -58,7 +58,8 @@ class WhatChanged(QWidget):
         ):
             signal.connect(self._forget)
         session.current_changed.connect(self._draw)
-        session.cell_changed.connect(self._cell)
+        for signal in (session.cell_changed, session.translated_changed):
+            signal.connect(self._cell)
         self._draw()
 
     def _forget(self, _: object = None) -> None:

@@ -50,7 +50,13 @@ class NoiseLayers:
             session.plane_changed,
         ):
             signal.connect(self._forget)
-        for signal in (session.cell_changed, session.strength_changed, session.floor_changed, session.planes.arrived):
+        for signal in (
+            session.cell_changed,
+            session.translated_changed,
+            session.strength_changed,
+            session.floor_changed,
+            session.planes.arrived,
+        ):
             signal.connect(self.refresh)
         session.held_changed.connect(self._hold)
 

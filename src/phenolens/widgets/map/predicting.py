@@ -61,6 +61,7 @@ class MapPredicting(QObject):
         if (session := self._place.session) is not None:
             self._followed = session
             session.cell_changed.connect(self._changed)
+            session.translated_changed.connect(self._left)
             session.strength_changed.connect(self._moved)
             session.field_changed.connect(self._notice)
             session.plane_changed.connect(self._notice)
@@ -71,6 +72,7 @@ class MapPredicting(QObject):
         self._cell = None
         if self._followed is not None:
             self._followed.cell_changed.disconnect(self._changed)
+            self._followed.translated_changed.disconnect(self._left)
             self._followed.strength_changed.disconnect(self._moved)
             self._followed.field_changed.disconnect(self._notice)
             self._followed.plane_changed.disconnect(self._notice)
@@ -139,6 +141,11 @@ class MapPredicting(QObject):
         self._notice()
         if cell is self._cell and cell.translation is not None:
             self._settled.start()
+
+    def _left(self) -> None:
+        """Several cells came or went: the one that is followed may be among them."""
+        if self._cell is not None:
+            self._changed(self._cell)
 
     def _notice(self) -> None:
         """Follow the cell that is marked, if it is one of those translated in the shown field."""

@@ -79,13 +79,14 @@ class NoisePanel(QWidget):
         session.adapter_changed.connect(self._another_adapter)
         for signal in (
             session.cell_changed,
+            session.translated_changed,
             session.strength_changed,
             session.held_changed,
             session.field_changed,
             session.plane_changed,
         ):
             signal.connect(lambda *_: self._say_found())
-        for signal in (session.cell_changed, session.plane_changed):
+        for signal in (session.cell_changed, session.translated_changed, session.plane_changed):
             signal.connect(lambda *_: self._ask())
         self.refresh()
 
