@@ -40,9 +40,7 @@ def test_a_killed_command_loses_nothing_and_ends_with_the_same_result(faults):
     fine(faults.killed_at_operation(faults.whole.operations * 2 // 3))
 
 
-@pytest.mark.parametrize(
-    "faults", ["micon correct", pytest.param("simulate:zarr", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.parametrize("faults", ["simulate:zarr"], indirect=True)
 def test_what_the_disk_refuses_is_said_and_leaves_nothing_behind(faults):
     full, locked = fine(faults.full_disk(0.4)), fine(faults.read_only())
     assert full.status == locked.status == 2
