@@ -315,7 +315,7 @@ def test_wells_that_say_too_little_are_told_before_anything_starts(
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(mine))
     d.choice._choose(d.choice.adapters.count() - 1)
     d.idle()
-    assert "is not a whole adapter" in d.wells.wrong.text()
+    assert "is not an adapter: choose the folder" in d.wells.wrong.text()
     assert d.choice.adapter is window.session.adapter
     d.choice.unseen.setChecked(False)
     copy = shutil.copytree(half_used, tmp_path / "copy")

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
 
 from phenolens.screens.axes import FIELDS, LETTERS
 from phenolens.widgets.kit.style import SPACE
+
+_NARROWEST = 54  # pixels: a letter, a number of two digits, and the arrow
 
 
 class AxesChips(QWidget):
@@ -37,6 +39,8 @@ class AxesChips(QWidget):
             chip.setToolTip(f"What the axis of length {length} is")
             chip.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             chip.setMinimumContentsLength(3)
+            chip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # five of them share the dock
+            chip.setMinimumWidth(_NARROWEST)
             chip.activated.connect(lambda _: self.changed.emit(self.axes))
             self.chips.append(chip)
             self._line.addWidget(chip, 1)
