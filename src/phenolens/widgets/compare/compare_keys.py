@@ -55,5 +55,6 @@ class CompareKeys(LayerKeys):
         )
 
     def _wanted(self, layer: Layer | None) -> dict[str, Key]:
-        ours = layer is None or "phenolens" in layer.metadata
+        # what the user drew knows its field alone
+        ours = layer is None or bool({"kind", "made"} & set(layer.metadata.get("phenolens", {})))
         return dict(self._keys) if ours and at_rest(layer) and self._session.in_field() else {}
