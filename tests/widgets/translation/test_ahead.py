@@ -92,7 +92,7 @@ def test_a_cell_that_was_translated_ahead_is_there_at_once(ready):
             target=cell.conditions[1],
         )
     )[0]  # fmt: skip
-    assert np.allclose(cell.difference(1.0), right.difference[-1], atol=1e-3)
+    assert np.allclose(cell.translation.difference_at(1.0), right.difference[-1], atol=1e-3)
 
 
 def test_those_nearest_to_the_pointer_come_first(ready, monkeypatch):
