@@ -126,7 +126,7 @@ def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter,
 
     dock.export(tmp_path)
     window.wait(lambda: "Exported" in dock.translate_panel.state.text())
-    (folder,) = tmp_path.iterdir()
+    (folder,) = (one for one in tmp_path.iterdir() if (one / "provenance.json").is_file())
     images = {f"stack__z{z}__{kind}.ome.tif" for z in (2, 3) for kind in ("source", "translated", "difference")}
     drawn = {"stack__cells.ome.tif", "stack__cells__cells.csv", "stack__synthetic_cells.geojson", "annotations.csv"}
     told = {"cells.csv", "cells.parquet", "provenance.json", ".phenolens.json"}
