@@ -42,7 +42,7 @@ class ComparePanel(QWidget):
         self.what_changed = WhatChanged(session, running)
         self.playing = Playing(self, session)
         self.side_by_side = SideBySide(viewer, field, synthetic)
-        self.play = action("▶ Play", "Move the slider to and fro between the cell and its treated version")
+        self.play = action("▶ Play", "Move the slider back and forth between the cell and its treated version")
         self.play.clicked.connect(self.playing.toggle)
         self.playing.changed.connect(self._show_playing)
         self.beside = action("Side by side", "The original at the left, the translated field at the right; one camera")

@@ -1,4 +1,4 @@
-"""Moves the slider by itself, to and fro between the cell and its treated version."""
+"""Moves the slider by itself, back and forth between the cell and its treated version."""
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
