@@ -67,6 +67,7 @@ class Worker:
         self.random = random.Random(seed)
         self.log = log.open("a", encoding="utf-8", buffering=1)
         self.last: dict[str, str] = {}
+        self.beaten = 0.0
         self.viewer = napari.Viewer(show=True)
         self.app = QApplication.instance()
         self.dock = main_dock(self.viewer)
@@ -105,6 +106,12 @@ class Worker:
             self.log.write(json.dumps({"at": time.time(), **changed}) + "\n")
         self.last = now
 
+    def beat(self) -> None:
+        """Write down that the window answers."""
+        if time.time() - self.beaten >= 0.05:
+            self.beaten = time.time()
+            self.log.write(json.dumps({"beat": self.beaten}) + "\n")
+
     def work(self) -> None:
         actions = [self.slide, self.annotate, self.write, self.undo, self.redo, self.paint, self.delete, self.click,
                    self.choose, self.zoom, self.clear, self.export, self.next_field]  # fmt: skip
@@ -116,6 +123,7 @@ class Worker:
             while time.time() < until:
                 self.app.processEvents()
                 self.note()
+                self.beat()
                 time.sleep(0.004)
 
     def cell(self):

@@ -70,7 +70,7 @@ class Autosave:
                     values, said, given = self._values or {}, list(self._said), self._given
                 try:
                     folder = folder or self._open_folder()
-                    folder.save(self._at_hand(values), said)
+                    whole = self._write(folder, self._at_hand(values), said, given)
                 except Exception as error:  # noqa: BLE001 - whatever it is, what was done is not given up
                     self.problem = str(error) if isinstance(error, PhenolensError) else repr(error)
                     with self._change:
@@ -80,13 +80,22 @@ class Autosave:
                     continue
                 self.problem = ""
                 with self._change:
-                    del self._said[: len(said)]
-                    self._written = given
+                    self._written = given if whole else self._written
                     self._change.notify_all()
         finally:
             if folder is not None:
                 with suppress(PhenolensError, OSError):
                     folder.close()
+
+    def _write(self, folder: SessionFolder, values: Mapping[str, Any], said: Sequence[Record], given: int) -> bool:
+        """Write what was given; return whether all of it, for it is left for what is newer once a file is written."""
+        for step, _ in enumerate(folder.saving(values, said)):
+            with self._change:
+                if step == 0:
+                    del self._said[: len(said)]
+                elif self._given > given:
+                    return False
+        return True
 
     def _at_hand(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values with those that are computed aside, as far as they are known."""

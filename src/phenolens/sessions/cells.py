@@ -32,7 +32,8 @@ def kept_cells(cells: Cells) -> dict[str, Any]:
 
     values: dict[str, Any] = {"cells": {"found": cells.found}}
     for key, labels in cells.labels.items():
-        values[f"labels/{key}"] = Kept(of=labels, stem="labels", arrays=_outlined(labels, rows, key), packed=True)
+        arrays = _outlined(labels, rows, key)
+        values[f"labels/{key}"] = Kept(of=labels, stem="labels", arrays=arrays, packed=True, together="cells")
     if not cells.labels:
         values["cells/table"] = Kept(of=table, stem="table", arrays=lambda: _whole(table), packed=True)
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from phenolens.annotation.journal import Journal
@@ -72,34 +72,52 @@ class SessionFolder:
         OutputError
             It cannot be written; what was remembered before stays.
         """
-        changed: dict[str, Any] = {}
-        known: dict[str, Kept | KeptFolder] = {}
+        return any(list(self.saving(values, said)))
+
+    def saving(self, values: Mapping[str, Any], said: Sequence[Record] = ()) -> Iterator[bool]:
+        """Do what `save` does, a record a step; each step tells whether there was anything to write.
+
+        The first writes all that needs no file: no slider waits for the pixels of a cell. The others write what has
+        files, those together that are `together`. Between two steps it may be left for newer values.
+        """
+        changed, wanted = {}, dict[str, dict[str, Any]]()
         for key, value in values.items():
             if value is UNKNOWN or (key in self.state.values and key in self._given and self._given[key] is value):
                 continue
-            now = self._plain(key, value, known)
-            if key not in self.state.values or self.state.values[key] != now:
-                changed[key] = now
-        record: Record = {"at": round(time.time(), 3)}
-        if changed:
-            record["set"] = changed
-        if dropped := [key for key in self.state.values if key not in values]:
-            record["drop"] = dropped
-        if said:
-            record["say"] = list(said)
-        if len(record) > 1:
-            replaced = {key: self.state.values.get(key) for key in (*changed, *dropped)}
-            self._unneeded += self._size(files_of(replaced))
-            self._bytes += self._journal.append(record)
-            self._records += 1
-            self.state.take(record)
-        self._given = dict(values)
-        self._known.update(known)
+            if isinstance(value, (Kept, KeptFolder)):
+                wanted.setdefault(value.together or key, {})[key] = value
+            else:
+                changed[key] = plain(value)
+        dropped = [key for key in self.state.values if key not in values]
+        yield self._write(changed, dropped, said)
+        self._given = {key: value for key, value in values.items() if not isinstance(value, (Kept, KeptFolder))} | {
+            key: value for key, value in self._given.items() if isinstance(value, (Kept, KeptFolder)) and key in values
+        }
         for key in dropped:
             self._known.pop(key, None)
+        for group in wanted.values():
+            yield self._write({key: self._with_file(key, value) for key, value in group.items()})
+            self._given |= group
+            self._known |= group
+
+    def _write(self, values: Mapping[str, Any], dropped: Sequence[str] = (), said: Sequence[Record] = ()) -> bool:
+        """Write a record of what has changed; return whether anything has."""
+        there = self.state.values
+        changed = {key: value for key, value in values.items() if key not in there or there[key] != value}
+        record: Record = {"at": round(time.time(), 3)}
+        for name, part in (("set", changed), ("drop", list(dropped)), ("say", list(said))):
+            if part:
+                record[name] = part
+        if len(record) == 1:
+            return False
+        replaced = {key: there.get(key) for key in (*changed, *dropped)}
+        self._unneeded += self._size(files_of(replaced))
+        self._bytes += self._journal.append(record)
+        self._records += 1
+        self.state.take(record)
         if self._bytes > _LONG or self._records > _MANY or self._unneeded > _UNNEEDED:
             self.compact()
-        return len(record) > 1
+        return True
 
     def compact(self) -> None:
         """Write the journal anew with the present state alone, and remove the files that it does not speak of."""
@@ -119,15 +137,13 @@ class SessionFolder:
         paths = [self.folder / name for name in names if is_file_name(name)]
         return sum(path.stat().st_size for path in paths if path.is_file())
 
-    def _plain(self, key: str, value: Any, known: dict[str, Kept | KeptFolder]) -> Any:
-        if not isinstance(value, (Kept, KeptFolder)):
-            return plain(value)
+    def _with_file(self, key: str, value: Kept | KeptFolder) -> Record:
+        """The facts of a value and the name of its file, which is written where its arrays are others than before."""
         before = self._known.get(key)
-        if before is not None and before.of is value.of and before.stem == value.stem:
+        if key in self.state.values and before is not None and before.of is value.of and before.stem == value.stem:
             file = self.state.values[key]["file"]
         else:
             file = value.write(self.folder)
-        known[key] = value
         return {**plain(value.facts), "file": file}
 
 

@@ -33,13 +33,16 @@ def kept_translation(name: str, translation: CellTranslation, about: Mapping[str
         f"translated/{name}": Kept(
             of=translation,
             stem="translated",
+            together=f"translated/{name}",
             facts=facts,
             arrays=lambda: {"difference": translation.difference, "crop": translation.crop},
         )
     }
     trajectory = translation.trajectory
     if trajectory is not None:
-        values[f"latents/{name}"] = Kept(of=trajectory, stem="latents", arrays=lambda: _latents(trajectory))
+        values[f"latents/{name}"] = Kept(
+            of=trajectory, stem="latents", together=f"translated/{name}", arrays=lambda: _latents(trajectory)
+        )
     return values
 
 

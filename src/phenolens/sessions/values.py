@@ -38,6 +38,8 @@ class Kept:
         Gives the arrays by name; called on the thread that writes.
     packed
         Whether compressing them is worth its time.
+    together
+        Values of the same name come back together or not at all; alone where empty.
     """
 
     of: object
@@ -45,6 +47,7 @@ class Kept:
     arrays: Callable[[], Mapping[str, NDArray[Any]]]
     facts: Mapping[str, Any] = field(default_factory=dict)
     packed: bool = False
+    together: str = ""
 
     def write(self, folder: Path) -> str:
         """Write the file where it is not there yet, whole or not at all, and return its name."""
@@ -77,6 +80,7 @@ class KeptFolder:
     digest: Callable[[], str]
     files: Callable[[Path], None]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    together: str = ""
 
     def write(self, folder: Path) -> str:
         """Write the folder where it is not there yet, whole or not at all, and return its name."""

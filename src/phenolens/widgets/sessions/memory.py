@@ -16,7 +16,7 @@ from phenolens.sessions.places import new_session_folder
 from phenolens.widgets.state.session import Session
 
 _LEAVING_S = 2.0
-_SOON_MS = 400  # a change is handed over after this long at most, and written at once
+_SOON_MS = 150  # a change is handed over after this long at most, and written at once
 
 
 @dataclass
