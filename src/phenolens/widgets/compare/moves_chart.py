@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from phenolens.widgets.kit.glyphs import TRANSLATED, draw_figure, faint, ticks
+from phenolens.widgets.kit.glyphs import TRANSLATED, draw_axis, draw_figure
 from phenolens.widgets.kit.style import ACCENT_HOVER
 
 _HEAD, _ROW, _FOOT = 20, 32, 34
@@ -69,18 +69,9 @@ class MovesChart(QWidget):
         values = values[np.isfinite(values)]
         low, high = 1.04 * min(values.min(initial=0.0), -0.1), 1.04 * max(values.max(initial=0.0), 0.1)
 
-        def across(value: float) -> float:
-            return room.left() + room.width() * (value - low) / (high - low)
-
         self._legend(painter, ink)
-        for place in ticks(low, high):
-            painter.setPen(QPen(faint(ink), 1, Qt.PenStyle.DashLine if place else Qt.PenStyle.SolidLine))
-            painter.drawLine(QPointF(across(place), room.top() + 4), QPointF(across(place), room.bottom() + 2))
-            painter.setPen(ink)
-            box = QRectF(across(place) - 30, room.bottom() + 2, 60, 15)
-            painter.drawText(box, Qt.AlignmentFlag.AlignHCenter, f"{place:g}")
-        box = QRectF(0, room.bottom() + 17, self.width(), 16)
-        painter.drawText(box, Qt.AlignmentFlag.AlignHCenter, "change, in spreads of real cells")
+        painter.setPen(ink)
+        across = draw_axis(painter, room, low, high, "change, in spreads of real cells")
         for number, move in enumerate(self.moves):
             top = _HEAD + _ROW * number
             painter.setPen(ink)

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
-from qtpy.QtGui import QPainter, QPen
+from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
 from phenolens.widgets.evaluation.verdict_mark import draw_mark
-from phenolens.widgets.kit.glyphs import REAL, TRANSLATED, draw_figure, faint, ticks
+from phenolens.widgets.kit.glyphs import REAL, TRANSLATED, draw_axis, draw_figure
 from phenolens.widgets.kit.style import SPACE, action
 
 if TYPE_CHECKING:
@@ -120,18 +120,9 @@ class _Drawing(QWidget):
         low, high = _reach(self.effects)
         room = QRectF(8, _HEAD, self.width() - 16, _ROW * self.shown)
 
-        def across(value: float) -> float:
-            return room.left() + room.width() * (value - low) / (high - low)
-
         self._legend(painter, ink)
-        for place in ticks(low, high):
-            painter.setPen(QPen(faint(ink), 1, Qt.PenStyle.DashLine if place else Qt.PenStyle.SolidLine))
-            painter.drawLine(QPointF(across(place), room.top() + 4), QPointF(across(place), room.bottom() + 2))
-            painter.setPen(ink)
-            box = QRectF(across(place) - 30, room.bottom() + 2, 60, 15)
-            painter.drawText(box, Qt.AlignmentFlag.AlignHCenter, f"{place:g}")
-        box = QRectF(0, room.bottom() + 17, self.width(), 16)
-        painter.drawText(box, Qt.AlignmentFlag.AlignHCenter, "effect, in spreads of control cells")
+        painter.setPen(ink)
+        across = draw_axis(painter, room, low, high, "effect, in spreads of control cells")
         for number, effect in enumerate(self.effects[: self.shown]):
             top = _HEAD + _ROW * number
             self._name(painter, ink, top, effect)

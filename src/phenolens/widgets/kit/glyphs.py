@@ -1,7 +1,9 @@
 """How figures are drawn in all charts: what is real, what was generated and what is a null look alike everywhere."""
 
+from collections.abc import Callable
+
 import numpy as np
-from qtpy.QtCore import QPointF, Qt
+from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 
 TRANSLATED, NULL, REAL = "translated", "null", "real"
@@ -42,3 +44,21 @@ def ticks(low: float, high: float) -> list[float]:
     whole = 10.0 ** np.floor(np.log10(fine))
     step = next(whole * part for part in (1, 2, 5, 10) if whole * part >= fine)
     return [float(n * step) for n in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+
+
+def draw_axis(painter: QPainter, room: QRectF, low: float, high: float, caption: str) -> Callable[[float], float]:
+    """Draw lines at `ticks` through `room`, their numbers and a caption below it; return what places a value."""
+    ink = painter.pen().color()
+
+    def across(value: float) -> float:
+        return room.left() + room.width() * (value - low) / (high - low)
+
+    for place in ticks(low, high):
+        painter.setPen(QPen(faint(ink), 1, Qt.PenStyle.DashLine if place else Qt.PenStyle.SolidLine))
+        painter.drawLine(QPointF(across(place), room.top() + 4), QPointF(across(place), room.bottom() + 2))
+        painter.setPen(ink)
+        below = QRectF(across(place) - 30, room.bottom() + 2, 60, 15)
+        painter.drawText(below, Qt.AlignmentFlag.AlignHCenter, f"{place:g}")
+    beside = QRectF(0, room.bottom() + 17, room.left() + room.width() + room.left(), 16)
+    painter.drawText(beside, Qt.AlignmentFlag.AlignHCenter, caption)
+    return across

@@ -1,5 +1,6 @@
 """Keys that mean something on the canvas, whichever layer is active."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ def at_rest(layer: Layer | None) -> bool:
     return layer is None or str(layer.mode) in _AT_REST
 
 
-class LayerKeys:
+class LayerKeys(ABC):
     """Binds keys to the layer that is active, or to the viewer where none is, and takes them off again.
 
     napari asks the active layer before the viewer, so that a binding of the viewer alone would never be reached for
@@ -53,9 +54,9 @@ class LayerKeys:
             signal.connect(self._bind)
         self._follow()
 
+    @abstractmethod
     def _wanted(self, layer: Layer | None) -> dict[str, Key]:
         """The keys that mean something while `layer` is active, and what they do."""
-        raise NotImplementedError
 
     def detach(self) -> None:
         """Give all keys back."""
