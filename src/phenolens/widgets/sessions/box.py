@@ -41,6 +41,7 @@ class SessionBox(QWidget):
         self.take_up.clicked.connect(self._ask_for_last)
         self.more = QToolButton()
         self.more.setText("Session")
+        self.more.setStyleSheet("QToolButton { padding-right: 16px; }")  # the arrow's room
         self.more.setToolTip("Sessions: your work, saved by itself while you do it")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.menu = QMenu(self)
@@ -74,10 +75,10 @@ class SessionBox(QWidget):
         self._last = saved
         self.take_up.setVisible(saved is not None and not self._kept)
         if saved is not None:
-            self.take_up.setText(f"Take up where you stopped: {saved.title}")
+            self.take_up.setText(f"Go on with {saved.title}")
             what = ", ".join(part for part in (saved.contents(), _unfinished(saved)) if part)
             self.take_up.setToolTip(
-                f"{saved.title}{', with ' + what if what else ''}; saved {_ago(saved.saved)}"
+                f"Take up where you stopped: {saved.title}{', with ' + what if what else ''}; saved {_ago(saved.saved)}"
                 + ("" if saved.closed else ". It was not closed; what you did is there all the same")
                 + "."
             )

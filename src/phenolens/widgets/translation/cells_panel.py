@@ -12,7 +12,7 @@ from phenolens.runtime.errors import CellError, PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.segmenters import SEGMENTERS
 from phenolens.widgets.kit.channel_colours import is_nuclear
-from phenolens.widgets.kit.style import MUTED, SPACE, Form, Note, action, set_accent
+from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.layer_keys import at_rest
@@ -68,7 +68,6 @@ class CellsPanel(QWidget):
         )
         self.crop.valueChanged.connect(self._set_crop)
         self.crop_size = QLabel()
-        self.crop_size.setStyleSheet(f"color: {MUTED};")
         self.find_button = action("Find cells", "Find the cells of every field", accent=True)
         self.find_button.clicked.connect(self._find_or_cancel)
         self.why = Note()
