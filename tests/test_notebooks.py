@@ -11,6 +11,7 @@ from project import ROOT
 from public import make_small_samples, put_tiny_base
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+LONG = ("evaluate", "own_arrays")
 
 
 def cells_of(notebook: Path) -> list[dict[str, Any]]:
@@ -33,7 +34,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(one, id=one.stem, marks=pytest.mark.slow if one.stem in LONG else ()) for one in NOTEBOOKS],
+)
 def test_a_notebook_runs(
     notebook: Path, cache: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

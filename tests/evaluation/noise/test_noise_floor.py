@@ -220,6 +220,7 @@ def test_a_treatment_without_effect_stays_in_the_floor(tuned, fitted):
     assert np.mean(shares) <= 0.06
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_goes_on_to_the_same_floor(tuned, fitted, tmp_path):
     screen, cells, adapter = tuned
     out = tmp_path / "floor"

@@ -134,6 +134,7 @@ def test_halves_share_no_well_and_have_equal_size():
         split_halves(training_set(["A", "A", "B"]))
 
 
+@pytest.mark.slow
 def test_two_models_are_trained_and_compared(tmp_path):
     tiny = make_tiny_base(tmp_path / "tiny")
     settings = FinetuneSettings(steps=3, batch=2, rank=2)

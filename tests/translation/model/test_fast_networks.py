@@ -122,7 +122,9 @@ def test_other_weights_are_another_file(adapter, cache):
     assert len(files(cache)) == 2
 
 
-@pytest.mark.parametrize("damage", ["short", "empty", "noise", "huge", "other"])
+@pytest.mark.parametrize(
+    "damage", ["short", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("empty", "noise", "huge", "other"))]
+)
 def test_a_file_that_is_not_what_it_should_be_is_made_anew(adapter, cache, damage):
     base = applied(adapter)
     about = inputs(base)

@@ -66,6 +66,7 @@ def test_closing_asks_and_one_can_stay(window, small_screen, tiny, tmp_path, ask
     assert left.step > 2
 
 
+@pytest.mark.slow
 def test_it_is_finished_in_the_background(window, small_screen, tiny, tmp_path, asked):  # noqa: F811
     said, answers, closed = asked
     window.open(small_screen)

@@ -20,6 +20,7 @@ from real_window import pixels
 pytest_plugins = ["real_window"]
 
 
+@pytest.mark.slow
 def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch):
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
     layers = window.viewer.open_sample("napari-phenolens", "simulated")
