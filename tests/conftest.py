@@ -19,10 +19,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Networks are exported for ONNX Runtime, into the user's cache, only by the tests that ask for it.
 os.environ.setdefault("PHENOLENS_RUNTIME", "torch")
-# Tests that run side by side share the processor: each takes one thread, for torch and for OpenGL in software.
+# Tests that run side by side share the processor: each takes one thread, for torch and for OpenGL in software. numba,
+# which napari uses, sets the number for torch as well.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 if WORKER:
-    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
 # How long an example takes says more of what else the machine does than of the code.
@@ -44,6 +45,14 @@ def own_sessions(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, No
         del os.environ["PHENOLENS_SESSIONS"]
     else:
         os.environ["PHENOLENS_SESSIONS"] = before
+
+
+@pytest.fixture(autouse=True)
+def all_cores_for_timings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what takes timings, and runs alone, start programs with as many threads as a user's would have."""
+    if request.node.get_closest_marker("alone"):
+        for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,13 @@ import pytest
 from project import ROOT
 
 
-@pytest.mark.skip(reason="the rehearsal takes longer than a test may; run scripts/on_gpu.sh by hand")
+@pytest.mark.slow
 def test_the_rehearsal_passes_and_packs_what_it_made(tmp_path):
     out = tmp_path / "out"
     small = {
         "DEVICE": "cpu",
         "SMALL": "1",
-        "ALL_SECONDS": "600",
+        "ALL_SECONDS": "240",
         "PYTHON": sys.executable,
         "OMP_NUM_THREADS": "1",
     }

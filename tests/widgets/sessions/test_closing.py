@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 import pytest
+from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QApplication
 
@@ -41,10 +42,17 @@ def asked(window):  # noqa: F811
 
 
 def close(window):  # noqa: F811
-    """Close the window as its frame does; return whether it closes at once."""
-    event = QCloseEvent()
-    QApplication.sendEvent(window.viewer.window._qt_window, event)
-    return event.isAccepted()
+    """Close the window as a menu does, while events turn; return whether it closes at once."""
+    accepted = []
+
+    def send():
+        event = QCloseEvent()
+        QApplication.sendEvent(window.viewer.window._qt_window, event)
+        accepted.append(event.isAccepted())
+
+    QTimer.singleShot(0, send)
+    window.wait(lambda: accepted)
+    return accepted[0]
 
 
 def test_closing_asks_and_one_can_stay(window, small_screen, tiny, tmp_path, asked):  # noqa: F811

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, QThread, QTimer
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 FINISH, STOP, STAY = "finish", "stop", "stay"
@@ -44,7 +44,12 @@ class Closing(QObject):
             return False
         if watched is self._dock and event.type() == QEvent.Type.Show:
             self._follow()
-        elif event.type() == QEvent.Type.Close and watched is self._window and (doing := self._going_on()):
+        elif (
+            event.type() == QEvent.Type.Close
+            and watched is self._window
+            and _somebody_is_there(event)
+            and (doing := self._going_on())
+        ):
             event.ignore()
             if not self.waiting:
                 self._answer(self.ask(doing))
@@ -94,3 +99,12 @@ class Closing(QObject):
             self._look.stop()
             self.waiting = False
             self._window.close()
+
+
+def _somebody_is_there(closing: QEvent) -> bool:
+    """Whether a person closes: by the window's frame, or by a menu or key, for which events must turn.
+
+    A script that calls ``viewer.close()`` would wait for an answer for ever.
+    """
+    thread = QThread.currentThread()
+    return closing.spontaneous() or (thread is not None and thread.loopLevel() > 0)
