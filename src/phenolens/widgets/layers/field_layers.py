@@ -8,11 +8,12 @@ from napari import Viewer
 from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 
+from phenolens.screens.large_images import by_levels
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
 from phenolens.widgets.layers.plane_stack import PlaneStack
-from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
+from phenolens.widgets.layers.shown_levels import shown_pixels
 from phenolens.widgets.state.planes import in_memory
 from phenolens.widgets.state.session import Session
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
+from phenolens.screens.large_images import Plane, plane_of
 from phenolens.widgets.kit.channel_colours import channel_colours, composite
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def thumbnails(
     intensity: IntensityMap,
     wanted: Sequence[Wanted],
     size: int,
-    shown: tuple[str, Callable[[], NDArray[Any]]] | None,
+    shown: tuple[str, Callable[[], Plane]] | None,
 ) -> Job[None]:
     """Make pictures; each comes as the preview (row, picture), field by field.
 
@@ -49,7 +50,7 @@ def thumbnails(
     done = 0
     for key in dict.fromkeys(field for _, field, _ in wanted):
         try:
-            plane = shown[1]() if shown is not None and shown[0] == key else screen[key].image().plane()
+            plane = shown[1]() if shown is not None and shown[0] == key else plane_of(screen[key].image())
         except ImageError:
             continue  # the neighbour stays in the list, without a picture
         for row, field, centre in wanted:
@@ -59,7 +60,7 @@ def thumbnails(
             yield Progress(done, len(wanted), key, preview=(row, picture(_part(plane, centre, size), intensity)))
 
 
-def _part(plane: NDArray[Any], centre: tuple[float, float] | None, size: int) -> NDArray[Any]:
+def _part(plane: Plane, centre: tuple[float, float] | None, size: int) -> NDArray[Any]:
     if centre is not None:
         return cut(plane, window_at(*centre, size))
     height, width = plane.shape[-2:]

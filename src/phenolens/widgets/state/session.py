@@ -8,6 +8,7 @@ from psygnal import Signal
 
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
+from phenolens.screens.large_images import Plane
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
 from phenolens.widgets.state.origin import Origin
 from phenolens.widgets.state.pen import Pen
@@ -87,7 +88,7 @@ class Session:
         self.steps = TranslationSteps(self.exchange, self.pen.recorded, (self.screen_changed, self.adapter_changed))
 
     @property
-    def plane(self) -> np.ndarray | None:
+    def plane(self) -> Plane | None:
         """Pixels (C, H, W) of the plane in view; None while they are being read."""
         return self.planes.known(self.position)
 

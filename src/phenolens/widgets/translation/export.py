@@ -150,7 +150,8 @@ def _export(
     drawn: Mapping[str, list[LayerData]],
     file_format: str,
 ) -> Job[Path]:
-    from phenolens.translation.apply.composite import Composite
+    from phenolens.screens.large_images import plane_of
+    from phenolens.translation.apply.large_composite import composite_of
     from phenolens.translation.apply.session_export import (
         FORMATS,
         ExportedField,
@@ -171,7 +172,7 @@ def _export(
         image = screen[key].image()
         composites = {}
         for position, here in planes.items():
-            composite = composites[position] = Composite(image.plane(*position))
+            composite = composites[position] = composite_of(plane_of(image, *position))
             for cell in here:
                 difference = cell.difference(strength)
                 if cell.translation is not None and difference is not None:
