@@ -84,9 +84,9 @@ class ComposedLevel(ArrayInParts):
         for (start, stop), step, length in zip((rows, columns), self._steps, tiles.shape[-2:], strict=True):
             at = np.floor((np.arange(start, stop) + 0.5) * step / 2**level).astype(int)
             places.append(np.clip(at, 0, -(-length // 2**level) - 1))
-        (top, left), (bottom, right) = ((int(at[end]) for at in places) for end in (0, -1))
-        part = tiles.part(level, slice(top, bottom + 1), slice(left, right + 1))[self._channel]
-        return np.asarray(part[(places[0] - top)[:, None], (places[1] - left)[None, :]])
+        y, x = places
+        part = tiles.part(level, slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1))[self._channel]
+        return np.asarray(part[(y - y[0])[:, None], (x - x[0])[None, :]])
 
 
 def composed_levels(

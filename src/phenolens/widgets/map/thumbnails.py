@@ -12,7 +12,7 @@ from phenolens.runtime.errors import ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.large_images import Plane, plane_of
-from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.widgets.kit.channel_colours import composite
 
 if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
@@ -23,10 +23,10 @@ _WHOLE = 128  # side in pixels of the picture of a whole field
 Wanted = tuple[int, str, tuple[float, float] | None]
 
 
-def picture(pixels: NDArray[Any], intensity: IntensityMap) -> NDArray[np.uint8]:
+def picture(pixels: NDArray[Any], intensity: IntensityMap, colours: Sequence[str]) -> NDArray[np.uint8]:
     """(h, w, 3) of pixels (C, h, w) in file units, from the screen's lowest to its highest intensity a channel."""
     low, high = np.array(intensity.low), np.array(intensity.high)
-    return composite(np.asarray(pixels, np.float32), low, high, channel_colours(intensity.channel_names))
+    return composite(np.asarray(pixels, np.float32), low, high, colours)
 
 
 def thumbnails(
@@ -35,6 +35,7 @@ def thumbnails(
     wanted: Sequence[Wanted],
     size: int,
     shown: tuple[str, Callable[[], Plane]] | None,
+    colours: Sequence[str],
 ) -> Job[None]:
     """Make pictures; each comes as the preview (row, picture), field by field.
 
@@ -46,6 +47,8 @@ def thumbnails(
         Side in pixels of the square around a cell.
     shown
         Key of the field that is shown, and what gives its pixels, which need not be read again.
+    colours
+        One a channel.
     """
     done = 0
     for key in dict.fromkeys(field for _, field, _ in wanted):
@@ -57,7 +60,9 @@ def thumbnails(
             if field != key:
                 continue
             done += 1
-            yield Progress(done, len(wanted), key, preview=(row, picture(_part(plane, centre, size), intensity)))
+            yield Progress(
+                done, len(wanted), key, preview=(row, picture(_part(plane, centre, size), intensity, colours))
+            )
 
 
 def _part(plane: Plane, centre: tuple[float, float] | None, size: int) -> NDArray[Any]:

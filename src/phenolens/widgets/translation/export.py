@@ -44,8 +44,12 @@ def drawn_layers(layers: Iterable[Layer]) -> list[LayerData]:
     for layer in layers:
         data, meta, kind = layer.as_layer_data_tuple()
         if kind in ("labels", "points", "shapes"):
+            if kind == "labels" and meta.get("multiscale"):
+                data, meta = getattr(data[0], "lazy", data[0]), meta | {"multiscale": False}
+            elif kind == "labels":
+                data = np.array(data)
             if kind == "labels":
-                data, meta = np.array(data), with_contour(meta, int(layer.contour))
+                meta = with_contour(meta, int(layer.contour))
             drawn.append((data, meta, kind))
     return drawn
 
