@@ -1,11 +1,13 @@
 """A noise floor for tests of what is shown against it."""
 
+from typing import Any
+
 import numpy as np
 
 from phenolens.evaluation.noise.noise_floor import NoiseFloor
 
 
-def floor_of(session, low=0.001):
+def floor_of(session: Any, low: float = 0.001) -> NoiseFloor:
     """A floor of the session's adapter in which control cells hardly change."""
     names = session.adapter.channel_names
     maxima = low * np.random.default_rng(0).uniform(1, 2, (3, 39, len(names)))

@@ -76,11 +76,17 @@ def key(window, which):
 def point_at(window, row):
     layer = window.dock.field_layers.channels[0]
     native = window.viewer.window._qt_viewer.canvas.native
-    window.viewer.scene.camera.center = (0, *layer.data_to_world((row["y"], row["x"])))
+    wanted = layer.data_to_world((row["y"], row["x"]))
+    window.viewer.scene.camera.center = (0, *wanted)
     window.qtbot.wait(50)
-    for off in (3, 0):
-        window.qtbot.mouseMove(native, native.rect().center() + QPoint(off, off))
-    window.qtbot.wait(50)
+
+    def there():
+        for off in (3, 0):
+            window.qtbot.mouseMove(native, native.rect().center() + QPoint(off, off))
+        window.qtbot.wait(20)
+        return np.allclose(window.viewer.cursor.position[-2:], wanted, atol=2)
+
+    window.wait(there, 5000)
 
 
 def to_front(dock):

@@ -55,7 +55,8 @@ class LargePlane:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the pixels."""
-        return np.dtype(self.lazy.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.lazy.dtype)
+        return dtype
 
     def __len__(self) -> int:
         return self.shape[0]

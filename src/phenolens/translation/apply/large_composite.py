@@ -72,7 +72,8 @@ class LargeComposite:
         total = np.zeros(self.plane.shape[0])
         for rows, columns in self.tiles.touched():
             total += np.abs(self.tiles.part(0, rows, columns)).sum((1, 2))
-        return np.asarray(total / max(np.prod(self.plane.shape[-2:]), 1))
+        height, width = self.plane.shape[-2:]
+        return np.asarray(total / (height * width))
 
     def _draw(self, rows: slice, columns: slice, cells: frozenset[Hashable]) -> np.ndarray:
         return self._cells.drawn(rows, columns, self.plane.shape[0], cells)

@@ -56,7 +56,7 @@ class Planes:
         """Own the planes of another image; `plane` is the one at its position, where that was read already."""
         with self._came:
             self._image, self._kept, self._asked = image, {}, None
-        if image is not None and plane is not None:
+        if image is not None and plane is not None and not by_levels(image):
             self._keep(image, image.position, plane)
 
     def known(self, position: Position) -> Plane | None:
