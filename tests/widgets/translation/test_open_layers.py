@@ -32,6 +32,7 @@ def opened(window, layer, axes, asks):
     return window.session.image
 
 
+@pytest.mark.slow
 def test_every_order_of_axes_is_read_or_asked_for(window):
     rng = np.random.default_rng(0)
     for axes in AXES:

@@ -48,6 +48,7 @@ def folder(small_screen, tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.mark.slow
 def test_hand_drawn_cells_are_trained_on_translated_and_judged(window, small_screen, folder, tiny, tmp_path):
     session, dock = window.session, window.dock
     window.open(small_screen)
