@@ -108,6 +108,7 @@ def test_one_layer_a_field_gives_the_cells_of_each(window, small_screen):
     assert all(message.startswith("Inconsistent units") for message in window.messages)
 
 
+@pytest.mark.slow
 def test_labels_inside_the_plate_and_a_folder_that_is_dropped(window, small_screen, folder, tmp_path):
     session, dock = window.session, window.dock
     panel = dock.cells_panel
