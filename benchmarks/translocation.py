@@ -128,9 +128,7 @@ def main() -> None:
                       "midpoint": midpoint, "source_past": float((before > midpoint).mean()),
                       "treated_past": float((real > midpoint).mean())}))  # fmt: skip
 
-    print(
-        json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling apart": adapter.card.discriminative})
-    )
+    print(json.dumps({"held": adapter.held, "guidance": adapter.guidance, "telling": adapter.card.discriminative}))
 
     def judge(name, solver, steps, guidance, strengths, target=None, held=None):
         kept = 1.0 if solver == "ddim" else options.fine_noise
