@@ -149,8 +149,7 @@ class Faults:
         asked = time.monotonic()
         run.send(signal.SIGTERM)
         run.wait()
-        early = run.status == -15 and not run.said  # before the command itself had begun
-        problems = [] if run.status in (0, 130) or early else [f"status {run.status}: {run.said}"]
+        problems = [] if run.status in (0, 130) else [f"status {run.status}: {run.said}"]
         problems += [f"process {pid} ran on" for pid in run.left_running()]
         late = run.ended - asked
         problems += [f"it took {late:.1f} s"] if late > 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) else []

@@ -263,6 +263,23 @@ def test_outputs_keep_the_users_umask(tmp_path):
     assert modes == [0o750, 0o750, 0o640, 0o640]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_what_a_library_writes_for_the_owner_alone_can_be_read_by_others(tmp_path):
+    def write_private(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+    before = os.umask(0o022)
+    try:
+        with writing_output(tmp_path / "out", ADAPTER) as new:
+            write_private(new / "weights.safetensors")
+        with writing(tmp_path / "alone.safetensors") as partial:
+            write_private(partial)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "out" / "weights.safetensors", tmp_path / "alone.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_names_of_fields_can_be_written_whatever_their_script(tmp_path):
     keys = unique_keys(["漢" * 150, "漢" * 150 + "b", "x" * 300])
     assert len(set(keys)) == 3
