@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sup
 
 from fault_commands import COMMANDS, Command, named
 from fault_damage import damages
-from fault_kinds import Faults, Outcome
+from fault_kinds import NAMES, Faults, Outcome
 from fault_page import page
 from fault_runs import Server
 
@@ -109,11 +109,11 @@ def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "
 
 
 def _only(faults: Faults, text: str) -> Iterator[Callable[[], Outcome]]:
-    """Of all but kills, the damages that are called so, and what the methods that are called so do."""
+    """Of all but the other kills, the faults whose name holds this text."""
     for attempt in others(faults):
         given = attempt.args if isinstance(attempt, partial) else ()
         name = attempt.func.__name__ if isinstance(attempt, partial) else attempt.__name__
-        if text in (given[0].fault if name == "damaged" else name):
+        if text in (given[0].fault if name == "damaged" else NAMES[name]):
             yield attempt
 
 
