@@ -17,8 +17,17 @@ from phenolens.runtime import outputs
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import writing, writing_folder
-from phenolens.runtime.output_kinds import ADAPTER, ATLAS, ENCODER, EVALUATION, FLOOR, KINDS, SCREEN
-from phenolens.runtime.outputs import MARK, check_output, read_mark, writing_output
+from phenolens.runtime.output_kinds import (
+    ADAPTER,
+    ATLAS,
+    ENCODER,
+    EVALUATION,
+    FLOOR,
+    KINDS,
+    SCREEN,
+    UNFINISHED_FLOOR,
+)
+from phenolens.runtime.outputs import MARK, check_output, read_mark, remove_output, unfinished, writing_output
 from phenolens.screens.keys import safe_name, unique_keys
 
 SIMULATE = ("simulate", "--treatment", "null", "--wells", "2", "--cells", "2", "--out")
@@ -249,6 +258,49 @@ def test_everything_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     make(tmp_path / "out", ADAPTER, "b.txt", "deep/c.txt")
     flushed = [(tmp_path / "out" / name).stat().st_ino for name in ("b.txt", "deep/c.txt", MARK, "deep", ".")]
     assert set(flushed) <= set(done[: done.index("out")])
+
+
+def make_unfinished_floor(folder):
+    (folder / "split0").mkdir(parents=True)
+    (folder / "split0" / "card.json").write_text("{}")
+    (folder / "run.json").write_text('{"control": "a", "settings": {}, "splits": []}')
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_is_removed_only_in_part_is_known_until_the_end(tmp_path, monkeypatch, done):
+    make_unfinished_floor(tmp_path / "floor.partial")
+    unlink, left = Path.unlink, [done]
+
+    def interrupted(path, *given, **named):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path, *given, **named)
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    monkeypatch.undo()
+    remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    assert not (tmp_path / "floor.partial").exists()
+
+
+def test_an_unfinished_folder_is_kept_to_go_on_from_and_not_what_nobody_could_go_on_from(tmp_path):
+    folder = tmp_path / "floor.partial"
+    make_unfinished_floor(folder)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt), unfinished(folder, UNFINISHED_FLOOR):
+        raise KeyboardInterrupt
+    assert (folder / "split0" / "card.json").is_file()
+    with pytest.raises(KeyboardInterrupt), unfinished(folder, UNFINISHED_FLOOR):
+        (folder / "run.json").unlink()  # as where all of it was removed, and a part was written after that
+        raise KeyboardInterrupt
+    assert [path.name for path in folder.rglob("*")] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    make_unfinished_floor(folder)
+    with unfinished(folder, UNFINISHED_FLOOR):
+        (folder / "run.json").unlink()
+    assert not folder.exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -136,7 +136,27 @@ def remove_output(folder: Path, kind: Kind) -> None:
     if content and content.kind != kind.name:
         held = named([*content.ours, *content.depends, *content.others])
         raise OutputError(f"{folder} is not {kind.what}, and holds {held}: move it away.")
-    _remove_files(folder, content.ours)
+    _remove_files(folder, _known_until_last(content.ours, kind))
+
+
+@contextmanager
+def unfinished(folder: Path, kind: Kind) -> Iterator[None]:
+    """Work in a folder that this run made or goes on with, and remove what it wrote there once the block is done.
+
+    Where the block raises, the folder is kept, to go on from. But where it was removed meanwhile, and made anew by what
+    was written after that, nobody could go on from it: what is there then goes too.
+    """
+
+    def remove_ours() -> None:
+        _remove_files(folder, _known_until_last([path for path in _files(folder) if kind.writes(path)], kind))
+
+    try:
+        yield
+    except BaseException:
+        if not (folder / kind.known_by[0]).is_file():
+            remove_ours()
+        raise
+    remove_ours()
 
 
 def finish_replacing(parent: Path) -> None:
@@ -308,6 +328,11 @@ def _empty_old(old: Path, target: Path, *, with_dependent: bool) -> None:
     _remove_files(old, (*content.ours, *(content.depends if with_dependent else ())))
     if os.path.isdir(old):
         os.replace(old, _free_name(target))
+
+
+def _known_until_last(paths: Sequence[str], kind: Kind) -> list[str]:
+    """In an order in which a folder without a mark is known for what it is until all else is removed."""
+    return sorted(paths, key=lambda path: path == kind.known_by[0])
 
 
 def _remove_files(folder: Path, files: Sequence[str]) -> None:
