@@ -318,6 +318,12 @@ def _no_sentence(run: Run, allowed: tuple[int, ...]) -> list[str]:
     return problems
 
 
+def can_be_done(method: str, command: Command) -> bool:
+    """Whether a method of `Faults` makes sense for a command."""
+    # translations are filled field by field, and never replaced
+    return method != "killed_over_an_earlier_result" or not command.name.startswith("translate")
+
+
 def can_mount() -> bool:
     """Whether a small disk can be mounted here."""
     global _mounts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fault_commands import COMMANDS
 from fault_damage import damages
-from fault_kinds import Outcome, can_mount
+from fault_kinds import NAMES, Outcome, can_be_done, can_mount
 
 _KILL = "kill -9"
 _TOP = """# When something goes wrong on the way
@@ -52,7 +52,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _untried(outcomes: Sequence[Outcome]) -> list[str]:
-    """What is not in the tables: commands, and damages of their inputs."""
+    """What is not in the tables: commands, and faults of those that are."""
     seen = Counter((outcome.command, outcome.fault) for outcome in outcomes)
     names = {command for command, _ in seen}
     said = []
@@ -60,7 +60,10 @@ def _untried(outcomes: Sequence[Outcome]) -> list[str]:
     if whole:
         said += [f"Not in these tables, for they were not tried: {', '.join(whole)}.", ""]
     for command in COMMANDS:
-        wanted = Counter(damage.fault for damage in damages(command)) if command.name in names else Counter()
+        if command.name not in names:
+            continue
+        wanted = Counter(damage.fault for damage in damages(command))
+        wanted.update(name for method, name in NAMES.items() if can_be_done(method, command))
         said += [
             f"- {fault[0].upper()}{fault[1:]}, `{shown(command.name)}`: {seen[command.name, fault]} of {count} tried."
             for fault, count in wanted.items()

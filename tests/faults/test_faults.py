@@ -92,6 +92,7 @@ def test_the_page_says_what_was_not_tried():
     told = page(tried)
     assert "they were not tried: `simulate`, " in told
     assert "of 2 tried" not in told
+    assert "- Full disk, `micon correct`: 0 of 1 tried." in told
     assert "- Truncated input, `micon correct`: 1 of 2 tried." in page(tried[1:])
 
 
