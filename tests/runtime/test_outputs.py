@@ -16,7 +16,7 @@ from cli_run import run
 from phenolens.runtime import outputs
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import writing, writing_folder
+from phenolens.runtime.files import is_temporary, writing, writing_folder
 from phenolens.runtime.output_kinds import (
     ADAPTER,
     ATLAS,
@@ -266,9 +266,22 @@ def make_unfinished_floor(folder):
     (folder / "run.json").write_text('{"control": "a", "settings": {}, "splits": []}')
 
 
-@pytest.mark.parametrize("done", [0, 1])
-def test_what_is_removed_only_in_part_is_known_until_the_end(tmp_path, monkeypatch, done):
+def test_a_folder_is_removed_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    def killed(*given, **named):
+        raise KeyboardInterrupt
+
     make_unfinished_floor(tmp_path / "floor.partial")
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    assert [is_temporary(path.name) for path in tmp_path.iterdir()] == [True]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_is_removed_beside_files_of_others_is_known_until_the_end(tmp_path, monkeypatch, done):
+    make_unfinished_floor(tmp_path / "floor.partial")
+    (tmp_path / "floor.partial" / "notes.txt").write_text("mine")
     unlink, left = Path.unlink, [done]
 
     def interrupted(path, *given, **named):
@@ -282,7 +295,7 @@ def test_what_is_removed_only_in_part_is_known_until_the_end(tmp_path, monkeypat
         remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
     monkeypatch.undo()
     remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
-    assert not (tmp_path / "floor.partial").exists()
+    assert [path.name for path in (tmp_path / "floor.partial").rglob("*")] == ["notes.txt"]
 
 
 def test_an_unfinished_folder_is_kept_to_go_on_from_and_not_what_nobody_could_go_on_from(tmp_path):

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import absolute, is_temporary, output_error, write_json, writing_folder
+from phenolens.runtime.files import (
+    absolute,
+    is_temporary,
+    output_error,
+    remove,
+    temporary_name,
+    write_json,
+    writing_folder,
+)
 from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, Kind
@@ -136,7 +144,7 @@ def remove_output(folder: Path, kind: Kind) -> None:
     if content and content.kind != kind.name:
         held = named([*content.ours, *content.depends, *content.others])
         raise OutputError(f"{folder} is not {kind.what}, and holds {held}: move it away.")
-    _remove_files(folder, _known_until_last(content.ours, kind))
+    _remove_ours(folder, content.ours, kind)
 
 
 @contextmanager
@@ -148,7 +156,7 @@ def unfinished(folder: Path, kind: Kind) -> Iterator[None]:
     """
 
     def remove_ours() -> None:
-        _remove_files(folder, _known_until_last([path for path in _files(folder) if kind.writes(path)], kind))
+        _remove_ours(folder, [path for path in _files(folder) if kind.writes(path)], kind)
 
     try:
         yield
@@ -330,9 +338,15 @@ def _empty_old(old: Path, target: Path, *, with_dependent: bool) -> None:
         os.replace(old, _free_name(target))
 
 
-def _known_until_last(paths: Sequence[str], kind: Kind) -> list[str]:
-    """In an order in which a folder without a mark is known for what it is until all else is removed."""
-    return sorted(paths, key=lambda path: path == kind.known_by[0])
+def _remove_ours(folder: Path, paths: Sequence[str], kind: Kind) -> None:
+    """Remove these files of a folder, which is all of it or nothing where others have put nothing into it."""
+    if os.path.isdir(folder) and set(paths) == set(_files(folder)):
+        aside = temporary_name(absolute(folder))
+        os.replace(folder, aside)
+        remove(aside)  # a run that is killed here leaves a name that the next one removes
+        return
+    # what tells the kind of a folder without a mark goes last
+    _remove_files(folder, sorted(paths, key=lambda path: path == kind.known_by[0]))
 
 
 def _remove_files(folder: Path, files: Sequence[str]) -> None:
