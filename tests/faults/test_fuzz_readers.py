@@ -92,9 +92,10 @@ def test_the_table_in_the_docs_is_of_the_latest_tries(tmp_path):
 
 
 def test_the_docs_tell_of_every_reader():
-    told = re.findall(r"^\| ([^|*]+) \| [\d-]+ \| (\d+) \|", THREAT_MODEL.read_text(), re.MULTILINE)
+    row = r"^\| ([^|*]+) \| [\d-]+ \| \d+ \| \d+ \| \d+ \|(.*)\|$"
+    told = re.findall(row, THREAT_MODEL.read_text(), re.MULTILINE)
     assert [name for name, _ in told] == list(MAKERS)
-    assert min(int(count) for _, count in told) >= 10_000
+    assert all(set(faults) <= set(" 0|") for _, faults in told)
 
 
 @quick
