@@ -39,6 +39,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append(f"| {' | '.join(map(str, (row['reader'], row['on'], sum(counts), *counts)))} |")
     total = [sum(row["counts"].get(kind, 0) for row in rows) for kind in KINDS]
     lines.append(f"| **all** | | {' | '.join(map(str, (sum(total), *total)))} |")
+    untried = [reader for reader in MAKERS if reader not in {row["reader"] for row in rows}]
+    if untried:
+        lines += ["", f"Tried with the inputs of the test suite alone: {', '.join(untried)}."]
     return "\n".join(lines)
 
 
