@@ -2,6 +2,7 @@
 
 import re
 
+from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import DeviceError
 
 
@@ -26,7 +27,8 @@ def resolve_device(name: str = "auto") -> str:
     Parameters
     ----------
     name
-        ``"auto"`` takes the first GPU where there is one; otherwise a name as `list_devices` gives it.
+        ``"auto"`` takes what the user prefers (see `Preferences`), or else the first GPU where there is one; otherwise
+        a name as `list_devices` gives it.
         ``"cuda:0"`` is ``"cuda"``.
 
     Raises
@@ -37,11 +39,13 @@ def resolve_device(name: str = "auto") -> str:
     there = list_devices()
     wanted = name.strip().lower()
     if wanted == "auto":
+        wanted = preferences().device.strip().lower()
+    if wanted == "auto":
         return next((device for device in ("cuda", "mps") if device in there), "cpu")
     if index := re.fullmatch(r"cuda:(\d+)", wanted):
         wanted = _cuda(int(index[1]))
     if wanted not in there:
-        raise DeviceError(f"There is no device {name!r} here; choose one of: auto, {', '.join(there)}.")
+        raise DeviceError(f"There is no device {wanted!r} here; choose one of: auto, {', '.join(there)}.")
     return wanted
 
 

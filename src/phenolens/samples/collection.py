@@ -1,8 +1,8 @@
 """Sample screens by name: two that are simulated here, and one that is downloaded from its publisher."""
 
-import os
 from pathlib import Path
 
+from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import Job, Progress
 
@@ -11,13 +11,6 @@ SAMPLES = ("simulated", "compounds", "bbbc013")
 TREATMENT = "translocation"
 # One of the styles that pre-training never draws; the demo's adapter is trained on other wells of it.
 STYLE_SEED = 9001
-
-
-def cache_folder() -> Path:
-    """Where samples are kept: ``PHENOLENS_CACHE``, or the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("PHENOLENS_CACHE") or user_cache_path("napari-phenolens"))
 
 
 def prepare_sample(name: str) -> Job[Path]:

@@ -2,8 +2,9 @@
 
 from qtpy.QtWidgets import QApplication, QMessageBox
 
+from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ScreenError
-from phenolens.samples.collection import cache_folder, simulated
+from phenolens.samples.collection import simulated
 from phenolens.widgets.layers.layer_files import LayerData
 from phenolens.widgets.opening import open_screen
 

@@ -43,7 +43,8 @@ class RealCellsBox(QWidget):
         self.button = action(
             "Real cells at this strength",
             "Shows the real cells, from control to treated, that a classifier puts nearest to the translated cell at\n"
-            "the slider's strength. The classifier has seen no cell of the wells that it places.",
+            "the slider's strength. The classifier has seen no cell of the wells that it places. It looks at whole\n"
+            "crops, of which the translated one counts with its neighbours translated, too.",
         )
         self.button.setCheckable(True)
         self.button.clicked.connect(self._turn)
@@ -118,11 +119,10 @@ class RealCellsBox(QWidget):
             job = jobs.real_cells(screen, session.cells, between, session.adapter)
             self._start(job, "Looking for real cells", lambda real: self._found(real, between))
             return
-        crops = {}
-        for strength in cell.translation.known:
-            difference = cell.difference(strength)
-            assert difference is not None
-            crops[strength] = changed(cell.translation.crop, difference)
+        # Of the whole crop: the classifier sees real cells with neighbours of their own condition, and a translated
+        # cell among neighbours of the other one would stand nearer to that than it is.
+        made = cell.translation
+        crops = {strength: changed(made.crop, difference) for strength, difference in made.known.items()}
         well = session.screen[cell.field].well
         self._start(jobs.places(self._real, crops, well, session.adapter), "Placing the cell", self._placed)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
+from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
@@ -74,13 +75,14 @@ class Session:
         self.crop: int | None = None
         self.crop_chosen = False
         self.base = "compact"
-        self.device = "auto"
+        chosen = preferences()
+        self.device = chosen.device
         self.devices: list[str] = []
         self.adapter: Adapter | None = None
         self.translator: Translator | None = None
         self.translator_device = "cpu"
         self.floor: NoiseFloor | None = None
-        self.strength = 1.0
+        self.strength = chosen.strength
         self.limit: Limit = "cell"
         self.current: TranslatedCell | None = None
         self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
@@ -110,6 +112,8 @@ class Session:
     def set_devices(self, names: list[str]) -> None:
         """What this machine can compute on."""
         self.devices = names
+        if self.device not in names:
+            self.device = "auto"
         self.devices_changed.emit()
 
     def set_device(self, name: str) -> None:
@@ -219,8 +223,8 @@ class Session:
             raise ModelError(reason)
         self.adapter, self.translator, self.translator_device = adapter, translator, device
         self.translated, self.floor = {}, None
+        self.choose_cell(None)  # before others hear of it, who may choose one at once
         self.adapter_changed.emit()
-        self.choose_cell(None)
 
     def set_floor(self, floor: "NoiseFloor") -> None:
         """Hold differences to a noise floor of the adapter."""

@@ -13,6 +13,7 @@ from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.closing import Closing
+from phenolens.widgets.kit.plugin_preferences import follow_preferences
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
@@ -57,6 +58,7 @@ class PhenolensDock(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        follow_preferences()
         self.viewer = napari_viewer
         self.session = Session()
         self.running = Running(self)

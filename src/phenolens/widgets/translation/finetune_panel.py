@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from phenolens.runtime.checkpoints import About, Checkpoints
+from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress
@@ -57,7 +58,10 @@ class FinetunePanel(QWidget):
         self._began: tuple[int, float] | None = None
         self._drawn: tuple[Path, str] | None = None
         self.steps = _spin(
-            900, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
+            preferences().steps,
+            1,
+            100_000,
+            "Steps of training; a few hundred adapt to about 100 cells a condition",
         )
         self.rank = _spin(16, 1, 128, "Rank of the LoRA weights: how much the model may change")
         self.seed = _spin(0, 0, 2**31 - 1, "The same seed and data give the same adapter")
