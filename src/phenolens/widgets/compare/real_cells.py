@@ -39,6 +39,7 @@ class RealCellsBox(QWidget):
         self._real: RealCells | None = None
         self._between: tuple[str, str] | None = None
         self._places: dict[float, float] = {}
+        self._steps = 0  # of the solver, in the picture whose place is known
         self._worker: JobWorker | None = None
         self.button = action(
             "Real cells at this strength",
@@ -80,6 +81,8 @@ class RealCellsBox(QWidget):
     def _cell(self, cell: TranslatedCell) -> None:
         self.button.setEnabled(self._session.current is not None)
         if cell is self._session.current:
+            if cell.translation is None or cell.translation.steps != self._steps:
+                self._places = {}  # of a coarser picture
             self._wait()
 
     def _another(self) -> None:
@@ -121,7 +124,7 @@ class RealCellsBox(QWidget):
             return
         # Of the whole crop: the classifier sees real cells with neighbours of their own condition, and a translated
         # cell among neighbours of the other one would stand nearer to that than it is.
-        made = cell.translation
+        made, self._steps = cell.translation, cell.translation.steps
         crops = {strength: changed(made.crop, difference) for strength, difference in made.known.items()}
         well = session.screen[cell.field].well
         self._start(jobs.places(self._real, crops, well, session.adapter), "Placing the cell", self._placed)

@@ -378,12 +378,12 @@ class Session:
         return adapter.conditions[::-1] if back else adapter.conditions
 
     def belongs(self, condition: "Condition") -> bool:
-        """Whether the shown field is of a condition; False where this screen does not say."""
+        """Whether the shown field is of a condition, or in a well that it leaves out; False where nothing says."""
         from phenolens.runtime.errors import ScreenError
 
         if self.screen is None or self.field is None:
             return False
         try:
-            return self.field.key in {field.key for field in self.screen.select(condition)}
+            return self.field.key in {field.key for field in self.screen.select(condition.without_exclusions("Well"))}
         except ScreenError:
             return False
