@@ -12,7 +12,13 @@ from typing import Any
 from phenolens.runtime.errors import PhenolensError
 
 METHODS = ("lora", "svdiff", "full")
-_LIMITS = {"cache_mb": (1, 10_000_000), "threads": (0, 4096), "steps": (1, 100_000), "strength": (0.0, 1.5)}
+_LIMITS = {
+    "cache_mb": (1, 10_000_000),
+    "threads": (0, 4096),
+    "steps": (1, 100_000),
+    "strength": (0.0, 1.5),
+    "tour": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Preferences:
         How the viewer offers to fine-tune.
     strength
         Where the viewer's slider stands at first.
+    tour
+        Whether the viewer's dock begins with a tour; 0 or 1.
     """
 
     device: str = "auto"
@@ -44,6 +52,7 @@ class Preferences:
     method: str = "lora"
     steps: int = 900
     strength: float = 1.0
+    tour: int = 1
 
 
 _VARIABLES = {one.name: f"PHENOLENS_{one.name.upper()}" for one in fields(Preferences) if one.name != "cache_mb"}

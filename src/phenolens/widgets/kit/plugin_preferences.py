@@ -1,11 +1,12 @@
 """What stands in napari's preferences under Phenolens, handed to the library: now, and whenever it is changed there."""
 
+from contextlib import suppress
 from typing import Any
 
 from napari.settings import get_plugin_settings
 from napari.utils.notifications import show_error
 
-from phenolens.runtime.choices.preferences import prefer
+from phenolens.runtime.choices.preferences import prefer, preferences
 from phenolens.runtime.errors import PhenolensError
 
 _PLUGIN = "napari-phenolens"
@@ -21,6 +22,15 @@ def follow_preferences() -> None:
         group.events.disconnect(_hand_over)  # each dock that opens asks for this
         group.events.connect(_hand_over)
     _hand_over()
+
+
+def take_first_start() -> bool:
+    """Whether the tour is to be shown: once, unless the preferences ask for it again."""
+    wanted = bool(preferences().tour)
+    if wanted:
+        with suppress(KeyError):
+            get_plugin_settings(_PLUGIN).defaults.tour = 0
+    return wanted
 
 
 def _groups(settings: Any) -> list[Any]:
