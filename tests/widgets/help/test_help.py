@@ -43,6 +43,9 @@ def test_keys_walk_through_cells_and_fields_and_the_question_mark_opens_their_sh
     window.wait(lambda: session.field.key == fields[at + 1])
     qtbot.keyClick(canvas, Qt.Key.Key_PageUp)
     window.wait(lambda: session.field.key == fields[at])
+    window.viewer.window._qt_window.activateWindow()
+    canvas.setFocus()
+    qtbot.wait(100)
     qtbot.keyClick(canvas, Qt.Key.Key_Question, Qt.KeyboardModifier.ShiftModifier)
     window.wait(lambda: window.dock.help.sheet is not None and window.dock.help.sheet.isVisible(), 3000)
     words = [label.text() for label in window.dock.help.sheet.findChildren(QLabel)]

@@ -32,7 +32,7 @@ class WellsLeftOut:
 
 
 def leave_wells_out(screen: Screen, source: Condition, target: Condition) -> WellsLeftOut:
-    """Leave out the last wells by name of each condition: two of five or more, one of two to four.
+    """Leave out the last wells by name of each condition: two of five or more, one of three or four.
 
     Examples
     --------
@@ -53,10 +53,12 @@ def leave_wells_out(screen: Screen, source: Condition, target: Condition) -> Wel
             wells = sorted({str(well).strip() for well in table.loc[condition.mask(table), WELL].dropna()})
         except ScreenError:
             wells = []
-        chosen.append(tuple(wells[-2:] if len(wells) >= _ENOUGH_FOR_TWO else wells[-1:] if len(wells) > 1 else ()))
+        chosen.append(tuple(wells[-2:] if len(wells) >= _ENOUGH_FOR_TWO else wells[-1:] if len(wells) > 2 else ()))
     if not all(chosen):
         return WellsLeftOut(
-            source, target, why_not="No wells are left out: a condition has a single well. Nothing can be judged then."
+            source,
+            target,
+            why_not="No wells are left out: a condition has fewer than three. None will be there to judge on.",
         )
     first, second = (
         Condition((*condition.terms, *(Term(WELL, "!=", well) for well in wells)))

@@ -156,7 +156,14 @@ class RealCellsBox(QWidget):
         self._places = places
         right = real.axis.accuracy
         said = f"Placed by a classifier of other wells, right for {100 * right:.0f} % of real cells (chance is 50 %)."
-        if right < _TELLS_APART:
+        source = short_condition(self._between[0]) if self._between is not None else ""
+        if right >= _TELLS_APART and places.get(1.0, 1.0) < 0:
+            self.note.say(
+                f"{said} At strength 1 this cell still stands among those of {source}: the translation has not carried "
+                "it over.",
+                "warning",
+            )
+        elif right < _TELLS_APART:
             self.note.say(f"{said} It hardly tells the conditions apart: these places mean little.", "warning")
         else:
             self.note.say(said)

@@ -41,9 +41,10 @@ class HelpButton(QToolButton):
         menu.addAction("Models and samples on the disk…", self.show_kept)
         menu.addAction("Copy diagnostics", self.copy_diagnostics)
         self.setMenu(menu)
-        shortcut = QShortcut(QKeySequence(SHEET_KEY), dock)
-        shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
-        shortcut.activated.connect(self.show_keys)
+        for keys in (SHEET_KEY, f"Shift+{SHEET_KEY}"):  # keyboards differ in what they say of the shift key
+            shortcut = QShortcut(QKeySequence(keys), dock)
+            shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
+            shortcut.activated.connect(self.show_keys)
 
     def show_keys(self) -> None:
         """Open the sheet of keys; put it away where it is open."""
