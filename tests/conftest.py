@@ -1,5 +1,6 @@
 """What all tests share: a display for windows, and where the real images lie."""
 
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ settings.load_profile("phenolens")
 QT_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
 _session = ExitStack()
 _no_display = pytest.StashKey[str]()
+_looked_through = pytest.StashKey[Path]()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -99,9 +101,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip window tests, before any fixture opens one, where there is no display."""
-    if item.get_closest_marker("window") and (reason := item.config.stash.get(_no_display, "")):
+    """Skip window tests, before any fixture opens one, where there is no display; else let them find little garbage.
+
+    napari collects garbage for each layer that it removes, and would look through all modules and tests each time.
+    """
+    if not item.get_closest_marker("window"):
+        return
+    if reason := item.config.stash.get(_no_display, ""):
         pytest.skip(reason)
+    if item.config.stash.get(_looked_through, None) != item.path:
+        item.config.stash[_looked_through] = item.path
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -132,6 +132,7 @@ def test_translate_writes_what_the_design_says(translated, screen):
     assert pixels(_folder(translated) / f"{keys[0]}__s1.00.ome.tif").dtype == source.dtype
 
 
+@pytest.mark.slow
 def test_channels_are_held_as_asked(adapter, screen, tmp_path):
     for asked, held in (("DNA", ["DNA"]), ("none", [])):
         ran = run("translate", adapter, screen, "--strength", "1", "--hold", asked, "--out", tmp_path / asked, "--json")
@@ -296,6 +297,7 @@ def test_export_as_ome_zarr_holds_labels_classes_and_marks(adapter, screen, tmp_
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_export_takes_every_solver_and_draws_noise_by_its_seed(adapter, screen, tmp_path):
     def difference(name, *options):
         ran = run(

@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_translate_gives_the_same_pixels_by_onnx_runtime(tiny_base, tmp_path, monkeypatch, caplog, workers):
     screen = finish(simulate_screen(tmp_path / "screen", "translocation", wells=2, cells=3, shape=(96, 96)))
     adapter = tmp_path / "adapter"

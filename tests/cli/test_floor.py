@@ -33,6 +33,7 @@ def adapter(screen, tiny_base, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_floor_and_the_pixels_beyond_it(adapter, screen, tmp_path):
     shared = ("--cells", screen / "labels", "--hold", "none")
     fitted = run("floor", adapter, screen, "--splits", "2", "--judged", "4", *shared, "--device", "cpu", "--json")

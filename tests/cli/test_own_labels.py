@@ -63,6 +63,7 @@ def given(request, labelled):
     return labelled / "plate.zarr", "inside"
 
 
+@pytest.mark.slow
 def test_every_command_takes_these_cells_and_no_other(labelled, given, tiny_base, tmp_path):
     screen, cells = given
     done = run(

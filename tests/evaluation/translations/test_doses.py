@@ -178,6 +178,7 @@ def test_a_column_of_doses_is_told_or_asked_for():
             doses_of(screen, new, "one", control, "one", wrong)
 
 
+@pytest.mark.slow
 def test_evaluate_says_at_which_dose_cells_land(tiny_base, tmp_path):
     style = style_for("translocation", 9002)
     screen = finish(

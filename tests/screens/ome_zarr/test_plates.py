@@ -380,6 +380,7 @@ def test_a_label_file_called_like_an_image_in_a_well_is_no_label_of_every_field(
             finish(find_cells(screen, tmp_path / "labels"))
 
 
+@pytest.mark.slow
 def test_the_commands_work_on_a_plate_and_by_url(plate, tiny_base, tmp_path):
     adapter = tmp_path / "adapter"
     tuned = run(

@@ -92,6 +92,7 @@ def test_one_plane_is_translated_as_ever(translator):
         np.testing.assert_array_equal(cell.difference, known.difference)
 
 
+@pytest.mark.slow
 def test_neighbours_agree_better_than_planes_that_are_translated_alone():
     adapter = Adapter.load(demo_adapter())
     translator = Translator(load_base(adapter.base), adapter)

@@ -248,6 +248,7 @@ def test_without_the_packages_torch_computes_in_silence(adapter, monkeypatch, ca
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_the_shipped_adapter_gives_the_pixels_of_torch():
     """Within 1e-5 of the range of intensities that the adapter maps."""
     adapter = Adapter.load(demo_adapter())

@@ -83,6 +83,7 @@ def test_a_run_that_is_stopped_leaves_its_best_weights(quick, tmp_path):
     assert base.card["held_out"] == curve[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_its_last_look_takes_it_again(quick, tmp_path):
     whole = finish(pretrain(tmp_path / "whole", settings=SETTINGS, device="cpu"))
     job = pretrain(tmp_path / "run", settings=SETTINGS, device="cpu")
@@ -111,6 +112,7 @@ def test_nothing_of_others_is_replaced(quick, tmp_path):
         finish(pretrain(tmp_path, settings=SETTINGS, device="cpu"))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_own_start_alone(quick, tmp_path):
     bases = [str(make_tiny_base(tmp_path / f"tiny{seed}", seed)) for seed in (0, 1)]
     job = pretrain(tmp_path / "run", settings=SETTINGS, device="cpu", start=bases[0])
@@ -124,6 +126,7 @@ def test_a_run_goes_on_from_its_own_start_alone(quick, tmp_path):
     finish(pretrain(tmp_path / "run", settings=SETTINGS, device="cpu", start=bases[0]))
 
 
+@pytest.mark.slow
 def test_a_look_that_cannot_be_written_leaves_the_weights_whole(quick, tmp_path, monkeypatch):
     whole = finish(pretrain(tmp_path / "whole", settings=SETTINGS, device="cpu"))
 
@@ -164,6 +167,7 @@ def test_only_better_weights_take_the_place_of_the_best(tmp_path, monkeypatch):
     assert [row["step"] for row in json.loads((tmp_path / "run" / "curve.json").read_text())] == [1, 2]
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_base_and_names_what_that_was_made_of(quick, tmp_path):
     first = make_tiny_base(tmp_path / "first")
     (first / "card.json").write_text(json.dumps({"name": "first", "samples": 5, "attribution": ["Somebody (CC0)"]}))

@@ -258,6 +258,7 @@ def test_real_cells_stand_under_the_slider(ready):
     assert not box.row.isVisible()
 
 
+@pytest.mark.slow
 def test_what_changed_is_measured_for_the_cell_and_for_all(ready):
     changed, session = ready.dock.compare_panel.what_changed, ready.session
     ready.press(changed.button)

@@ -1,5 +1,7 @@
 """The boxes around translated cells: what the user writes on them stays, and deleting one deletes its translation."""
 
+import pytest
+
 pytest_plugins = ["real_window"]
 
 
@@ -15,6 +17,7 @@ def ready(window, small_screen, small_adapter):
     return cells, window.dock.synthetic.outlines
 
 
+@pytest.mark.slow
 def test_columns_of_the_user_stay_on_their_cells(window, small_screen, small_adapter):
     cells, outlines = ready(window, small_screen, small_adapter)
     outlines.features = outlines.features.assign(verdict=["odd", "fine"])
@@ -35,6 +38,7 @@ def test_columns_of_the_user_stay_on_their_cells(window, small_screen, small_ada
     assert [note.split(" ·")[0] for note in back.features["note"]] == [*(cell.name for cell in cells), third.name]
 
 
+@pytest.mark.slow
 def test_a_deleted_box_takes_its_cell_along(window, small_screen, small_adapter):
     (gone, kept), outlines = ready(window, small_screen, small_adapter)
     outlines.features = outlines.features.assign(verdict=["odd", "fine"])

@@ -88,6 +88,7 @@ def test_it_is_finished_in_the_background(window, small_screen, tiny, tmp_path, 
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_resume_is_offered_after_a_restart(window, small_screen, tiny, tmp_path, make_napari_viewer, qtbot):  # noqa: F811
     window.open(small_screen)
     window.find_cells()

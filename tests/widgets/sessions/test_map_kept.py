@@ -9,6 +9,7 @@ from phenolens.widgets.state.workplace import workplace
 from real_window import Window, small_adapter, small_screen, tiny, window  # noqa: F401 fixtures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made_here", [True, False])
 def test_a_map_comes_back(window, made_here, small_screen, small_atlas, encoders, make_napari_viewer, qtbot):  # noqa: F811
     window.open(small_screen)

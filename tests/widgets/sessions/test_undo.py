@@ -32,6 +32,7 @@ def translated(window, index):  # noqa: F811
     return cell
 
 
+@pytest.mark.slow
 def test_all_kinds_are_undone_in_the_order_they_were_done(ready):
     session = ready.session
     field = session.field.key
@@ -95,6 +96,7 @@ def test_clearing_is_taken_back_by_key_and_by_button(ready):
     assert len(ready.session.in_field()) == 2
 
 
+@pytest.mark.slow
 def test_a_translation_under_way_is_undone(ready):
     table = ready.session.cells.table
     cell = table[table["field"] == ready.session.field.key].iloc[0]
@@ -107,6 +109,7 @@ def test_a_translation_under_way_is_undone(ready):
     assert ready.session.in_field() == [made]
 
 
+@pytest.mark.slow
 def test_all_cells_are_one_step(ready):
     panel = ready.dock.translate_panel
     came = []
@@ -140,6 +143,7 @@ def test_labels_of_the_users_own_keep_their_own_undo(ready):
         assert (own.data == 5).any()
 
 
+@pytest.mark.slow
 def test_a_rectangle_that_is_deleted_comes_back(ready):
     cell = translated(ready, 0)
     boxes = ready.dock.synthetic.outlines

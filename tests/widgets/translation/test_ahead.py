@@ -176,6 +176,7 @@ def test_it_never_steps_while_training_waits_for_the_device(ready):
     ready.wait(lambda: held(ready))
 
 
+@pytest.mark.slow
 def test_memory_stays_within_its_budget(ready, monkeypatch):
     ahead = ready.dock.ahead
     ready.wait(lambda: len(held(ready)) == len(known_cells(ready)))
@@ -191,6 +192,7 @@ def test_memory_stays_within_its_budget(ready, monkeypatch):
     assert ahead.bytes <= 2**20
 
 
+@pytest.mark.slow
 def test_what_is_out_of_date_is_given_up(ready, small_adapter):
     session, dock = ready.session, ready.dock
     ready.wait(lambda: len(held(ready)) == len(known_cells(ready)))

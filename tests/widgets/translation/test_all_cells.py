@@ -1,6 +1,7 @@
 """All cells of a field in a real window: translated behind the clicks, cancelled, gone on with, cleared."""
 
 import numpy as np
+import pytest
 
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
@@ -11,6 +12,7 @@ from phenolens.translation.model.base import load_base
 pytest_plugins = ["real_window"]
 
 
+@pytest.mark.slow
 def test_all_cells_are_translated_behind_a_click(window, small_screen, small_adapter, monkeypatch):
     monkeypatch.setattr("phenolens.widgets.translation.jobs._TOGETHER", 1)
     session, dock, panel = window.session, window.dock, window.dock.translate_panel

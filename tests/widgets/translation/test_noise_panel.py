@@ -32,6 +32,7 @@ def translated(window, small_screen, get_adapter):
     return cell
 
 
+@pytest.mark.slow
 def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, small_adapter):
     session, dock, panel = window.session, window.dock, window.dock.noise_panel
     assert panel.job.why.text() == "Fine-tune, or load an adapter."

@@ -32,6 +32,7 @@ def opened(window, layer, axes, asks):
     return window.session.image
 
 
+@pytest.mark.slow
 def test_every_order_of_axes_is_read_or_asked_for(window):
     rng = np.random.default_rng(0)
     for axes in AXES:
@@ -61,6 +62,7 @@ def test_every_order_of_axes_is_read_or_asked_for(window):
     assert all(message.startswith("Inconsistent units") for message in window.messages)
 
 
+@pytest.mark.slow
 def test_colours_and_pyramids_are_channels_too(window):
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 200, (60, 50, 4), dtype=np.uint8)

@@ -48,6 +48,7 @@ def folder(small_screen, tmp_path):
     return tmp_path / "mine"
 
 
+@pytest.mark.slow
 def test_hand_drawn_cells_are_trained_on_translated_and_judged(window, small_screen, folder, tiny, tmp_path):
     session, dock = window.session, window.dock
     window.open(small_screen)
@@ -107,6 +108,7 @@ def test_one_layer_a_field_gives_the_cells_of_each(window, small_screen):
     assert all(message.startswith("Inconsistent units") for message in window.messages)
 
 
+@pytest.mark.slow
 def test_labels_inside_the_plate_and_a_folder_that_is_dropped(window, small_screen, folder, tmp_path):
     session, dock = window.session, window.dock
     panel = dock.cells_panel

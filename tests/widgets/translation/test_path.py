@@ -180,6 +180,7 @@ def test_cancel_keeps_a_checkpoint_and_resume_ends_the_run(window, small_screen,
     window.wait(lambda: not dock.running.busy)
 
 
+@pytest.mark.slow
 def test_the_path_of_another_field_and_back(window, small_screen, small_adapter):
     session, dock = window.session, window.dock
     window.open(small_screen)
@@ -200,6 +201,7 @@ def test_the_path_of_another_field_and_back(window, small_screen, small_adapter)
     assert np.array_equal(dock.synthetic.differences[0].data, change)
 
 
+@pytest.mark.slow
 def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapter):
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
     window.open(small_screen)

@@ -38,6 +38,7 @@ class SessionBox(QWidget):
         self._kept = False
         self.take_up = ElidedButton()
         self.take_up.setStyleSheet("QPushButton { padding: 5px 10px; }")
+        self.take_up.setToolTip("Bring back your last work as you left it")
         self.take_up.clicked.connect(self._ask_for_last)
         self.more = QToolButton()
         self.more.setText("Session")
