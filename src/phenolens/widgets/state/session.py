@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
     from phenolens.translation.apply.cell_translation import CellTranslation
+    from phenolens.translation.apply.settings import TranslationSettings
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
@@ -112,8 +113,7 @@ class Session:
     def set_devices(self, names: list[str]) -> None:
         """What this machine can compute on."""
         self.devices = names
-        if self.device not in names:
-            self.device = "auto"
+        self.device = self.device if self.device in names else "auto"
         self.devices_changed.emit()
 
     def set_device(self, name: str) -> None:
@@ -281,6 +281,17 @@ class Session:
         if self.translator is not None:
             self.translator.hold(channels)
             self.held_changed.emit()
+
+    def set_how(self, how: "TranslationSettings") -> None:
+        """Translate otherwise from now on; cells that are translated are translated anew."""
+        if self.translator is None or how == self.translator.settings:
+            return
+        self.translator.settings = how
+        anew = {id(cell): cell.anew() for cells in self.translated.values() for cell in cells.values()}
+        self.translated = {}
+        self.exchange((), anew.values())
+        self.choose_cell(anew.get(id(self.current)))
+        self.held_changed.emit()
 
     def here(self) -> dict[CellId, TranslatedCell]:
         """The translated cells of the plane in view."""
