@@ -180,7 +180,7 @@ def test_pages_do_not_skip_a_level_of_heading():
         assert all(after <= before + 1 for before, after in pairwise(levels)), page
 
 
-def test_the_table_of_the_instrument_names_tests_that_are_there():
+def test_the_table_of_the_instrument_names_tests_that_are_there() -> None:
     page = (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
     assert len(named) > 25
