@@ -10,6 +10,7 @@ from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.choices.advanced import Advanced
 from phenolens.widgets.kit.style import SPACE, Form, Note
 from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.translating_anew import translate_otherwise
 
 _SOLVERS = {"difference": "Difference of the conditions", "obelm": "O-BELM", "edict": "EDICT"}
 MOST_STEPS = 200
@@ -104,7 +105,7 @@ class TranslateChoices(QWidget):
         except PhenolensError as error:
             self.note.say(str(error), "error")
             return
-        self._session.set_how(how)
+        translate_otherwise(self._session, how)
 
 
 def _number(low: float, high: float) -> QDoubleSpinBox:

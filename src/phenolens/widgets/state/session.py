@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
     from phenolens.screens.table import Field, Screen
     from phenolens.translation.apply.cell_translation import CellTranslation
-    from phenolens.translation.apply.settings import TranslationSettings
     from phenolens.translation.apply.translator import Translator
     from phenolens.translation.model.adapter import Adapter
 
@@ -288,17 +287,6 @@ class Session:
         if self.translator is not None:
             self.translator.hold(channels)
             self.held_changed.emit()
-
-    def set_how(self, how: "TranslationSettings") -> None:
-        """Translate otherwise from now on; cells that are translated are translated anew."""
-        if self.translator is None or how == self.translator.settings:
-            return
-        self.translator.settings = how
-        anew = {id(cell): cell.anew() for cells in self.translated.values() for cell in cells.values()}
-        self.translated = {}
-        self.exchange((), anew.values())
-        self.choose_cell(anew.get(id(self.current)))
-        self.held_changed.emit()
 
     def here(self) -> dict[CellId, TranslatedCell]:
         """The translated cells of the plane in view."""
