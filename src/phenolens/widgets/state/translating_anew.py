@@ -6,12 +6,13 @@ from phenolens.widgets.state.session import Session
 
 def translate_otherwise(session: Session, how: TranslationSettings) -> None:
     """Translate as `how` says; cells that are translated are translated anew."""
-    if session.translator is None or how == session.translator.settings:
+    translator = session.translator
+    if translator is None or how == translator.settings:
         return
-    session.translator.settings = how
-    anew = {id(cell): cell.anew() for cells in session.translated.values() for cell in cells.values()}
+    translator.settings = how
+    gone = [cell for cells in session.translated.values() for cell in cells.values()]
+    anew = {id(cell): cell.anew() for cell in gone}
     chosen = anew.get(id(session.current))
-    session.translated = {}
-    session.exchange((), anew.values())
+    session.exchange(gone, anew.values())
     session.choose_cell(chosen)
     session.held_changed.emit()
