@@ -29,6 +29,7 @@ from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.training.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
+from phenolens.samples.collection import STYLE_SEED, TREATMENT, simulated
 from phenolens.screens.cells import find_cells
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_compound_screen, simulate_screen, style_for
@@ -36,7 +37,6 @@ from phenolens.widgets.demo import open_demo
 from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
 from phenolens.widgets.map.dock import MapDock, open_map
 from phenolens.widgets.opening import main_dock
-from phenolens.widgets.samples import STYLE_SEED, TREATMENT, simulated
 from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"

@@ -20,6 +20,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Networks are exported for ONNX Runtime, into the user's cache, only by the tests that ask for it.
 os.environ.setdefault("PHENOLENS_RUNTIME", "torch")
+os.environ.setdefault("PHENOLENS_TOUR", "0")
 # Tests that run side by side share the processor: each takes one thread, for torch and for OpenGL in software. numba,
 # which napari uses, sets the number for torch as well.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -178,3 +178,11 @@ def test_pages_do_not_skip_a_level_of_heading():
         levels = [len(marks) for marks in re.findall(r"^(#+) ", _FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)]
         assert levels[0] == 1, page
         assert all(after <= before + 1 for before, after in pairwise(levels)), page
+
+
+def test_the_table_of_the_instrument_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 25
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), f"{path}::{test}"

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from phenolens.screens.table import Screen
 
 
-def sample(name: Literal["simulated", "compounds", "bbbc013"] = "simulated") -> Job[Screen]:
+def sample(
+    name: Literal["simulated", "latrunculin", "lrrk2", "nocodazole", "plate", "compounds", "bbbc013"] = "simulated",
+) -> Job[Screen]:
     """Open a sample screen, which is made or downloaded once and then kept in the user's cache folder.
 
     Parameters
     ----------
     name
         ``"simulated"``: 8 wells of simulated cells, in half of which a reporter moves into the nucleus; the shipped
-        adapter ``"demo"`` is for these. ``"compounds"``: 12 simulated compounds of known mechanisms in two batches.
+        adapter ``"demo"`` is for these. ``"plate"``: the same as an OME-Zarr plate. ``"latrunculin"``, ``"lrrk2"`` and
+        ``"nocodazole"``: as many wells of these treatments. ``"compounds"``: 12 simulated compounds of known mechanisms
+        in two batches.
         ``"bbbc013"``: 96 wells of real U2OS cells (26 MB, CC BY 3.0), downloaded from the Broad Bioimage Benchmark
         Collection.
 

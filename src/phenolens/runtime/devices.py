@@ -1,7 +1,9 @@
 """The devices that torch can compute on here."""
 
 import re
+from pathlib import Path
 
+from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import DeviceError
 
 
@@ -26,7 +28,8 @@ def resolve_device(name: str = "auto") -> str:
     Parameters
     ----------
     name
-        ``"auto"`` takes the first GPU where there is one; otherwise a name as `list_devices` gives it.
+        ``"auto"`` takes what the user prefers (see `Preferences`), or else the first GPU where there is one; otherwise
+        a name as `list_devices` gives it.
         ``"cuda:0"`` is ``"cuda"``.
 
     Raises
@@ -37,12 +40,46 @@ def resolve_device(name: str = "auto") -> str:
     there = list_devices()
     wanted = name.strip().lower()
     if wanted == "auto":
+        wanted = preferences().device.strip().lower()
+    if wanted == "auto":
         return next((device for device in ("cuda", "mps") if device in there), "cpu")
     if index := re.fullmatch(r"cuda:(\d+)", wanted):
         wanted = _cuda(int(index[1]))
     if wanted not in there:
-        raise DeviceError(f"There is no device {name!r} here; choose one of: auto, {', '.join(there)}.")
+        raise DeviceError(f"There is no device {wanted!r} here; choose one of: auto, {', '.join(there)}.")
     return wanted
+
+
+def why_no_gpu() -> str:
+    """Why this machine computes without a GPU, and what to do; empty where it has one."""
+    import torch
+
+    if len(list_devices()) > 1:
+        return ""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return (
+            f"No GPU: the torch that is installed ({torch.__version__}) is built for processors alone. Where this "
+            "computer has a GPU, install torch for it: https://pytorch.org/get-started."
+        )
+    return (
+        "No GPU: torch is built for one, but finds none. Look with nvidia-smi whether the driver sees it, and whether "
+        "CUDA_VISIBLE_DEVICES hides it."
+    )
+
+
+def memory_of(device: str) -> tuple[int, int] | None:
+    """Free and whole memory of a device in bytes, that of the computer for the processor; None where nobody says."""
+    if device.startswith("cuda"):
+        import torch
+
+        free, whole = torch.cuda.mem_get_info(device)
+        return int(free), int(whole)
+    try:
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free, whole = (1024 * int(facts[name].split()[0]) for name in ("MemAvailable", "MemTotal"))
+    except (OSError, KeyError, ValueError):
+        return None
+    return free, whole
 
 
 def _cuda(index: int) -> str:

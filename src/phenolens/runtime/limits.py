@@ -27,8 +27,8 @@ class Limit:
         """Environment variable that changes the limit."""
         return f"PHENOLENS_MAX_{self.name}"
 
-    def __call__(self) -> int:
-        """Return the limit in force.
+    def __call__(self, preferred: int | None = None) -> int:
+        """Return the limit in force: by the environment variable, or what is preferred where one is, or the default.
 
         Raises
         ------
@@ -37,7 +37,7 @@ class Limit:
         """
         written = os.environ.get(self.variable, "").strip()
         if not written:
-            return self.default
+            return self.default if preferred is None else preferred
         try:
             value = int(float(written))
         except (ValueError, OverflowError):

@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import output_error, writable_folder, write_json
 from phenolens.runtime.in_thread import in_thread
@@ -33,15 +34,6 @@ _WEIGHTS = {
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NOTES = ".cache"  # what huggingface_hub keeps beside the files while it downloads
 _TIMEOUT = 30.0
-
-
-def cache_folder() -> Path:
-    """Return the folder that downloads go to, which need not exist yet."""
-    if chosen := os.environ.get("PHENOLENS_CACHE"):
-        return Path(chosen)
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("phenolens", appauthor=False))
 
 
 def local_base(name: str) -> Path | None:

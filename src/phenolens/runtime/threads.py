@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.choices.preferences import preferences
+
 EVERY = 2.0  # s between measurements
 _STALE = 10.0  # s after which what was measured says nothing of now
 _SHORT = 0.5  # s that a measurement must span
@@ -50,8 +52,9 @@ class Sample:
 
 
 def usable_cores() -> float:
-    """Cores that this process may use: its affinity, and no more than the quota of its control group."""
-    return min(float(len(_affinity())), _quota())
+    """Cores that this process may use: its affinity, the quota of its control group, and what the user grants."""
+    most = preferences().threads or float("inf")
+    return min(float(len(_affinity())), _quota(), most)
 
 
 def take_sample() -> Sample:

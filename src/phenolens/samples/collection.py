@@ -1,23 +1,15 @@
-"""Sample screens by name: two that are simulated here, and one that is downloaded from its publisher."""
+"""Sample screens by name: most are simulated here, and one is downloaded from its publisher."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
+from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ScreenError
-from phenolens.runtime.progress import Job, Progress
-
-SAMPLES = ("simulated", "compounds", "bbbc013")
+from phenolens.runtime.progress import Job, Progress, relabelled
 
 TREATMENT = "translocation"
 # One of the styles that pre-training never draws; the demo's adapter is trained on other wells of it.
 STYLE_SEED = 9001
-
-
-def cache_folder() -> Path:
-    """Where samples are kept: ``PHENOLENS_CACHE``, or the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("PHENOLENS_CACHE") or user_cache_path("napari-phenolens"))
 
 
 def prepare_sample(name: str) -> Job[Path]:
@@ -32,22 +24,37 @@ def prepare_sample(name: str) -> Job[Path]:
     """
     if name not in SAMPLES:
         raise ScreenError(f"There is no sample {name!r}: choose one of {', '.join(SAMPLES)}.")
-    folder = cache_folder() / name
-    if name == "bbbc013":
-        from phenolens.samples.bbbc013 import download_bbbc013
-
-        return (yield from download_bbbc013(folder))
-    return (yield from (simulated(folder) if name == "simulated" else _compounds(folder)))
+    return (yield from SAMPLES[name](cache_folder() / name))
 
 
-def simulated(folder: Path) -> Job[Path]:
-    """The simulated sample in `folder`, made unless it is there already: a reporter moves into the nucleus."""
+def simulated(folder: Path, treatment: str = TREATMENT) -> Job[Path]:
+    """A screen of one treatment in `folder`, simulated unless it is there already; by itself a reporter moves."""
     from phenolens.simulation import simulate_screen, style_for
 
     if (folder / "screen.csv").is_file():
         return folder
     yield Progress(0, 0, "simulating a screen")
-    return (yield from simulate_screen(folder, TREATMENT, wells=8, seed=1, style=style_for(TREATMENT, STYLE_SEED)))
+    return (yield from simulate_screen(folder, treatment, wells=8, seed=1, style=style_for(treatment, STYLE_SEED)))
+
+
+def _of(treatment: str) -> Callable[[Path], Job[Path]]:
+    return lambda folder: simulated(folder, treatment)
+
+
+def _plate(folder: Path) -> Job[Path]:
+    """The simulated sample as an OME-Zarr plate, with what was in its wells."""
+    from phenolens.screens.ome_zarr.plate_writing import write_plate
+    from phenolens.screens.table import read_screen
+
+    plate = folder / "plate1.zarr"
+    # a plate grows well by well: a file says that it is whole
+    whole = folder / "whole"
+    if whole.is_file():
+        return plate
+    screen = read_screen((yield from simulated(cache_folder() / "simulated")))
+    yield from relabelled(write_plate(plate, screen, overwrite=True), Progress(0, 0, "writing an OME-Zarr plate"))
+    whole.touch()
+    return plate
 
 
 def _compounds(folder: Path) -> Job[Path]:
@@ -62,3 +69,20 @@ def _compounds(folder: Path) -> Job[Path]:
             folder, compounds=12, batches=2, wells=2, control_wells=6, cells=16, shape=(256, 256), seed=1
         )
     )
+
+
+def _bbbc013(folder: Path) -> Job[Path]:
+    from phenolens.samples.bbbc013 import download_bbbc013
+
+    return (yield from download_bbbc013(folder))
+
+
+SAMPLES: dict[str, Callable[[Path], Job[Path]]] = {
+    "simulated": simulated,
+    "latrunculin": _of("latrunculin"),
+    "lrrk2": _of("lrrk2"),
+    "nocodazole": _of("nocodazole"),
+    "plate": _plate,
+    "compounds": _compounds,
+    "bbbc013": _bbbc013,
+}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import napari
 
-from phenolens.widgets.opening import main_dock
+from phenolens.widgets.opening import get_ready, main_dock
 
 if TYPE_CHECKING:
     from phenolens.widgets.translation.dock import PhenolensDock
@@ -26,37 +26,17 @@ def open_demo(screen: Path, adapter: Path, run: bool = True) -> "PhenolensDock":
     viewer = napari.Viewer(title="napari-phenolens demo")
     viewer.window.resize(1400, 900)
     dock = main_dock(viewer)
-    _guide(dock, adapter)
+    get_ready(dock, adapter, lambda: _translate_one(dock))
     dock.open_screen(screen)
     if run:
         napari.run()
     return dock
 
 
-def _guide(dock: "PhenolensDock", adapter: Path) -> None:
-    """Go the path of the dock by itself, each step when the one before is done."""
-    session = dock.session
-
-    def opened() -> None:
-        dock.screen_panel.opened.disconnect(opened)
-        session.cells_changed.connect(found)
-        dock.cells_panel.begin()
-
-    def found() -> None:
-        session.cells_changed.disconnect(found)
-        session.adapter_changed.connect(loaded)
-        dock.load_adapter(adapter)
-
-    def loaded() -> None:
-        session.adapter_changed.disconnect(loaded)
-        for section in dock.sections[:3]:
-            section.unfold(False)
-        dock.translate_panel.click.setChecked(True)
-        middle = _middle_cell(dock)
-        if middle is not None:
-            dock.translating.translate(*middle)
-
-    dock.screen_panel.opened.connect(opened)
+def _translate_one(dock: "PhenolensDock") -> None:
+    middle = _middle_cell(dock)
+    if middle is not None:
+        dock.translating.translate(*middle)
 
 
 def _middle_cell(dock: "PhenolensDock") -> tuple[float, float] | None:

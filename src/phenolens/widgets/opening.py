@@ -15,8 +15,10 @@ from phenolens.widgets.layers.layer_files import LayerData
 from phenolens.widgets.translation import jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from phenolens.screens.table import Screen
     from phenolens.widgets.translation.dock import PhenolensDock
 
 WIDGET = "Phenolens"
@@ -34,7 +36,9 @@ def main_dock(viewer: Viewer) -> "PhenolensDock":
     return dock
 
 
-def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name: str) -> list[LayerData]:
+def open_screen(
+    making: "Job[Path | str]", doing: str, device: str | None, name: str, adapter: "Path | None" = None
+) -> list[LayerData]:
     """Layers of the first field of a screen, which the dock opens too where there is a viewer.
 
     Parameters
@@ -47,6 +51,8 @@ def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name:
         Whose queue the job waits in; None where it needs none.
     name
         What the dock calls the screen.
+    adapter
+        Folder of an adapter that fits the screen, which is made ready for a click.
     """
 
     def job() -> Job[Any]:
@@ -57,8 +63,42 @@ def open_screen(making: "Job[Path | str]", doing: str, device: str | None, name:
 
     path, screen, intensity, field, image = _wait_for(job(), doing, device)
     if (viewer := current_viewer()) is not None:
-        main_dock(viewer).screen_panel.show_screen(screen, intensity, name, path)
+        dock = main_dock(viewer)
+        if adapter is not None:
+            get_ready(dock, adapter)
+        dock.screen_panel.show_screen(screen, intensity, name, path)
     return [(data, how, "image") for data, how in field_layer_data(screen, intensity, field, image)]
+
+
+def get_ready(dock: "PhenolensDock", adapter: "Path", then: "Callable[[], Any]" = lambda: None) -> None:
+    """Once the next screen is open, go the path of the dock up to where a click translates, and call `then` there."""
+    session = dock.session
+    screen: Screen | None = None
+
+    def opened() -> None:
+        nonlocal screen
+        dock.screen_panel.opened.disconnect(opened)
+        screen = session.screen
+        session.cells_changed.connect(found)
+        dock.cells_panel.begin()
+
+    def found() -> None:
+        session.cells_changed.disconnect(found)
+        if session.screen is not screen:  # somebody went another way meanwhile
+            return
+        session.adapter_changed.connect(loaded)
+        dock.load_adapter(adapter)
+
+    def loaded() -> None:
+        session.adapter_changed.disconnect(loaded)
+        if session.screen is not screen:
+            return
+        for section in dock.sections[:3]:
+            section.unfold(False)
+        dock.translate_panel.click.setChecked(True)
+        then()
+
+    dock.screen_panel.opened.connect(opened)
 
 
 def _wait_for(job: Job[Any], doing: str, device: str | None) -> Any:

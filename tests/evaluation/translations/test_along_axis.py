@@ -4,11 +4,16 @@ import pytest
 
 from phenolens.evaluation.translations.along_axis import fit_axis, real_cells
 from phenolens.evaluation.translations.flips import LabelledCells
+from phenolens.evaluation.translations.measured_cells import describe
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
+from phenolens.samples.collection import STYLE_SEED, TREATMENT
 from phenolens.screens.cells import find_cells
+from phenolens.screens.crops import changed
 from phenolens.screens.table import read_screen
+from phenolens.simulation import style_for
 from phenolens.simulation.screen import simulate_screen
+from phenolens.translation.apply.translator import Translator
 from tiny_base import make_tiny_adapter
 
 
@@ -88,3 +93,32 @@ def test_real_cells_of_a_screen_are_drawn_from_both_conditions(screen, tiny_base
     first = np.isin(np.arange(len(screen)), [0, int(np.flatnonzero(roles.to_numpy() != roles.iloc[0])[0])])
     with pytest.raises(ScreenError, match="two wells"):
         finish(real_cells(screen.select(first), cells, conditions, adapter, most=20))
+
+
+@pytest.mark.slow
+def test_cells_of_the_demo_stand_where_they_belong_before_and_after_their_translation(tmp_path):
+    """A real treated cell among treated ones, a control cell among controls, and among treated ones once translated."""
+    style = style_for(TREATMENT, STYLE_SEED)
+    made = simulate_screen(tmp_path / "s", TREATMENT, wells=6, cells=9, shape=(256, 256), seed=4, style=style)
+    screen = read_screen(finish(made))
+    cells = finish(find_cells(screen))
+    model = Translator.from_pretrained("demo", device="cpu", progress=None)
+    adapter = model.adapter
+    real = finish(real_cells(screen, cells, adapter.conditions, adapter))
+    axis, table = real.axis, real.table
+    assert axis.accuracy > 0.9
+    treated = finish(describe(real.crops[axis.treated], adapter))
+    for features, well in zip(treated, table["well"][axis.treated], strict=True):
+        rows = axis.nearest(float(axis.place(features[None], well)[0]), 5)
+        assert axis.treated[rows].sum() >= 4
+    moved = []
+    for row in np.flatnonzero(~axis.treated)[::3][:6]:
+        one = table.iloc[row]
+        plane = screen[one["field"]].image().plane()
+        cell = finish(model.translate_cell(plane, one["y"], one["x"], strengths=(1.0,), steps=8))
+        np.testing.assert_array_equal(cell.crop, real.crops[row], err_msg="both are cut alike")
+        both = np.stack([changed(cell.crop, difference) for difference in cell.known.values()])
+        before, after = axis.place(finish(describe(both, adapter)), one["well"])
+        assert before == pytest.approx(axis.positions[row]), "untouched, it stands where the real cell stands"
+        moved.append(axis.treated[axis.nearest(float(after), 5, but=row)].sum() >= 4)
+    assert np.mean(moved) >= 0.6, "most cells of the demo are carried over; a few stay where they were"

@@ -43,3 +43,19 @@ def test_nothing_is_cut_off_by_long_names(window, width):
             left = widget.mapTo(area.widget(), widget.rect().topLeft()).x()
             assert left >= 0, widget
             assert left + widget.width() <= room, (type(widget), getattr(widget, "text", str)())
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+def test_the_image_keeps_half_of_the_window_and_eight_channels_are_readable(window, width, height):
+    qt_window = window.viewer.window._qt_window
+    qt_window.resize(width, height)
+    window.dock.image_room._narrow()
+    screen = long_screen()
+    intensity = IntensityMap.fit([screen.fields[0].image().plane()], LONG)
+    window.dock.screen_panel.show_screen(screen, intensity, "eight channels")
+    window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
+    layers = window.dock.field_layers.channels
+    assert [layer.visible for layer in layers] == [True] * 4 + [False] * 4
+    assert len({tuple(layer.colormap.colors[-1]) for layer in layers}) == 8
+    canvas = window.viewer.window._qt_viewer.canvas.native
+    window.wait(lambda: canvas.width() >= width / 2, 3000)

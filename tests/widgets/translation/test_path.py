@@ -15,15 +15,44 @@ from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import device_queue
 from phenolens.translation.model.adapter_card import AdapterCard
+from phenolens.widgets.opening import get_ready
 from real_window import pixels
 
 pytest_plugins = ["real_window"]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sample", ["simulated", "plate"])
+def test_a_sample_comes_ready_so_that_the_next_click_translates(window, sample):
+    """Menu, sample, cell: three clicks; whatever is computed meanwhile, nothing else is to be pressed."""
+    session, dock = window.session, window.dock
+    window.viewer.open_sample("napari-phenolens", sample)
+    window.wait(lambda: session.translator is not None and dock.translate_panel.click.isChecked())
+    assert len(session.screen) == 8
+    assert session.cells is not None
+    assert dock.sections[3].unfolded
+    cell = window.click_cell(0)
+    window.wait(lambda: cell.translation is not None)
+
+
+def test_a_sample_that_is_left_before_it_is_ready_loads_no_adapter(window, small_screen, monkeypatch):
+    asked = []
+    monkeypatch.setattr(window.dock, "load_adapter", asked.append)
+    get_ready(window.dock, small_screen)
+    button = window.dock.cells_panel.find_button
+    window.dock.open_screen(small_screen)
+    window.wait(lambda: "Cancel" in button.text())
+    window.press(button)
+    window.wait(lambda: not window.dock.running.busy)
+    window.open(small_screen)
+    window.find_cells()
+    assert not asked
+
+
+@pytest.mark.slow
 def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch):
     session, dock, panel = window.session, window.dock, window.dock.translate_panel
-    layers = window.viewer.open_sample("napari-phenolens", "simulated")
+    layers = window.viewer.open_sample("napari-phenolens", "nocodazole")
     window.wait(lambda: session.field is not None and not dock.running.busy)
     assert [layer.name for layer in layers] == list(session.screen.channel_names)
     assert dock.field_layers.channels == list(layers), "the dock takes over the sample's layers"

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from phenolens.runtime.choices.preferences import cache_folder, preferences
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import writing
 from phenolens.runtime.limits import NETWORKS_MB
-from phenolens.runtime.models import cache_folder
 
 _OPSET = 17
 _FORMAT = 1  # counted up when the networks are wrapped or exported otherwise
@@ -128,7 +128,7 @@ def _kept(file: Path, network: torch.nn.Module) -> bytes | None:
 
 def _clean(newest: Path) -> None:
     """Remove the files that were used longest ago, until all together are within the limit."""
-    room = NETWORKS_MB() * 2**20
+    room = NETWORKS_MB(preferences().cache_mb) * 2**20
     with suppress(OSError):
         files = [(file.stat().st_mtime, file.stat().st_size, file) for file in newest.parent.glob("*.onnx")]
         for _, size, file in sorted(files, key=lambda one: (one[2] == newest, one[0]), reverse=True):

@@ -39,11 +39,13 @@ class RealCellsBox(QWidget):
         self._real: RealCells | None = None
         self._between: tuple[str, str] | None = None
         self._places: dict[float, float] = {}
+        self._steps = 0  # of the solver, in the picture whose place is known
         self._worker: JobWorker | None = None
         self.button = action(
             "Real cells at this strength",
             "Shows the real cells, from control to treated, that a classifier puts nearest to the translated cell at\n"
-            "the slider's strength. The classifier has seen no cell of the wells that it places.",
+            "the slider's strength. The classifier has seen no cell of the wells that it places. It looks at whole\n"
+            "crops, of which the translated one counts with its neighbours translated, too.",
         )
         self.button.setCheckable(True)
         self.button.clicked.connect(self._turn)
@@ -79,6 +81,8 @@ class RealCellsBox(QWidget):
     def _cell(self, cell: TranslatedCell) -> None:
         self.button.setEnabled(self._session.current is not None)
         if cell is self._session.current:
+            if cell.translation is None or cell.translation.steps != self._steps:
+                self._places = {}  # of a coarser picture
             self._wait()
 
     def _another(self) -> None:
@@ -118,11 +122,10 @@ class RealCellsBox(QWidget):
             job = jobs.real_cells(screen, session.cells, between, session.adapter)
             self._start(job, "Looking for real cells", lambda real: self._found(real, between))
             return
-        crops = {}
-        for strength in cell.translation.known:
-            difference = cell.difference(strength)
-            assert difference is not None
-            crops[strength] = changed(cell.translation.crop, difference)
+        # Of the whole crop: the classifier sees real cells with neighbours of their own condition, and a translated
+        # cell among neighbours of the other one would stand nearer to that than it is.
+        made, self._steps = cell.translation, cell.translation.steps
+        crops = {strength: changed(made.crop, difference) for strength, difference in made.known.items()}
         well = session.screen[cell.field].well
         self._start(jobs.places(self._real, crops, well, session.adapter), "Placing the cell", self._placed)
 
@@ -153,7 +156,14 @@ class RealCellsBox(QWidget):
         self._places = places
         right = real.axis.accuracy
         said = f"Placed by a classifier of other wells, right for {100 * right:.0f} % of real cells (chance is 50 %)."
-        if right < _TELLS_APART:
+        source = short_condition(self._between[0]) if self._between is not None else ""
+        if right >= _TELLS_APART and places.get(1.0, 1.0) < 0:
+            self.note.say(
+                f"{said} At strength 1 this cell still stands among those of {source}: the translation has not carried "
+                "it over.",
+                "warning",
+            )
+        elif right < _TELLS_APART:
             self.note.say(f"{said} It hardly tells the conditions apart: these places mean little.", "warning")
         else:
             self.note.say(said)

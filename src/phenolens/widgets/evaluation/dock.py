@@ -42,8 +42,8 @@ class EvaluationDock(QWidget):
         self.panel = EvaluationPanel(self.running)
         self.answers = EvaluationAnswers()
         self.sections = (
-            Section(1, "Judge an adapter", self.panel),
-            Section(2, "Is it right?", self.answers),
+            Section(1, "Judge an adapter", self.panel, "evaluation"),
+            Section(2, "Is it right?", self.answers, "evaluation"),
         )
         self._open = True
         self._lay_out()

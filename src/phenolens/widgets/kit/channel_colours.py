@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from phenolens.screens.images import FieldImage
 
 NUCLEUS = "#4db5ff"
-OTHERS = ("#3ddc6e", "#e04fd8", "#ffb347", "#d9d9d9")
+OTHERS = ("#3ddc6e", "#e04fd8", "#ffb347", "#d9d9d9", "#fff05a", "#ff6b5e", "#2fe0d0", "#b79bff")
+SHOWN_AT_FIRST = 4
+"""Channels that are added up on the canvas before anyone chooses: more of them make white."""
 
 _PICTURE = {"red": "#ff0000", "green": "#00ff00", "blue": "#0000ff"}
 
@@ -22,7 +24,7 @@ def is_nuclear(name: str) -> bool:
 
 
 def channel_colours(names: Sequence[str], nucleus: int | None = None) -> list[str]:
-    """A colour per channel: light blue for nuclei, then green, magenta, orange and grey for the others.
+    """A colour per channel: light blue for nuclei, then green, magenta, orange, grey and others, as often as needed.
 
     The channels of a picture in colour have their own.
     """
@@ -31,7 +33,7 @@ def channel_colours(names: Sequence[str], nucleus: int | None = None) -> list[st
     if nucleus is None:
         nucleus = next((i for i, name in enumerate(names) if is_nuclear(name)), None)
     rest = [i for i in range(len(names)) if i != nucleus]
-    colours = {i: OTHERS[min(place, len(OTHERS) - 1)] for place, i in enumerate(rest)}
+    colours = {i: OTHERS[place % len(OTHERS)] for place, i in enumerate(rest)}
     return [NUCLEUS if i == nucleus else colours[i] for i in range(len(names))]
 
 

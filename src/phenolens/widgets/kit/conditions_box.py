@@ -129,9 +129,10 @@ def target_of(offers: list[tuple[str, str, int]]) -> int | None:
 
 
 def short_condition(condition: str) -> str:
-    """A condition for people: the values without the columns' names."""
+    """A condition for people: the values without the columns' names, and without the wells that it leaves out."""
     parts = []
-    for term in condition.split(","):
+    terms = condition.split(",")
+    for term in [one for one in terms if not one.removeprefix("Metadata_").startswith("Well!=")] or terms:
         column, sign, value = term.partition("=")
         parts.append(value if sign and column[-1:] not in "<>!" else term.removeprefix("Metadata_"))
     return ", ".join(parts)

@@ -1,4 +1,7 @@
-"""Room for a second dock: beside the first one where the window is wide, else as a tab of it; never below it."""
+"""Room for docks: a second one stands beside the first where the window is wide, else as a tab of it; never below it.
+
+And room for the image: napari's own docks at the left keep to what they need where the window is narrow.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +10,43 @@ from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 _WIDE = 1400  # of a window that has room for two docks, the layers and the image
+
+
+_NARROW = 1600  # of a window in which napari's docks at the left would leave the image less than half
+_LEFT = 220
+
+
+class ImageRoom(QObject):
+    """Narrows napari's docks at the left once `dock` is first shown in a window that is not wide."""
+
+    def __init__(self, dock: QWidget) -> None:
+        super().__init__(dock)
+        self._dock = dock
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._narrow)
+        dock.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Wait until what napari does on showing a dock is done."""
+        if event is not None and event.type() == QEvent.Type.Show:
+            self._dock.removeEventFilter(self)
+            self._soon.start(0)
+        return False
+
+    def _narrow(self) -> None:
+        mine = _dock_of(self._dock)
+        window = None if mine is None else mine.parent()
+        if not isinstance(window, QMainWindow) or window.width() >= _NARROW:
+            return
+        area = Qt.DockWidgetArea.LeftDockWidgetArea
+        left = [
+            one
+            for one in window.findChildren(QDockWidget)
+            if one.isVisible() and not one.isFloating() and window.dockWidgetArea(one) == area
+        ]
+        if left:
+            window.resizeDocks(left, [_LEFT] * len(left), Qt.Orientation.Horizontal)
 
 
 class Beside(QObject):

@@ -82,6 +82,7 @@ class JobBox(QWidget):
         *,
         progress: Callable[[Progress], None],
         done: Callable[[Any], None],
+        failed: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         """Start `job` on `device`.
 
@@ -91,8 +92,8 @@ class JobBox(QWidget):
             A generator of `Progress`.
         name
             What is going on, for the activity bar.
-        progress, done
-            Called for each progress, and with the result.
+        progress, done, failed
+            Called for each progress, with the result, and with the error that ended it.
         """
         asked, moved = self._asked(), False
         self._unfinished = None
@@ -113,8 +114,9 @@ class JobBox(QWidget):
             resumable = self._unfinished is not None if self._left is None else self._left()
             self.state.say("Cancelled (resumable)." if resumable else "Cancelled.", "warning")
 
-        def failed(error: BaseException) -> None:
+        def told(error: BaseException) -> None:
             keep()
+            failed(error)
             known = isinstance(error, PhenolensError)
             self.state.say(str(error) if known else f"{name} failed; the notification has the details.", "error")
 
@@ -131,7 +133,7 @@ class JobBox(QWidget):
             progress=follow,
             done=done,
             cancelled=cancelled,
-            failed=failed,
+            failed=told,
             finished=finished,
         )
         self._refresh()

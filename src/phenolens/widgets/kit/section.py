@@ -3,9 +3,10 @@
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from phenolens.widgets.kit.eliding import ElidedLabel
+from phenolens.widgets.kit.pages import address, open_page
 from phenolens.widgets.kit.style import ACCENT, MUTED, SPACE
 
 
@@ -32,9 +33,11 @@ class Section(QFrame):
         Shown in the header.
     panel
         The widget that folds away.
+    page
+        Page of the documentation that is about it, such as ``"annotation"``; none where empty.
     """
 
-    def __init__(self, number: int | str, title: str, panel: QWidget) -> None:
+    def __init__(self, number: int | str, title: str, panel: QWidget, page: str = "") -> None:
         super().__init__()
         self.setObjectName("section")
         self.panel = panel
@@ -59,6 +62,13 @@ class Section(QFrame):
         row.addWidget(name)
         row.addStretch(1)
         row.addWidget(self._summary, 0)
+        if page:
+            self.docs = QToolButton()
+            self.docs.setText("?")
+            self.docs.setToolTip(f"Read about it: {address(page)}")
+            self.docs.setStyleSheet("QToolButton { border: none; background: transparent; }")
+            self.docs.clicked.connect(lambda _=False: open_page(page))
+            row.addWidget(self.docs)
         row.addWidget(self._arrow)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(SPACE + 2, 0, SPACE + 2, 0)

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 
 from phenolens.screens.large_images import by_levels
-from phenolens.widgets.kit.channel_colours import image_colours
+from phenolens.widgets.kit.channel_colours import SHOWN_AT_FIRST, image_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
 from phenolens.widgets.layers.plane_stack import PlaneStack
@@ -78,6 +78,7 @@ def field_layer_data(
             "colormap": channel_colormap(name, colour),
             "contrast_limits": (intensity.low[index], intensity.high[index]),
             "blending": "additive",
+            "visible": index < SHOWN_AT_FIRST,
             "metadata": {"phenolens": {"made": True, "channel": name, "synthetic": False, "field": field.key}},
             "multiscale": by_levels(image),
             **place,

@@ -96,7 +96,7 @@ class MapDock(QWidget):
         below.setContentsMargins(0, 0, 0, SPACE)
         below.addWidget(self.smiles)
         below.addWidget(self.encoder)
-        self.compound = Section("⌬", "Compound", predicting)
+        self.compound = Section("⌬", "Compound", predicting, "profiles")
         self.compound.unfold(False)
         for part in (self.view.selection, self.selecting, self.state, self.comparison, self.compound, self.neighbours):
             stack.addWidget(part)

@@ -52,7 +52,7 @@ class SessionBox(QWidget):
         self.locate.clicked.connect(self._ask_screen)
         self.about = Note()
         self.problem = Note()
-        line = QHBoxLayout()
+        self._line = line = QHBoxLayout()
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(SPACE)
         line.addWidget(self.take_up, 1)
@@ -66,6 +66,10 @@ class SessionBox(QWidget):
         whole.addWidget(self.locate)
         self.locate.hide()
         self.offer(None)
+
+    def add(self, button: QWidget) -> None:
+        """Put a further button at the end of the line."""
+        self._line.addWidget(button)
 
     def _ask_for_last(self) -> None:
         if self._last is not None:

@@ -78,6 +78,7 @@ class Work:
             "adapter": {"folder": str(adapter.folder.absolute()), "conditions": list(adapter.conditions)},
             "adapter mark": Later(adapter, adapter.sha256),
             "held": held,
+            "how": {} if translator is None else translator.settings.to_dict(),
         }
 
     def _strength(self) -> dict[str, Any]:

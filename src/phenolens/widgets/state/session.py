@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from psygnal import Signal
 
+from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
 from phenolens.screens.large_images import Plane
@@ -76,13 +77,14 @@ class Session:
         self.crop: int | None = None
         self.crop_chosen = False
         self.base = "compact"
-        self.device = "auto"
+        chosen = preferences()
+        self.device = chosen.device
         self.devices: list[str] = []
         self.adapter: Adapter | None = None
         self.translator: Translator | None = None
         self.translator_device = "cpu"
         self.floor: NoiseFloor | None = None
-        self.strength = 1.0
+        self.strength = chosen.strength
         self.limit: Limit = "cell"
         self.current: TranslatedCell | None = None
         self.translated: dict[PlaneId, dict[CellId, TranslatedCell]] = {}
@@ -117,6 +119,7 @@ class Session:
     def set_devices(self, names: list[str]) -> None:
         """What this machine can compute on."""
         self.devices = names
+        self.device = self.device if self.device in names else "auto"
         self.devices_changed.emit()
 
     def set_device(self, name: str) -> None:
@@ -226,8 +229,8 @@ class Session:
             raise ModelError(reason)
         self.adapter, self.translator, self.translator_device = adapter, translator, device
         self.translated, self.floor = {}, None
+        self.choose_cell(None)  # before others hear of it, who may choose one at once
         self.adapter_changed.emit()
-        self.choose_cell(None)
 
     def set_floor(self, floor: "NoiseFloor") -> None:
         """Hold differences to a noise floor of the adapter."""
@@ -381,12 +384,12 @@ class Session:
         return adapter.conditions[::-1] if back else adapter.conditions
 
     def belongs(self, condition: "Condition") -> bool:
-        """Whether the shown field is of a condition; False where this screen does not say."""
+        """Whether the shown field is of a condition, or in a well that it leaves out; False where nothing says."""
         from phenolens.runtime.errors import ScreenError
 
         if self.screen is None or self.field is None:
             return False
         try:
-            return self.field.key in {field.key for field in self.screen.select(condition)}
+            return self.field.key in {field.key for field in self.screen.select(condition.without_exclusions("Well"))}
         except ScreenError:
             return False

@@ -95,6 +95,10 @@ class TranslatedCell:
             self.share = territory(labels, key[1], near)
             self.outline = outline(labels, key[1], near)
 
+    def anew(self) -> "TranslatedCell":
+        """The same cell, not yet translated."""
+        return dataclasses.replace(self, translation=None)
+
     def has(self, strength: float) -> bool:
         """Whether the difference at `strength` was computed rather than interpolated."""
         return strength == 0 or (self.translation is not None and self.translation.computed(strength))

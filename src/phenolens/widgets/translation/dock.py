@@ -12,7 +12,12 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QShortcut, QVBoxLayout, QWidget
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.compare.panel import ComparePanel
+from phenolens.widgets.help.help_button import HelpButton
+from phenolens.widgets.help.tour import Tour
+from phenolens.widgets.help.walk_keys import WalkKeys
 from phenolens.widgets.kit.closing import Closing
+from phenolens.widgets.kit.dock_room import ImageRoom
+from phenolens.widgets.kit.plugin_preferences import follow_preferences, take_first_start
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.click import ClickTool
@@ -57,6 +62,7 @@ class PhenolensDock(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        follow_preferences()
         self.viewer = napari_viewer
         self.session = Session()
         self.running = Running(self)
@@ -84,15 +90,19 @@ class PhenolensDock(QWidget):
         self.translate_panel.views.idClicked.connect(lambda _: self.noise_panel.hide_picture())
         self.finetune_panel.tuned.connect(self._tuned)
         panels = (
-            ("Screen", self.screen_panel),
-            ("Cells", self.cells_panel),
-            ("Fine-tune", self.finetune_panel),
-            ("Translate", self.translate_panel),
-            ("More than noise?", self.noise_panel),
+            ("Screen", self.screen_panel, "your_data"),
+            ("Cells", self.cells_panel, "quickstart"),
+            ("Fine-tune", self.finetune_panel, "how_it_works"),
+            ("Translate", self.translate_panel, "how_it_works"),
+            ("More than noise?", self.noise_panel, "noise_floor"),
         )
-        self.sections = [Section(number, title, panel) for number, (title, panel) in enumerate(panels, start=1)]
-        self.annotate = Section("✎", "Annotate", self.annotate_panel)
+        self.sections = [Section(number, *about) for number, about in enumerate(panels, start=1)]
+        self.annotate = Section("✎", "Annotate", self.annotate_panel, "annotation")
+        self.walk_keys = WalkKeys(napari_viewer, self.session, self.annotating.show)
+        self.tour = Tour(self._show_step)
+        self.help = HelpButton(self, self.tour.begin)
         self.sessions = Sessions(self, self)
+        self.sessions.box.add(self.help)
         self.closing = Closing(self, self._going_on, self._stop)
         self._lay_out()
         session = self.session
@@ -117,10 +127,12 @@ class PhenolensDock(QWidget):
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(step)
         self._mark()
+        if take_first_start():
+            self.tour.begin()
         running = self.running
         listening = (
             self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings,
-            self.compare_panel.keys,
+            self.compare_panel.keys, self.walk_keys,
         )  # fmt: skip
         sessions = self.sessions
         here = workplace(napari_viewer)
@@ -141,6 +153,7 @@ class PhenolensDock(QWidget):
         stack.setContentsMargins(0, 0, 0, 0)
         stack.setSpacing(0)
         stack.addWidget(self.sessions.box)
+        stack.addWidget(self.tour)
         for section in (*self.sections[:2], self.annotate, *self.sections[2:]):
             stack.addWidget(section)
         stack.addStretch()
@@ -153,6 +166,11 @@ class PhenolensDock(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
         self.setMinimumWidth(_WIDTH)
+        self.image_room = ImageRoom(self)
+
+    def _show_step(self, step: int) -> None:
+        for number, section in enumerate(self.sections):
+            section.unfold(number == step)
 
     def open_screen(self, path: str | Path) -> None:
         """Open a table, a folder or an image in the background."""

@@ -10,7 +10,6 @@ from napari.utils.notifications import show_info
 from platformdirs import user_data_path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QLineEdit,
     QSpinBox,
@@ -20,12 +19,16 @@ from qtpy.QtWidgets import (
 )
 
 from phenolens.runtime.checkpoints import About, Checkpoints
-from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.choices.costs import remember_cost, seconds_a_step
+from phenolens.runtime.choices.preferences import preferences
+from phenolens.runtime.errors import DeviceError, ScreenError
 from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
+from phenolens.widgets.choices.device_row import DeviceRow
+from phenolens.widgets.choices.finetune_choices import FinetuneChoices
 from phenolens.widgets.kit.job_box import JobBox
-from phenolens.widgets.kit.style import SPACE, Form, action, set_accent
+from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation.chart import LossCurve
@@ -55,17 +58,20 @@ class FinetunePanel(QWidget):
         super().__init__()
         self._session = session
         self._began: tuple[int, float] | None = None
+        self._step_takes = 0.0  # s
         self._drawn: tuple[Path, str] | None = None
         self.steps = _spin(
-            900, 1, 100_000, "Steps of training; a few hundred adapt well to about 100 cells a condition"
+            preferences().steps,
+            1,
+            100_000,
+            "Steps of training; a few hundred adapt to about 100 cells a condition",
         )
         self.rank = _spin(16, 1, 128, "Rank of the LoRA weights: how much the model may change")
         self.seed = _spin(0, 0, 2**31 - 1, "The same seed and data give the same adapter")
         self.steps.setSingleStep(100)
-        self.device = QComboBox()
-        self.device.addItem("auto", "auto")
-        self.device.setToolTip("Where to compute; auto takes a GPU where there is one")
-        self.device.activated.connect(self._choose_device)
+        self.choices = FinetuneChoices(session)
+        self.where = DeviceRow(session)
+        self.device = self.where.box
         self.out = QLineEdit()
         self.out.setToolTip("Folder of the adapter; its checkpoint lies beside it until it is whole")
         browse = QToolButton()
@@ -84,13 +90,17 @@ class FinetunePanel(QWidget):
         form = Form()
         form.row("Steps", self.steps)
         form.row("Rank, seed", self.rank, self.seed)
-        form.row("Device", self.device)
+        form.row("Device", self.where)
         form.row("Adapter", self.out, browse)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
+        self.smaller = action("Try again with half the batch", "The result is nearly the same; each step is smaller")
+        self.smaller.clicked.connect(self._try_smaller)
+        self.smaller.hide()
+        self.cost = Note()
         whole.addLayout(form)
-        for widget in (self.job, self.curve, self.strip):
+        for widget in (self.choices, self.cost, self.job, self.smaller, self.curve, self.strip):
             whole.addWidget(widget)
         self.curve.hide()
         for spin in (self.steps, self.rank, self.seed):
@@ -98,24 +108,20 @@ class FinetunePanel(QWidget):
         self.out.textChanged.connect(lambda _: self.refresh())
         for signal in (self.steps.valueChanged, self.rank.valueChanged, self.seed.valueChanged, self.out.textChanged):
             signal.connect(self.asked.emit)
-        session.devices_changed.connect(self._offer_devices)
+        self.choices.changed.connect(self.refresh)
+        self.choices.changed.connect(self.asked.emit)
+        session.devices_changed.connect(self.refresh)
+        session.device_changed.connect(self.refresh)
         session.screen_changed.connect(self._another_screen)
         session.conditions_changed.connect(self.refresh)
         session.cells_changed.connect(self.refresh)
         session.adapter_changed.connect(self.refresh)
         self.refresh()
 
-    def _offer_devices(self) -> None:
-        """Fill the device row with what this machine has."""
-        self.device.clear()
-        for name in ("auto", *self._session.devices):
-            self.device.addItem(name, name)
-        self.device.setCurrentIndex(max(self.device.findData(self._session.device), 0))
-        self.refresh()
-
     def settings(self) -> dict[str, Any]:
         """What is asked for, in a form that a session keeps."""
         numbers = {"steps": self.steps.value(), "rank": self.rank.value(), "seed": self.seed.value()}
+        numbers |= {**self.choices.settings(), "leave_out": self.choices.leave_out.isChecked()}
         return {**numbers, "base": self._session.base, "out": str(absolute(self._folder()))}
 
     def ask_again(self, settings: Mapping[str, Any]) -> bool:
@@ -124,6 +130,7 @@ class FinetunePanel(QWidget):
             value = settings.get(name)
             if isinstance(value, int) and box.minimum() <= value <= box.maximum():
                 box.setValue(value)
+        self.choices.ask_again(dict(settings))
         base, out = settings.get("base"), settings.get("out")
         if isinstance(base, str) and base:
             self._session.set_base(base)
@@ -164,8 +171,9 @@ class FinetunePanel(QWidget):
         self.cancel.setText("Start over" if anything else "Cancel")
         self.cancel.setToolTip(_START_OVER if anything else _CANCEL)
         self.cancel.setEnabled(busy or anything)
-        for widget in (self.steps, self.rank, self.seed, self.device, self.out):
+        for widget in (self.steps, self.rank, self.seed, self.device, self.out, self.choices):
             widget.setEnabled(not busy)
+        self.cost.say("" if why or busy else self._about_time(left.step if left is not None and resumable else 0))
 
     def begin(self, start_over: bool = False) -> None:
         """Start, or go on from the checkpoint of an unfinished run."""
@@ -174,7 +182,8 @@ class FinetunePanel(QWidget):
         if not resume or run != self._drawn:
             self.curve.clear(self.steps.value())
             self.strip.clear()
-        self._began, self._drawn = None, run
+        self._began, self._drawn, self._step_takes = None, run, 0.0
+        self.smaller.hide()
         self.curve.show()
         self.job.run(
             self._job(self._folder(), resume, start_over),
@@ -182,6 +191,7 @@ class FinetunePanel(QWidget):
             self._session.queue(),
             progress=self._progress,
             done=self._done,
+            failed=self._failed,
         )
 
     def _stop_or_start_over(self) -> None:
@@ -208,12 +218,13 @@ class FinetunePanel(QWidget):
         """Fingerprint of the run that starting now would begin; empty where it cannot begin."""
         session, asked = self._session, self._asked()
         screen = session.screen_of_cells()
-        if screen is None or session.source is None or session.target is None:
+        wells = self.choices.conditions
+        if screen is None or wells is None:
             return ""
         if session.cells is None or session.crop is None:
             return ""
         if self._request is None or self._request[0] != asked:
-            conditions, settings = (session.source, session.target), FinetuneSettings(**self._settings())
+            conditions, settings = (wells.source, wells.target), FinetuneSettings(**self._settings())
             made = ""
             with suppress(ScreenError):
                 made = request_of(screen, *conditions, session.cells, session.base, settings, session.crop)
@@ -226,19 +237,36 @@ class FinetunePanel(QWidget):
             "rank": self.rank.value(),
             "seed": self.seed.value(),
             "crop": self._session.crop,
+            **self.choices.settings(),
         }
+
+    def _kind(self) -> tuple[str, ...]:
+        """What a step's time depends on."""
+        chosen = self.choices.settings()
+        return ("finetune", self._session.queue(), self._session.base, chosen["method"], f"batch {chosen['batch']}")
+
+    def _about_time(self, done: int) -> str:
+        cost = seconds_a_step(self._kind())
+        if cost is None:
+            return "How long it takes is known once it has run on this device."
+        return f"About {_duration(cost * max(self.steps.value() - done, 0))}, as the last time on this device."
+
+    def _try_smaller(self) -> None:
+        """Begin anew with half the batch, or go on with such a run where one was left unfinished."""
+        self.choices.batch.setValue(max(self.choices.batch.value() // 2, 1))
+        self.begin(start_over=not self._is_left())
 
     def _job(self, out: Path, resume: bool, start_over: bool) -> "Job[Adapter]":
         from phenolens.widgets.translation.jobs import finetune
 
         session, screen = self._session, self._session.screen_of_cells()
         assert screen is not None
-        assert session.source is not None
-        assert session.target is not None
+        wells = self.choices.conditions
+        assert wells is not None
         return finetune(
             screen,
-            session.source,
-            session.target,
+            wells.source,
+            wells.target,
             session.cells,
             out=out,
             base=session.base,
@@ -255,7 +283,8 @@ class FinetunePanel(QWidget):
         conditions = tuple(c.text if c is not None else "" for c in (session.source, session.target))
         numbers = (self.steps.value(), self.rank.value(), self.seed.value(), session.crop)
         plane = (session.cells_position, session.base)
-        return (id(session.screen), id(session.cells), *plane, *conditions, *numbers, self.out.text())
+        chosen = (*self.choices.settings().values(), self.choices.leave_out.isChecked())
+        return (id(session.screen), id(session.cells), *plane, *conditions, *numbers, *chosen, self.out.text())
 
     def _progress(self, now: Progress) -> None:
         if "loss" in now.values:
@@ -273,10 +302,15 @@ class FinetunePanel(QWidget):
         if now.step == first:
             # The time of one step is known from the second one on.
             return f"{now.total - now.step} steps left"
-        left = (time.monotonic() - began) / (now.step - first) * (now.total - now.step)
-        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+        self._step_takes = (time.monotonic() - began) / (now.step - first)
+        return f"about {_duration(self._step_takes * (now.total - now.step))} left"
+
+    def _failed(self, error: BaseException) -> None:
+        self.smaller.setVisible(isinstance(error, DeviceError) and self.choices.batch.value() > 1)
 
     def _done(self, adapter: "Adapter") -> None:
+        if self._step_takes:
+            remember_cost(self._kind(), self._step_takes)
         self.job.state.say(f"Done. The adapter is in {adapter.folder}.")
         show_info("The fine-tuning is done: click a cell to translate it.")
         if adapter.folder is not None and adapter.folder.parent == self._default_folder().parent:
@@ -300,8 +334,9 @@ class FinetunePanel(QWidget):
         if chosen:
             self.out.setText(str(Path(chosen) / (self._session.screen_name or "adapter")))
 
-    def _choose_device(self) -> None:
-        self._session.set_device(self.device.currentData())
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def _spin(value: int, low: int, high: int, tip: str) -> QSpinBox:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phenolens.runtime.errors import AnnotationError, OutputError, PhenolensError, ScreenError
+from phenolens.runtime.errors import AnnotationError, ModelError, OutputError, PhenolensError, ScreenError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.ome_zarr.folders import is_url
 from phenolens.sessions.cells import saved_cells
@@ -16,6 +16,8 @@ from phenolens.sessions.folder import SessionFolder
 from phenolens.sessions.inputs import changed_fields, field_marks
 from phenolens.sessions.reading import SavedSession, read_session
 from phenolens.sessions.translations import saved_translation
+from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.widgets.choices.translate_choices import MOST_STEPS
 from phenolens.widgets.state.origin import Origin
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
@@ -157,6 +159,10 @@ def _adapter(
             f"The adapter in {folder} was made anew since: cells are shown as the earlier one translated them."
         )
     held = [name for name in saved.value("held", list, []) if name in adapter.channel_names]
+    with suppress(ModelError):  # damaged, or of a later version: as by itself
+        how = TranslationSettings.from_dict(saved.value("how", default={}))
+        if how.steps <= MOST_STEPS:
+            translator.settings = how
     translator.hold(held)
     return loaded
 

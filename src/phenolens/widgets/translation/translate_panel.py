@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QL
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.choices.translate_choices import TranslateChoices
 from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
@@ -80,6 +81,7 @@ class TranslatePanel(QWidget):
         self.channel.activated.connect(self._choose_channel)
         self.held = HeldChannels()
         self.held.chosen.connect(session.set_held)
+        self.choices = TranslateChoices(session)
         self.views = QButtonGroup(self)
         self.clear = action("Clear", "Forget the translated cells of this field")
         self.clear.clicked.connect(self._clear)
@@ -149,6 +151,7 @@ class TranslatePanel(QWidget):
         form.row("Difference", self.channel)
         form.row("Unchanged", self.held)
         whole.addLayout(form)
+        whole.addWidget(self.choices)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE)
         buttons.addWidget(self.export, 1)

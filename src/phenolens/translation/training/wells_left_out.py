@@ -1,0 +1,67 @@
+"""Wells that fine-tuning leaves out, so that an evaluation afterwards has wells that the adapter has not seen."""
+
+from dataclasses import dataclass
+
+from phenolens.runtime.errors import ScreenError
+from phenolens.screens.conditions import PREFIX, Condition, Term
+from phenolens.screens.table import Screen
+
+WELL = f"{PREFIX}Well"
+_ENOUGH_FOR_TWO = 5
+"""Wells of a condition from which on two are left out: a feature can be called changed with two new wells or more."""
+
+
+@dataclass(frozen=True)
+class WellsLeftOut:
+    """Which wells are left out of fine-tuning, and what is trained on then.
+
+    Parameters
+    ----------
+    source, target
+        The conditions without these wells.
+    wells
+        Names of the wells of the source and of the target condition; empty where none can be spared.
+    why_not
+        Why there are none, in a sentence; empty where there are some.
+    """
+
+    source: Condition
+    target: Condition
+    wells: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    why_not: str = ""
+
+
+def leave_wells_out(screen: Screen, source: Condition, target: Condition) -> WellsLeftOut:
+    """Leave out the last wells by name of each condition: two of five or more, one of three or four.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> from phenolens.screens.conditions import Condition
+    >>> conditions = Condition.parse("Role=negative control"), Condition.parse("translocation")
+    >>> leave_wells_out(ph.read_screen("screen"), *conditions).wells
+    (('A05',), ('A06',))
+    """
+    table = screen.table
+    if WELL not in table:
+        return WellsLeftOut(source, target, why_not="No wells are left out: the table does not say which there are.")
+    if any(term.operator == "!=" and term.column in ("Well", WELL) for term in (*source.terms, *target.terms)):
+        return WellsLeftOut(source, target, why_not="Your conditions leave out wells by themselves.")
+    chosen = []
+    for condition in (source, target):
+        try:
+            wells = sorted({str(well).strip() for well in table.loc[condition.mask(table), WELL].dropna()})
+        except ScreenError:
+            wells = []
+        chosen.append(tuple(wells[-2:] if len(wells) >= _ENOUGH_FOR_TWO else wells[-1:] if len(wells) > 2 else ()))
+    if not all(chosen):
+        return WellsLeftOut(
+            source,
+            target,
+            why_not="No wells are left out: a condition has fewer than three. None will be there to judge on.",
+        )
+    first, second = (
+        Condition((*condition.terms, *(Term(WELL, "!=", well) for well in wells)))
+        for condition, wells in zip((source, target), chosen, strict=True)
+    )
+    return WellsLeftOut(first, second, (chosen[0], chosen[1]))
