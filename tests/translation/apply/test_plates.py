@@ -1,6 +1,7 @@
 """A plate is translated the same wherever that is done, and one bad field holds nobody up."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -128,10 +129,17 @@ def test_the_jobs_of_an_array_give_the_same_bytes(adapter, plate, expected, tmp_
     assert translate(adapter, plate, out, "--job", "1/2").status == 0, "a job that is started again has nothing to do"
 
 
+@pytest.mark.slow
 def test_processes_that_share_the_fields_give_the_same_bytes(adapter, plate, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)  # a thread each
     assert translate(adapter, plate, tmp_path / "out", "--workers", "2").status == 0
     assert_same(tmp_path / "out", expected)
+
+
+def assert_refused(folder, part, plan):
+    refused = pytest.raises(OutputError, match=r"written by another run|planned otherwise")
+    with refused, writing_to(folder, part, plan, lambda: pytest.fail("it began")):
+        pass
 
 
 def test_a_job_that_runs_is_not_started_again_and_nothing_runs_beside_it(tmp_path):
@@ -140,13 +148,9 @@ def test_a_job_that_runs_is_not_started_again_and_nothing_runs_beside_it(tmp_pat
         with writing_to(tmp_path, Part(2, 2), "plan", lambda: begun.append("second")):
             pass
         for part, plan in ((Part(1, 2), "plan"), (Part(2, 3), "another plan"), (None, "plan")):
-            with pytest.raises(OutputError, match="written by another run|planned otherwise"):
-                with writing_to(tmp_path, part, plan, lambda: begun.append("never")):
-                    pass
+            assert_refused(tmp_path, part, plan)
     with writing_to(tmp_path, None, "plan", lambda: begun.append("whole")):
-        with pytest.raises(OutputError, match="written by another run"):
-            with writing_to(tmp_path, Part(1, 2), "plan", lambda: begun.append("never")):
-                pass
+        assert_refused(tmp_path, Part(1, 2), "plan")
     assert begun == ["first", "second", "whole"]
     assert not list((tmp_path / JOBS).glob("*.lock"))
 
@@ -160,7 +164,7 @@ def test_a_job_that_is_none_is_refused(text):
 def test_every_field_is_of_one_job():
     keys = [str(number) for number in range(23)]
     parts = [Part(number, 5).of(keys) for number in range(1, 6)]
-    assert sorted(sum(parts, []), key=int) == keys
+    assert sorted([key for part in parts for key in part], key=int) == keys
     assert {len(part) for part in parts} == {4, 5}
 
 
@@ -195,7 +199,6 @@ def spoil(plate, how):
     ("how", "said"), [("truncated", "damaged|broken|read"), ("not a number", "NaN|number"), ("channels", "4")]
 )
 def test_a_bad_field_is_named_and_the_rest_finishes(adapter, plate, expected, tmp_path, how, said):
-    import re
 
     copied, out = shutil.copytree(plate, tmp_path / "plate.zarr"), tmp_path / "out"
     bad = spoil(copied, how)

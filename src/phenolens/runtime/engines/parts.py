@@ -23,7 +23,7 @@ T = TypeVar("T")
 JOBS = ".phenolens-jobs"
 """Folder of the plan and of the jobs' locks."""
 _PLAN = "plan.json"
-_TRIES = 240
+_TRIES = 120
 _PAUSE = 0.25  # s
 
 
