@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import dask
 from distributed import WorkerPlugin, get_worker
 
 from phenolens.runtime.engines.work import Do, Outcome, Work, attempt
@@ -24,7 +25,8 @@ class Opened(WorkerPlugin):  # type: ignore[misc]
 
     def do(self, key: str) -> Outcome:
         """Do a field; the weights are loaded with the first one, where what is wrong with them is heard."""
-        with self.turn:
+        # Lazy pixels are read here: as tasks of the cluster they would wait for workers that wait for them.
+        with self.turn, dask.config.set(scheduler="synchronous"):
             if not self.loaded:
                 self.loaded.append(self.work.open(lambda: None))
             return finish(attempt(self.loaded[0], key))
