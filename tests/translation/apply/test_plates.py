@@ -1,6 +1,7 @@
 """A plate is translated the same wherever that is done, and one bad field holds nobody up."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ from phenolens.runtime.errors import OutputError
 from phenolens.runtime.progress import finish
 from phenolens.screens.ome_zarr.plate_writing import write_plate
 from phenolens.screens.table import read_screen, screen_from_arrays
+from project import ROOT
 from tiny_base import make_tiny_adapter
 
 OPTIONS = ("--strength", "0", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
@@ -230,3 +232,43 @@ def test_a_scheduler_that_does_not_answer_is_said(adapter, plate, tmp_path, monk
     ran = translate(adapter, plate, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
     assert ran.status == 2
     assert "No scheduler answers at tcp://127.0.0.1:9" in ran.error
+
+
+SBATCH = """\
+import os, pathlib, re, subprocess, sys
+after = pathlib.Path(os.environ["AFTER"])
+arguments = sys.argv[1:]
+if "--wrap" in arguments:  # waits for the array
+    after.write_text(arguments[arguments.index("--wrap") + 1])
+    sys.exit(0)
+first, last = map(int, re.fullmatch(r"--array=(\\d+)-(\\d+)", arguments.pop(0)).groups())
+for number in range(first, last + 1):
+    known = {"ID": number, "MIN": first, "COUNT": last - first + 1}
+    array = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in known.items()}
+    subprocess.run(["bash", *arguments], check=True, env=os.environ | array | {"SLURM_ARRAY_JOB_ID": "7"})
+subprocess.run(["bash", "-c", after.read_text()], check=True)
+"""
+
+
+def command_of(folder, name, code):
+    """A command `name` that runs with this Python."""
+    (folder / f"{name}.py").write_text(code)
+    (folder / name).write_text(f'#!/bin/bash\nexec "{sys.executable}" "{folder / name}.py" "$@"\n')
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SLURM is for Linux")
+def test_the_script_for_slurm_translates_a_plate(adapter, plate, expected, tmp_path):
+    """By a stand-in for sbatch that runs the jobs one after the other, and then what depends on them."""
+    commands, out = tmp_path / "commands", tmp_path / "my output"
+    commands.mkdir()
+    command_of(commands, "sbatch", SBATCH)
+    command_of(commands, "phenolens", "from phenolens.cli.app import app\n\napp()\n")
+    known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "AFTER": str(tmp_path / "after")}
+    script = ROOT / "docs" / "examples" / "plate.sh"
+    subprocess.run(
+        ["sbatch", "--array=1-2", script, adapter, plate, out, *OPTIONS],
+        check=True, timeout=300, env=known | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert_same(out, expected)
