@@ -1,6 +1,6 @@
 """Every line of the code that only a GPU runs, once, with a pass or a fail a line.
 
-    python scripts/gpu_lines.py [--device cuda] [--steps 40]
+    python scripts/gpu_lines.py [--device cuda] [--steps 40] [--cells 400]
 
 On a CPU it rehearses: what needs a GPU says "skip". Ends with the number of failures as its exit status.
 """
@@ -40,8 +40,8 @@ class Skip(Exception):
 class Lines:
     """The checks, by name, on one device."""
 
-    def __init__(self, device: str, steps: int, work: Path) -> None:
-        self.device, self.steps, self.work = device, steps, work
+    def __init__(self, device: str, steps: int, cells: int, work: Path) -> None:
+        self.device, self.steps, self.cells, self.work = device, steps, cells, work
         self.screen: Screen = read_screen(
             finish(simulate_screen(work / "screen", "translocation", wells=4, cells=6, shape=(192, 192)))
         )
@@ -66,7 +66,8 @@ class Lines:
         return finish(
             finetune_screen(
                 self.screen, Condition.parse(source), Condition.parse(target), "auto", out=self.work / out,
-                device=self.device, settings=FinetuneSettings(steps=self.steps, batch=4, preview_every=0, **settings),  # type: ignore[arg-type]
+                device=self.device,
+                settings=FinetuneSettings(steps=self.steps, max_cells=self.cells, batch=4, preview_every=0, **settings),  # type: ignore[arg-type]
             )
         )  # fmt: skip
 
@@ -133,7 +134,7 @@ class Lines:
             finetune_screen(
                 self.screen, Condition.parse("Role=negative control"), Condition.parse("Role=treated"), "auto",
                 out=self.work / "beside", device=self.device,
-                settings=FinetuneSettings(steps=10_000, batch=4, preview_every=0),
+                settings=FinetuneSettings(steps=10_000, max_cells=self.cells, batch=4, preview_every=0),
             )
         )  # fmt: skip
         while "loss" not in next(training).values:
@@ -151,10 +152,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=40, help="of fine-tuning")
+    parser.add_argument("--cells", type=int, default=400, help="most of a condition to fine-tune on")
     options = parser.parse_args()
     device, failures = resolve_device(options.device), 0
     with tempfile.TemporaryDirectory() as temporary:
-        lines = Lines(device, options.steps, Path(temporary))
+        lines = Lines(device, options.steps, options.cells, Path(temporary))
         for name, check in lines.all():
             start = time.perf_counter()
             try:

@@ -61,7 +61,7 @@ import diffusers, peft, phenolens
 assert '$device' == 'cpu' or torch.cuda.is_available(), 'torch sees no GPU'
 "
 if [ -n "$small" ]; then
-  lines="--steps 2" base="--tiny --steps 6 --batch 1 --crop 64 --repeats 1" click="--turns 1 --reference 4"
+  lines="--steps 2 --cells 4" base="--tiny --steps 6 --batch 1 --crop 64 --repeats 1" click="--turns 1 --reference 4"
   pretrain=${PRETRAIN:---styles 2 --unet-steps 100000}
 else
   lines="--steps 40" base="--steps 20 --batch 16 --crop 256" click="--turns 6"

@@ -161,7 +161,7 @@ class Base:
         # Only what moves is decoded, and all of it in one batch.
         those = codec.latents_of(groups)
         there = torch.cat([latents[None], latents + delta])[:, :, those]
-        decoded = codec.decode(there.flatten(0, 1)).unflatten(0, there.shape[:2])
+        decoded = codec.decode(there.flatten(0, 1)).to(change.dtype).unflatten(0, there.shape[:2])
         places = codec.channels_of(groups, channels)
         change[:, :, places] = (decoded[1:] - decoded[:1])[:, :, : len(places)]
         changed = codec.changed(delta, channels)
