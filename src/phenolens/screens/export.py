@@ -104,7 +104,7 @@ def write_ome_tiff(
 def _identity(pixels: NDArray[Any], metadata: Mapping[str, Any]) -> uuid.UUID:
     """The file's identity, by its content: what is written again is the same file."""
     content = hashlib.sha256(json.dumps([str(pixels.dtype), pixels.shape, metadata], sort_keys=True).encode())
-    content.update(pixels)
+    content.update(pixels.data)
     return uuid.uuid5(uuid.NAMESPACE_OID, content.hexdigest())
 
 

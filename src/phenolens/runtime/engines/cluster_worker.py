@@ -10,7 +10,7 @@ from phenolens.runtime.engines.work import Do, Outcome, Work, attempt
 from phenolens.runtime.progress import finish
 
 
-class Opened(WorkerPlugin):  # type: ignore[misc]
+class Opened(WorkerPlugin):
     """What a worker has loaded, once, whenever it joined; tasks of one worker take turns."""
 
     def __init__(self, work: Work) -> None:
