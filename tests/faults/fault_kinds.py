@@ -19,6 +19,12 @@ from fault_commands import Command
 from fault_damage import Damage, change_card
 from fault_runs import Run, Server
 
+NAMES = {
+    "full_disk": "full disk", "read_only": "read-only folder", "vanishing": "folder removed midway",
+    "two_at_once": "two at once", "interrupted": "SIGTERM",
+    "killed_over_an_earlier_result": "kill -9 over an earlier result",
+}  # fmt: skip
+"""Of what is done beside other kills and damages: the method, and what the fault is called."""
 NOBODY = 65534
 _SLACK = 1024  # MB beyond what the undisturbed run took
 
@@ -135,9 +141,8 @@ class Faults:
         problems += [] if there else ["the earlier result is gone"]
         again = self._begin(folder, again=True).wait()
         problems += self._is_whole(folder, again)
-        return Outcome(
-            self.command.name, "kill -9 over an earlier result", run.status or 0, "", "the earlier result", problems
-        )
+        fault = NAMES["killed_over_an_earlier_result"]
+        return Outcome(self.command.name, fault, run.status or 0, "", "the earlier result", problems)
 
     def interrupted(self) -> Outcome:
         """Asked to stop by SIGTERM at a random moment."""
@@ -149,15 +154,14 @@ class Faults:
         asked = time.monotonic()
         run.send(signal.SIGTERM)
         run.wait()
-        early = run.status == -15 and not run.said  # before the command itself had begun
-        problems = [] if run.status in (0, 130) or early else [f"status {run.status}: {run.said}"]
+        problems = [] if run.status in (0, 130) else [f"status {run.status}: {run.said}"]
         problems += [f"process {pid} ran on" for pid in run.left_running()]
         late = run.ended - asked
         problems += [f"it took {late:.1f} s"] if late > 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)) else []
         problems += [*broken(folder), *left_over(folder)]
         kept, said = self._kept(folder), run.said
         problems += self._is_whole(folder, self._begin(folder, again=True).wait())
-        return Outcome(self.command.name, "SIGTERM", run.status or 0, said, kept, problems)
+        return Outcome(self.command.name, NAMES["interrupted"], run.status or 0, said, kept, problems)
 
     # The disk ----------------------------------------------------------------------------------------------------
 
@@ -167,11 +171,11 @@ class Faults:
         size = max(16, int(share * self.whole.bytes) // 4096 * 4)
         if not can_mount():
             run = self._begin(folder, file_bytes=max(1, int(share * self._largest()))).wait()
-            return self._refused_then_whole(folder, run, "full disk")
+            return self._refused_then_whole(folder, run, NAMES["full_disk"])
         with mounted(folder, f"size={size}k") as remount:
             run = self._begin(folder).wait()
             remount("size=2g")
-            return self._refused_then_whole(folder, run, "full disk")
+            return self._refused_then_whole(folder, run, NAMES["full_disk"])
 
     def _largest(self) -> int:
         return max(path.stat().st_size for path in (self.place / "undisturbed").rglob("*") if path.is_file())
@@ -184,11 +188,11 @@ class Faults:
                 remount("ro")
                 run = self._begin(folder).wait()
                 remount("rw")
-                return self._refused_then_whole(folder, run, "read-only folder")
+                return self._refused_then_whole(folder, run, NAMES["read_only"])
         folder.chmod(0o555)
         run = self._begin(folder, **({"user": NOBODY} if os.geteuid() == 0 else {})).wait()
         folder.chmod(0o755)
-        return self._refused_then_whole(folder, run, "read-only folder")
+        return self._refused_then_whole(folder, run, NAMES["read_only"])
 
     def vanishing(self) -> Outcome:
         """The folder that is written to is removed at a random moment of the run."""
@@ -212,7 +216,7 @@ class Faults:
         kept, said = self._kept(folder), run.said
         again = self._begin(outer, again=True, out=f"there/{self.command.out}").wait()
         problems += self._is_whole(folder, again)
-        return Outcome(self.command.name, "folder removed midway", run.status or 0, said, kept, problems)
+        return Outcome(self.command.name, NAMES["vanishing"], run.status or 0, said, kept, problems)
 
     def two_at_once(self) -> Outcome:
         """The same command twice on one output."""
@@ -225,7 +229,7 @@ class Faults:
         problems += [*broken(folder), *left_over(folder), *difference(contents(folder), self.whole.contents)]
         second = next((run for run in runs if run.status), runs[1])
         kept = "the result of the first" if second.status else "the result, from either"
-        return Outcome(self.command.name, "two at once", second.status or 0, second.said, kept, problems)
+        return Outcome(self.command.name, NAMES["two_at_once"], second.status or 0, second.said, kept, problems)
 
     # What is read ------------------------------------------------------------------------------------------------
 
@@ -312,6 +316,12 @@ def _no_sentence(run: Run, allowed: tuple[int, ...]) -> list[str]:
     elif run.status == 2 and not (run.said.startswith("phenolens: ") and run.said.endswith((".", ")"))):
         problems.append(f"a poor sentence: {run.said[-300:]!r}")
     return problems
+
+
+def can_be_done(method: str, command: Command) -> bool:
+    """Whether a method of `Faults` makes sense for a command."""
+    # translations are filled field by field, and never replaced
+    return method != "killed_over_an_earlier_result" or not command.name.startswith("translate")
 
 
 def can_mount() -> bool:

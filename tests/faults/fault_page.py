@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from fault_commands import COMMANDS
-from fault_kinds import Outcome, can_mount
+from fault_damage import damages
+from fault_kinds import NAMES, Outcome, can_be_done, can_mount
 
 _KILL = "kill -9"
 _TOP = """# When something goes wrong on the way
@@ -18,7 +20,8 @@ started twice, and when what it reads is damaged. This page is written by `pytho
 In every case: nothing half-written lies under a final name, each file that is there can be read and is what its record
 says, no process runs on, and the same command given again (with `--resume` where a training goes on) ends with the
 same result as one that nothing disturbed, byte for byte but for times and the identifiers of new OME-TIFF files, with
-no temporary file left. Damaged inputs end with status 2 and a sentence, in at most 1 GB more than the whole ones take.
+no temporary file left. Damaged inputs end with status 2 and a sentence, in at most 1 GB more than the whole ones take,
+unless what is left of them is an input too (half a table has fewer rows).
 """
 
 
@@ -28,14 +31,16 @@ def page(outcomes: Sequence[Outcome]) -> str:
     commands = [command.name for command in COMMANDS if command.name in tried]
     killed = [outcome for outcome in outcomes if outcome.fault.startswith(_KILL)]
     faults = list(dict.fromkeys(outcome.fault for outcome in outcomes if outcome not in killed))
-    untried = [f"`{_shown(command.name)}`" for command in COMMANDS if command.name not in tried]
-    missing = [f"Not in these tables, for they were not tried: {', '.join(untried)}.", ""] if untried else []
-    lines = [_TOP, *missing, "## Killed", "", *_kills(commands, killed), ""]
+    lines = [_TOP, *_untried(outcomes), "## Killed", "", *_kills(commands, killed), ""]
     disk = "a small disk in memory" if can_mount() else "a limit on the size of files, for none can be mounted"
     for fault in faults:
         lines += [f"## {fault[0].upper()}{fault[1:]}", ""]
         if fault == "full disk":
-            lines += [f"Tried on {disk}, which held 5, 40 and 80 per cent of what the command writes.", ""]
+            lines += [
+                f"Tried on {disk}, which held 5, 40 and 80 per cent of what the command writes, or 40 alone",
+                "where a run takes long.",
+                "",
+            ]
         lines += ["| command | status | what is said | what is kept |", "|---|---|---|---|"]
         for command in commands:
             lines += _rows([one for one in outcomes if one.command == command and one.fault == fault])
@@ -44,6 +49,27 @@ def page(outcomes: Sequence[Outcome]) -> str:
     if wrong:
         lines += ["## What did not hold", "", *(f"- {one.command}, {one.fault}: {one.problems[0]}" for one in wrong)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _untried(outcomes: Sequence[Outcome]) -> list[str]:
+    """What is not in the tables: commands, and faults of those that are."""
+    seen = Counter((outcome.command, outcome.fault) for outcome in outcomes)
+    names = {command for command, _ in seen}
+    said = []
+    whole = [f"`{shown(command.name)}`" for command in COMMANDS if command.name not in names]
+    if whole:
+        said += [f"Not in these tables, for they were not tried: {', '.join(whole)}.", ""]
+    for command in COMMANDS:
+        if command.name not in names:
+            continue
+        wanted = Counter(damage.fault for damage in damages(command))
+        wanted.update(name for method, name in NAMES.items() if can_be_done(method, command))
+        said += [
+            f"- {fault[0].upper()}{fault[1:]}, `{shown(command.name)}`: {seen[command.name, fault]} of {count} tried."
+            for fault, count in wanted.items()
+            if seen[command.name, fault] < count
+        ]
+    return [*said, ""] if said and said[-1] else said
 
 
 def _kills(commands: Sequence[str], killed: Sequence[Outcome]) -> list[str]:
@@ -61,19 +87,20 @@ def _kills(commands: Sequence[str], killed: Sequence[Outcome]) -> list[str]:
         here = [one for one in killed if one.command == command]
         counts = [str(sum(one.fault == kind for one in here)) for kind in kinds]
         kept = "; ".join(sorted({one.kept for one in here}))
-        rows.append(f"| `{_shown(command)}` | {' | '.join(counts)} | {sum(one.in_file for one in here)} | {kept} |")
+        rows.append(f"| `{shown(command)}` | {' | '.join(counts)} | {sum(one.in_file for one in here)} | {kept} |")
     return rows
 
 
 def _rows(outcomes: Sequence[Outcome]) -> list[str]:
     seen = dict.fromkeys((one.status, _words(one.said), one.kept) for one in outcomes)
     return [
-        f"| `{_shown(outcomes[0].command)}` | {status} | {said or ('nothing' if status else 'it ends well')} | {kept} |"
+        f"| `{shown(outcomes[0].command)}` | {status} | {said or ('nothing' if status else 'it ends well')} | {kept} |"
         for status, said, kept in seen
     ]
 
 
-def _shown(command: str) -> str:
+def shown(command: str) -> str:
+    """A command as a user gives it."""
     name, _, kind = command.partition(":")
     return {"": name, "zarr": f"{name} --format zarr", "workers": f"{name} --workers 2",
             "compounds": f"{name} --compounds", "h5ad": f"{name} --out FILE.h5ad"}[kind]  # fmt: skip

@@ -68,10 +68,10 @@ class Run:
 
     def wait(self, seconds: float = SECONDS) -> Run:
         """Wait until it has ended; a hang is an error."""
-        until = time.monotonic() + seconds
+        began = time.monotonic()
         while self.status is None:
             self.server.listen(0.2)
-            if time.monotonic() > until:
+            if time.monotonic() > began + seconds * _load():
                 self.send(signal.SIGKILL)
                 raise AssertionError(f"it hung for {seconds:g} s: {self.errors[-500:]}")
         return self

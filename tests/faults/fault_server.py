@@ -27,6 +27,7 @@ _LIBRARIES = (
     "scipy.stats", "sklearn.linear_model", "sklearn.decomposition", "zarr", "ngio", "typer", "tqdm.auto", "numcodecs",
 )  # fmt: skip
 _TASKS = Path("/proc/self/task")
+_STOPS = {signal.SIGTERM}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.symlink"}
 
@@ -47,9 +48,11 @@ def main() -> None:
             *lines, buffer = (buffer + got).split(b"\n")
             for line in lines:
                 request = json.loads(line)
+                signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # for the run, until the command handles them
                 pid = os.fork()
                 if not pid:
                     _run(request)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
                 running[pid] = request["id"]
                 _say({"began": request["id"], "pid": pid})
         while running:
@@ -116,7 +119,17 @@ def _main(request: dict[str, Any]) -> int:
         _named(request["call"])(*request["arguments"])
         return 0
     from phenolens.cli import main as phenolens
+    from phenolens.runtime import interrupts
 
+    as_command = interrupts.as_command
+
+    @contextlib.contextmanager
+    def heard() -> Any:
+        with as_command():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+            yield
+
+    interrupts.as_command = heard
     sys.argv = ["phenolens", *request["arguments"]]
     try:
         phenolens()

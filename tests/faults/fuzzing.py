@@ -1,5 +1,10 @@
-"""Runs the reading of mutated files in children with limits, and counts what came of it."""
+"""Runs the reading of mutated files in children with limits, and counts what came of it.
 
+Usage: ``python tests/faults/fuzzing.py 10000 [READER ...] [--tallies FILE] [--write docs/threat_model.md]``. With
+``--tallies`` what came of each reader is added to a file, so that readers can be tried one by one; the table is of all.
+"""
+
+import argparse
 import contextlib
 import json
 import os
@@ -97,34 +102,33 @@ def _pump(stream, lines: "queue.Queue[str]") -> None:
     lines.put("")
 
 
-def table(tallies: list[Tally]) -> str:
-    """A table in Markdown of what came of the inputs."""
-    rows = [f"| reader | {' | '.join(KINDS)} |", "|---" * (len(KINDS) + 1) + "|"]
-    rows += [f"| {one.reader} | " + " | ".join(str(one.counts[kind]) for kind in KINDS) + " |" for one in tallies]
-    total: Counter[str] = Counter()
-    for one in tallies:
-        total += one.counts
-    rows.append(f"| **all, {sum(total.values())}** | " + " | ".join(str(total[kind]) for kind in KINDS) + " |")
-    return "\n".join(rows)
-
-
 def main() -> None:
-    """Fuzz from the command line: fuzzing.py COUNT [READER ...]."""
+    """Fuzz from the command line, print what was found, and write the table."""
     import tempfile
 
     sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
+    from fuzz_page import Tried, table, write_table
     from fuzz_seeds import MAKERS, make_seeds
 
-    count, chosen = int(sys.argv[1]), sys.argv[2:] or list(MAKERS)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, help="inputs a reader")
+    parser.add_argument("readers", nargs="*", default=list(MAKERS), metavar="READER", help=", ".join(MAKERS))
+    parser.add_argument("--tallies", type=Path)
+    parser.add_argument("--write", type=Path)
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder) / "seeds"
         listing = make_seeds(seeds)
         (seeds / "seeds.json").write_text(json.dumps({name: list(map(str, paths)) for name, paths in listing.items()}))
-        tallies = []
-        for reader in chosen:
-            tallies.append(fuzz(reader, seeds, Path(folder) / "work", count, told=1000))
-            print(*tallies[-1].faults, sep="\n", flush=True)
-        print(table(tallies))
+        file = chosen.tallies or Path(folder) / "tallies"
+        tried = Tried(file)
+        for reader in chosen.readers:
+            tally = fuzz(reader, seeds, Path(folder) / "work", chosen.count, told=1000)
+            print(*tally.faults, sep="\n", flush=True)
+            tried.add(tally)
+    print(table(tried.rows))
+    if chosen.write:
+        write_table(chosen.write, tried.rows)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sup
 
 from fault_commands import COMMANDS, Command, named
 from fault_damage import damages
-from fault_kinds import Faults, Outcome
+from fault_kinds import NAMES, Faults, Outcome, can_be_done
 from fault_page import page
 from fault_runs import Server
 
@@ -74,7 +74,7 @@ def others(faults: Faults) -> Iterator[Callable[[], Outcome]]:
     yield from [faults.vanishing] * (1 if slow else 2)
     yield faults.two_at_once
     yield from [faults.interrupted] * (1 if slow else 2)
-    if not faults.command.name.startswith("translate"):  # filled field by field, never replaced
+    if can_be_done("killed_over_an_earlier_result", faults.command):
         for share in (1,) if slow else (0.9, 1):
             yield partial(faults.killed_over_an_earlier_result, int(share * faults.whole.operations))
     for damage in damages(faults.command):
@@ -109,11 +109,11 @@ def try_all(commands: Sequence[Command], count: int, folder: Path, only: str = "
 
 
 def _only(faults: Faults, text: str) -> Iterator[Callable[[], Outcome]]:
-    """Of all but kills, the damages that are called so, and what the methods that are called so do."""
+    """Of all but the other kills, the faults whose name holds this text."""
     for attempt in others(faults):
         given = attempt.args if isinstance(attempt, partial) else ()
         name = attempt.func.__name__ if isinstance(attempt, partial) else attempt.__name__
-        if text in (given[0].fault if name == "damaged" else name):
+        if text in (given[0].fault if name == "damaged" else NAMES[name]):
             yield attempt
 
 

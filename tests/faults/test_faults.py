@@ -1,15 +1,18 @@
 """Some faults over some commands; ``python tests/faults/harness.py`` tries all of them, with hundreds of kills."""
 
+import re
 import sys
 
 import pytest
 
 from fault_checks import broken, contents, difference, left_over
-from fault_commands import named
+from fault_commands import COMMANDS, named
 from fault_damage import damages
-from fault_kinds import Faults
+from fault_kinds import Faults, Outcome
+from fault_page import page, shown
 from fault_runs import Server
 from harness import add_adapter, kills, others, serving
+from project import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are forked, and watched through /proc")
 
@@ -70,6 +73,27 @@ def test_every_fault(faults):
 def test_commands_that_compute_for_long_go_on_after_a_kill(faults):
     for attempt in kills(faults, 3):
         fine(attempt())
+
+
+def test_the_docs_tell_of_every_command_and_that_nothing_was_lost():
+    told = (ROOT / "docs" / "faults.md").read_text()
+    for title in ("## Killed", "## Full disk", "## SIGTERM", "## Two at once"):
+        table = told.partition(title)[2].partition("\n## ")[0]
+        for command in COMMANDS:
+            assert f"| `{shown(command.name)}` |" in table, title
+    counted = re.search(r"(\d+) kills, \d+ of them while a file was half-written; 0 with anything lost", told)
+    assert counted
+    assert int(counted[1]) >= 200
+    assert "What did not hold" not in told
+
+
+def test_the_page_says_what_was_not_tried():
+    tried = [Outcome("micon correct", damage.fault, 2, "", "nothing") for damage in damages(named("micon correct"))]
+    told = page(tried)
+    assert "they were not tried: `simulate`, " in told
+    assert "of 2 tried" not in told
+    assert "- Full disk, `micon correct`: 0 of 1 tried." in told
+    assert "- Truncated input, `micon correct`: 1 of 2 tried." in page(tried[1:])
 
 
 def test_what_is_looked_for_is_found(tmp_path):

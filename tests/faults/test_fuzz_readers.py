@@ -8,6 +8,9 @@ import io
 import json
 import os
 import pickle
+import re
+import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -15,16 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from fuzz_page import BEGIN, END, Tried, table, write_table
 from fuzz_seeds import MAKERS, make_seeds
-from fuzzing import fuzz, table
+from fuzzing import Tally, fuzz
 from phenolens.profiling.tables.pickled_metadata import ForeignObject, read_pickled
 from phenolens.runtime.array_files import BrokenArrays, parsed_npy
 from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.json_files import parsed_json
 from phenolens.screens.pixel_sizes import read_pixel_size
+from project import ROOT
 
 INPUTS = int(os.environ.get("PHENOLENS_FUZZ", "25"))
 EXAMPLES = max(60, INPUTS // 10)
+THREAT_MODEL = ROOT / "docs" / "threat_model.md"
 quick = settings(max_examples=EXAMPLES, deadline=None)
 
 scalars = (
@@ -55,19 +61,41 @@ def seeds(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tallies():
-    found = []
+def tallies(tmp_path_factory):
+    found = Tried(tmp_path_factory.mktemp("tallies") / "tallies")
     yield found
-    if found:
-        print("\n" + table(found))  # noqa: T201
+    if found.rows:
+        print("\n" + table(found.rows))  # noqa: T201
 
 
 @pytest.mark.parametrize("reader", list(MAKERS))
 def test_a_mutated_file_is_read_rightly_or_refused_in_a_sentence(reader, seeds, tallies, tmp_path):
     tally = fuzz(reader, seeds, tmp_path / "work", INPUTS)
-    tallies.append(tally)
+    tallies.add(tally)
     assert not tally.faults, "\n".join(tally.faults[:20])
     assert tally.counts["read"], "no input at all was read, so that nothing was compared"
+
+
+def test_the_table_in_the_docs_is_of_the_latest_tries(tmp_path):
+    tried, page = Tried(tmp_path / "tallies"), tmp_path / "page.md"
+    shutil.copy(THREAT_MODEL, page)
+    for read in (3, 4):
+        tried.add(Tally("image png", counts=Counter(read=read, sentence=2)))
+    tried.add(Tally("screen.csv", counts=Counter(wrong=1)))
+    write_table(page, Tried(tmp_path / "tallies").rows)
+    text = page.read_text()
+    assert "| 6 | 4 | 2 | 0 | 0 | 0 | 0 | 0 |" in text
+    assert "| 5 | 3 | 2 |" not in text
+    assert text.index("| screen.csv |") < text.index("| image png |")
+    assert text.startswith(THREAT_MODEL.read_text().partition(BEGIN)[0])
+    assert text.endswith(THREAT_MODEL.read_text().partition(END)[2])
+
+
+def test_the_docs_tell_of_every_reader():
+    row = r"^\| ([^|*]+) \| [\d-]+ \| \d+ \| \d+ \| \d+ \|(.*)\|$"
+    told = re.findall(row, THREAT_MODEL.read_text(), re.MULTILINE)
+    assert [name for name, _ in told] == list(MAKERS)
+    assert all(set(faults) <= set(" 0|") for _, faults in told)
 
 
 @quick
@@ -120,12 +148,7 @@ def test_npy_files_are_read_as_numpy_does_and_never_with_other_sizes(array, by_c
 
 
 @quick
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
+@given(trees)
 def test_json_comes_back(value):
     assert parsed_json(json.dumps(value)) == value
 
@@ -133,7 +156,7 @@ def test_json_comes_back(value):
 @quick
 @given(
     st.floats(1e-6, 1e6),
-    st.sampled_from([("", 1.0), ("um", 1.0), ("nm", 1e-3), ("mm", 1e3), ("µm", 1.0)]),
+    st.sampled_from(UNITS),
     st.booleans(),
 )
 def test_pixel_sizes_come_back_in_micrometres(size, unit, spaced):

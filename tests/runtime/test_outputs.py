@@ -16,9 +16,18 @@ from cli_run import run
 from phenolens.runtime import outputs
 from phenolens.runtime.csv_tables import read_text_csv, write_csv
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import writing, writing_folder
-from phenolens.runtime.output_kinds import ADAPTER, ATLAS, ENCODER, EVALUATION, FLOOR, KINDS, SCREEN
-from phenolens.runtime.outputs import MARK, check_output, read_mark, writing_output
+from phenolens.runtime.files import is_temporary, writing, writing_folder
+from phenolens.runtime.output_kinds import (
+    ADAPTER,
+    ATLAS,
+    ENCODER,
+    EVALUATION,
+    FLOOR,
+    KINDS,
+    SCREEN,
+    UNFINISHED_FLOOR,
+)
+from phenolens.runtime.outputs import MARK, check_output, read_mark, remove_output, unfinished, writing_output
 from phenolens.screens.keys import safe_name, unique_keys
 
 SIMULATE = ("simulate", "--treatment", "null", "--wells", "2", "--cells", "2", "--out")
@@ -251,6 +260,62 @@ def test_everything_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     assert set(flushed) <= set(done[: done.index("out")])
 
 
+def make_unfinished_floor(folder):
+    (folder / "split0").mkdir(parents=True)
+    (folder / "split0" / "card.json").write_text("{}")
+    (folder / "run.json").write_text('{"control": "a", "settings": {}, "splits": []}')
+
+
+def test_a_folder_is_removed_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    def killed(*given, **named):
+        raise KeyboardInterrupt
+
+    make_unfinished_floor(tmp_path / "floor.partial")
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    assert [is_temporary(path.name) for path in tmp_path.iterdir()] == [True]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_is_removed_beside_files_of_others_is_known_until_the_end(tmp_path, monkeypatch, done):
+    make_unfinished_floor(tmp_path / "floor.partial")
+    (tmp_path / "floor.partial" / "notes.txt").write_text("mine")
+    unlink, left = Path.unlink, [done]
+
+    def interrupted(path, *given, **named):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path, *given, **named)
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    monkeypatch.undo()
+    remove_output(tmp_path / "floor.partial", UNFINISHED_FLOOR)
+    assert [path.name for path in (tmp_path / "floor.partial").rglob("*")] == ["notes.txt"]
+
+
+def test_an_unfinished_folder_is_kept_to_go_on_from_and_not_what_nobody_could_go_on_from(tmp_path):
+    folder = tmp_path / "floor.partial"
+    make_unfinished_floor(folder)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(KeyboardInterrupt), unfinished(folder, UNFINISHED_FLOOR):
+        raise KeyboardInterrupt
+    assert (folder / "split0" / "card.json").is_file()
+    with pytest.raises(KeyboardInterrupt), unfinished(folder, UNFINISHED_FLOOR):
+        (folder / "run.json").unlink()  # as where all of it was removed, and a part was written after that
+        raise KeyboardInterrupt
+    assert [path.name for path in folder.rglob("*")] == ["notes.txt"]
+    (folder / "notes.txt").unlink()
+    make_unfinished_floor(folder)
+    with unfinished(folder, UNFINISHED_FLOOR):
+        (folder / "run.json").unlink()
+    assert not folder.exists()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
 def test_outputs_keep_the_users_umask(tmp_path):
     before = os.umask(0o027)
@@ -261,6 +326,23 @@ def test_outputs_keep_the_users_umask(tmp_path):
     made = (folder, folder / "deep", folder / MARK, folder / "deep" / "card.json")
     modes = [path.stat().st_mode & 0o777 for path in made]
     assert modes == [0o750, 0o750, 0o640, 0o640]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_what_a_library_writes_for_the_owner_alone_can_be_read_by_others(tmp_path):
+    def write_private(path):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+    before = os.umask(0o022)
+    try:
+        with writing_output(tmp_path / "out", ADAPTER) as new:
+            write_private(new / "weights.safetensors")
+        with writing(tmp_path / "alone.safetensors") as partial:
+            write_private(partial)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "out" / "weights.safetensors", tmp_path / "alone.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_names_of_fields_can_be_written_whatever_their_script(tmp_path):

@@ -76,11 +76,17 @@ def key(window, which):
 def point_at(window, row):
     layer = window.dock.field_layers.channels[0]
     native = window.viewer.window._qt_viewer.canvas.native
-    window.viewer.scene.camera.center = (0, *layer.data_to_world((row["y"], row["x"])))
+    wanted = layer.data_to_world((row["y"], row["x"]))
+    window.viewer.scene.camera.center = (0, *wanted)
     window.qtbot.wait(50)
-    for off in (3, 0):
-        window.qtbot.mouseMove(native, native.rect().center() + QPoint(off, off))
-    window.qtbot.wait(50)
+
+    def there():
+        for off in (3, 0):
+            window.qtbot.mouseMove(native, native.rect().center() + QPoint(off, off))
+        window.qtbot.wait(20)
+        return np.allclose(window.viewer.cursor.position[-2:], wanted, atol=2)
+
+    window.wait(there, 5000)
 
 
 def to_front(dock):
@@ -177,28 +183,42 @@ def test_a_plate_is_corrected_annotated_translated_exported_and_comes_back(
     layer.features = features
     dock.field_layers.channels[0].contrast_limits = (321, 1234)
     look(window, "9_translated")
-    dock.export(tmp_path / "out")
-    window.wait(lambda: list((tmp_path / "out").glob("*/provenance.json")) and not dock.running.busy)
-    (exported,) = (tmp_path / "out").iterdir()
+    exports = {name: tmp_path / name for name in ("ome-zarr", "ome-tiff")}
+    for name, folder in exports.items():
+        dock.export(folder, name)
+        window.wait(lambda folder=folder: list(folder.glob("*/provenance.json")) and not dock.running.busy)
+        (exports[name],) = folder.iterdir()
     look(window, "10_exported")
     before = {name: one for name, one in state(viewer).items() if name not in ("selected on the map", "on the map")}
-    said = read_annotations(exported / "annotations.csv")
-    assert (said.class_of(some[0]).name, said.of(some[0]).note) == ("mitotic", "look again, µ")
-    assert said.counts() == session.annotations.counts()
-    assert set(said.counts()) == {"mitotic", "left of the map"}
+    for exported in exports.values():
+        said = read_annotations(exported / "annotations.csv")
+        assert (said.class_of(some[0]).name, said.of(some[0]).note) == ("mitotic", "look again, µ")
+        assert said.counts() == session.annotations.counts()
+        assert set(said.counts()) == {"mitotic", "left of the map"}
+    assert list(exports["ome-zarr"].glob("*__translated.ome.zarr"))
+    assert list(exports["ome-tiff"].glob("*__translated.ome.tif"))
+    assert list(exports["ome-tiff"].glob("*__cells.csv"))
     assert all("Exported" in message for message in window.messages)
     thick = layer.contour
     assert thick
     viewer.close()
 
-    again = make_napari_viewer(show=True)
-    again.window.resize(1280, 800)
-    window.viewer = again
-    drop(again, exported)
-    window.wait(lambda: again.layers["cells"].contour == thick, 3000)
-    look(window, "11_dropped_back")
-    after = state(again)
+    for name, exported in exports.items():
+        again = make_napari_viewer(show=True)
+        again.window.resize(1280, 800)
+        window.viewer = again
+        drop(again, exported)
+        window.wait(lambda again=again: again.layers["cells"].contour == thick, 3000)
+        look(window, f"11_dropped_back_{name}")
+        came_back(before, state(again))
+        again.close()
+
+
+def came_back(before, after):
+    """Compare layers after an export was dropped with those that were exported."""
     assert set(before) <= set(after)
+    places = [{"image": 0, "labels": 1}.get(layer["kind"], 2) for layer in after.values()]
+    assert places == sorted(places), "outlines lie above the pictures, which would be added to their colours"
     for name, was in before.items():
         now = after[name]
         for what, value in was.items():

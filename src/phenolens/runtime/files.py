@@ -57,15 +57,21 @@ def writable_folder(path: str | os.PathLike[str]) -> Path:
         If it cannot be made or written to, with the reason in one sentence.
     """
     folder = Path(path)
+    _permissions_in(folder)
+    return folder
+
+
+def _permissions_in(folder: Path) -> int:
+    """Make a folder and a file in it, and return the permissions that files get there by the user's umask."""
     probe = temporary_name(absolute(folder) / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"\0")
+        return probe.stat().st_mode & 0o777
     except OSError as error:
         raise output_error(folder, error) from error
     finally:
         remove(probe)
-    return folder
 
 
 @contextmanager
@@ -82,7 +88,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder cannot be written to, `path` is a folder, or the disk fills up while writing.
     """
     target = absolute(path)
-    writable_folder(target.parent)
+    permissions = _permissions_in(target.parent)
     if target.parent not in _swept:  # once: there may be thousands of files to write
         _swept.add(target.parent)
         sweep(target.parent)
@@ -90,6 +96,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"Cannot write the file {path}: a folder of that name exists. Choose another name.")
     with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
         yield partial
+        _permit(partial, permissions)
         flush(partial)
         os.replace(partial, target)
         flush(target.parent)
@@ -114,7 +121,7 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
         If the parent cannot be written to, `path` is a file or not empty, or the disk fills up while writing.
     """
     target = absolute(path)
-    writable_folder(target.parent)
+    permissions = _permissions_in(target.parent)
     sweep(target.parent)
     if os.path.exists(target) and not os.path.isdir(target):
         raise OutputError(f"Cannot write the folder {path}: a file of that name exists. Choose another name.")
@@ -124,7 +131,7 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
         partial.mkdir()
         with _the_same(partial):
             yield partial
-        _flush_all(partial)
+        _flush_all(partial, permissions)
         (place or _rename)(partial, target)
         flush(target.parent)
 
@@ -281,12 +288,20 @@ def _is_full(folder: Path) -> bool:
         return False
 
 
-def _flush_all(folder: Path) -> None:
+def _flush_all(folder: Path, permissions: int) -> None:
     for where, _, names in os.walk(folder, topdown=False):
         for name in names:
             if not os.path.islink(file := Path(where, name)):
+                _permit(file, permissions)
                 flush(file)
         flush(Path(where))
+
+
+def _permit(file: Path, permissions: int) -> None:
+    """Let a file be read by those whom the user lets read others: some libraries make theirs for the owner alone."""
+    found = file.stat().st_mode & 0o777
+    if permissions & ~found:
+        file.chmod(found | permissions)
 
 
 def _check_empty(target: Path) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import absolute, is_temporary, output_error, write_json, writing_folder
+from phenolens.runtime.files import (
+    absolute,
+    is_temporary,
+    output_error,
+    remove,
+    temporary_name,
+    write_json,
+    writing_folder,
+)
 from phenolens.runtime.interrupts import unbroken
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, Kind
@@ -136,7 +144,27 @@ def remove_output(folder: Path, kind: Kind) -> None:
     if content and content.kind != kind.name:
         held = named([*content.ours, *content.depends, *content.others])
         raise OutputError(f"{folder} is not {kind.what}, and holds {held}: move it away.")
-    _remove_files(folder, content.ours)
+    _remove_ours(folder, content.ours, kind)
+
+
+@contextmanager
+def unfinished(folder: Path, kind: Kind) -> Iterator[None]:
+    """Work in a folder that this run made or goes on with, and remove what it wrote there once the block is done.
+
+    Where the block raises, the folder is kept, to go on from. But where it was removed meanwhile, and made anew by what
+    was written after that, nobody could go on from it: what is there then goes too.
+    """
+
+    def remove_ours() -> None:
+        _remove_ours(folder, [path for path in _files(folder) if kind.writes(path)], kind)
+
+    try:
+        yield
+    except BaseException:
+        if not (folder / kind.known_by[0]).is_file():
+            remove_ours()
+        raise
+    remove_ours()
 
 
 def finish_replacing(parent: Path) -> None:
@@ -308,6 +336,17 @@ def _empty_old(old: Path, target: Path, *, with_dependent: bool) -> None:
     _remove_files(old, (*content.ours, *(content.depends if with_dependent else ())))
     if os.path.isdir(old):
         os.replace(old, _free_name(target))
+
+
+def _remove_ours(folder: Path, paths: Sequence[str], kind: Kind) -> None:
+    """Remove these files of a folder, which is all of it or nothing where others have put nothing into it."""
+    if os.path.isdir(folder) and set(paths) == set(_files(folder)):
+        aside = temporary_name(absolute(folder))
+        os.replace(folder, aside)
+        remove(aside)  # a run that is killed here leaves a name that the next one removes
+        return
+    # what tells the kind of a folder without a mark goes last
+    _remove_files(folder, sorted(paths, key=lambda path: path == kind.known_by[0]))
 
 
 def _remove_files(folder: Path, files: Sequence[str]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from phenolens.screens.large_images import Plane
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ def window_at(y: float, x: float, size: int) -> Window:
     return Window(int(np.floor(y - corner + 0.5)), int(np.floor(x - corner + 0.5)), int(size))
 
 
-def cut(plane: NDArray[Any], window: Window) -> NDArray[Any]:
+def cut(plane: Plane, window: Window) -> NDArray[Any]:
     """Cut `window` out of `plane` (C, H, W); beyond the border the image is reflected.
+
+    Of a `LargePlane` no more is read than that.
 
     Returns
     -------
@@ -40,7 +45,9 @@ def cut(plane: NDArray[Any], window: Window) -> NDArray[Any]:
     """
     rows = _reflected(window.y, window.size, plane.shape[-2])
     columns = _reflected(window.x, window.size, plane.shape[-1])
-    return np.ascontiguousarray(plane[..., rows[:, None], columns[None, :]])
+    top, left = int(rows.min()), int(columns.min())
+    near = plane[..., top : int(rows.max()) + 1, left : int(columns.max()) + 1]
+    return np.ascontiguousarray(near[..., (rows - top)[:, None], (columns - left)[None, :]])
 
 
 def resample(crops: NDArray[Any], size: int) -> NDArray[np.float32]:

@@ -150,7 +150,9 @@ class FieldImage:
             if not 0 <= wanted < self.length(axis):
                 raise ImageError(f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0).")
         at = {"T": t, "Z": z}
-        plane = np.array(self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)])
+        part = self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)]
+        # by name: without one dask imports its cluster first, which takes most of a second
+        plane = np.array(part.compute(scheduler="threads") if hasattr(part, "dask") else part)
         plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
         plane = plane if plane.ndim == 3 else plane[None]
         check_numbers(plane, self.channel_names, self.name)

@@ -63,7 +63,7 @@ def read_export(folder: str | Path) -> list[LayerData]:
         There is none.
     """
     folder = Path(folder)
-    layers: list[LayerData] = []
+    placed: list[tuple[tuple[str, int], LayerData]] = []
     first = None
     for file in sorted(folder.iterdir(), key=_in_order):
         if file.name.endswith(_PIXELS):
@@ -79,7 +79,9 @@ def read_export(folder: str | Path) -> list[LayerData]:
             first = first if first is not None else field
             if field is not None and field != first:
                 how["visible"] = False
-            layers.append((data, how, kind))
+            # labels inside the source lie above what was translated, as those in files of their own do
+            placed.append(((_in_order(file)[0], {"image": 0, "labels": 1}.get(kind, 2)), (data, how, kind)))
+    layers = [layer for _, layer in sorted(placed, key=lambda one: one[0])]
     if not layers:
         raise ScreenError(f"{folder} holds no layer that Phenolens wrote: choose the folder of an export.")
     return _outlined(layers)

@@ -68,6 +68,40 @@ def test_an_image_comes_back(ending, image, tmp_path_factory):
     assert_same_look(image, back)
 
 
+@st.composite
+def labels(draw):
+    shape = tuple(draw(st.lists(st.integers(2, 5), min_size=2, max_size=4)))
+    dtype = draw(st.sampled_from([np.uint8, np.uint16, np.int32]))
+    pixels = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 9, shape).astype(dtype)
+    table = draw(tables(len(np.unique(pixels))))
+    table.insert(0, "index", np.unique(pixels))
+    return Labels(pixels, name="cells", features=table, opacity=draw(st.floats(0, 1)), **draw(places(len(shape))))
+
+
+@st.composite
+def tables(draw, rows):
+    """Columns of words, numbers and truth values, as they are written into features."""
+    kinds = {
+        "class": st.text("ab µ,;\"'\n=-+", max_size=6),
+        "score": st.floats(allow_nan=True, allow_infinity=False, width=32).map(float),
+        "count": st.integers(-(2**53), 2**53),
+        "seen": st.booleans(),
+    }
+    chosen = draw(st.lists(st.sampled_from(sorted(kinds)), unique=True, min_size=1))
+    return pd.DataFrame({name: draw(st.lists(kinds[name], min_size=rows, max_size=rows)) for name in chosen})
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cells=labels())
+def test_labels_come_back_with_their_columns(ending, cells, tmp_path_factory):
+    back = saved(cells, tmp_path_factory.mktemp("labels"), ending)
+    assert back.data.dtype == cells.data.dtype
+    np.testing.assert_array_equal(back.data, cells.data)
+    pd.testing.assert_frame_equal(back.features, cells.features)
+    assert_same_look(cells, back)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16])
 def test_labels_come_back_with_their_classes_and_colours(tmp_path, dtype, ending):

@@ -124,7 +124,7 @@ def test_what_is_drawn_never_reads_and_what_is_computed_does():
     assert planes.known((0, 2)) is None
     assert [one.position for one in asked] == [(0, 2)], "asked for once"
     assert not stack.threads
-    plane = asked[0].read()
+    plane = np.asarray(asked[0].read())
     planes.answered((0, 2))
     assert came == [(0, 2)]
     assert planes.known((0, 2)) is plane

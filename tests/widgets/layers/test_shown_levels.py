@@ -7,15 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image
 
+from phenolens.evaluation.noise.significance import significant
 from phenolens.runtime.progress import finish
-from phenolens.screens.images import FieldImage
+from phenolens.screens import large_images
+from phenolens.screens.images import FieldImage, read_image
+from phenolens.screens.large_images import by_levels
 from phenolens.screens.ome_zarr.plate_writing import write_plate
 from phenolens.screens.ome_zarr.writing import write_ome_zarr
 from phenolens.screens.table import read_screen, screen_from_arrays
-from phenolens.widgets.layers import kept_blocks, shown_levels
+from phenolens.translation.apply.composite import Composite
+from phenolens.widgets.layers import kept_blocks
+from phenolens.widgets.layers.composed_levels import ComposedLevel
 from phenolens.widgets.layers.kept_blocks import KeptBlocks
-from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
+from phenolens.widgets.layers.shown_levels import shown_pixels
+from phenolens.widgets.translation.export import export_job, looks_of
+from phenolens.widgets.translation.figure_job import figure_job
 from phenolens.widgets.translation.open_layers import screen_from_layers
+from saved_floors import floor_of
 
 pytest_plugins = ["real_window"]
 SIDE = 600
@@ -27,7 +35,7 @@ def pixels(seed, *shape):
 
 @pytest.fixture
 def small_limit(monkeypatch):
-    monkeypatch.setattr(shown_levels, "LARGE", 300 * 300)
+    monkeypatch.setattr(large_images, "LARGE", 300 * 300)
 
 
 def test_levels_of_a_channel_are_those_of_the_file(tmp_path, small_limit):
@@ -69,9 +77,47 @@ def test_a_large_field_is_shown_by_levels_and_translated_at_full_resolution(
     window.click_pixel(300, 310)
     window.wait(lambda: session.in_field() and session.in_field()[0].translation is not None)
     window.wait(lambda: not window.dock.running.busy)
-    (translated, *_) = window.dock.synthetic.translated
-    assert np.asarray(translated.data[...]).shape == fields["A01"][..., 0, :, :].shape
-    assert not np.array_equal(np.asarray(translated.data[...]), fields["A01"][..., 0, :, :])
+    (cell,) = session.in_field()
+    for channel, (translated, difference) in enumerate(
+        zip(window.dock.synthetic.translated, window.dock.synthetic.differences, strict=True)
+    ):
+        assert all(isinstance(level, ComposedLevel) for layer in (translated, difference) for level in layer.data)
+        assert [level.shape for level in translated.data] == [level.shape for level in layers[channel].data]
+        source, at = fields["A01"][..., channel, :, :], (session.position[1],) if stack else ()
+        expected = Composite(fields["A01"][at] if stack else fields["A01"])
+        expected.put(cell.id, cell.translation.window, cell.difference(session.strength))
+        changed = np.array(source)
+        changed[at if stack else ...] = expected.translated[channel]
+        np.testing.assert_array_equal(np.asarray(translated.data[0]), changed)
+        np.testing.assert_array_equal(
+            np.asarray(difference.data[0])[at if stack else ...], expected.difference[channel]
+        )
+        half = np.asarray(difference.data[1])[at if stack else ...]
+        means = expected.difference[channel].reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(half, means, atol=1e-3)
+        if channel == 0:
+            assert means.any(), "something is changed"
+    folder = finish(export_job(session, tmp_path, file_format="ome-zarr"))
+    (written,) = folder.glob("*__translated.ome.zarr")
+    image = read_image(written)
+    assert isinstance(expected, Composite)
+    np.testing.assert_array_equal(np.asarray(image.data).reshape(expected.translated.shape), expected.translated)
+    floor, noise = floor_of(session), window.dock.noise_layers
+    session.set_floor(floor)
+    noise.show(outlined=True, picture="significant_difference")
+    mask = significant(expected.plane, expected.difference, session.adapter.intensity, floor, noise.alpha)
+    assert 0 < mask[noise.channel].sum() < mask[noise.channel].size
+    np.testing.assert_array_equal(np.asarray(noise.layers["significant"].data[0]), mask[noise.channel])
+    np.testing.assert_array_equal(
+        np.asarray(noise.layers["significant_difference"].data[0]),
+        np.where(mask, expected.difference, 0)[noise.channel],
+    )
+    assert session.planes._kept == {}, "no plane of a large image is kept whole"
+    figure = finish(figure_job(session, tmp_path / "figure.png", looks_of(layers, (), ()), 120.0))
+    assert figure.stat().st_size > 10_000
+    session.exchange([cell])
+    assert not window.dock.synthetic.translated
+    assert not noise.layers
     second = session.screen.fields[1].key
     session.ask_for_field(second)
     window.wait(lambda: session.field.key == second and not window.dock.running.busy)

@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-from phenolens.evaluation.noise.noise_floor import NoiseFloor
 from phenolens.evaluation.noise.significance import significant
 from phenolens.evaluation.noise.uncertainty import autoencoder_error
 from phenolens.translation.model.adapter import NOISE_FLOOR
+from saved_floors import floor_of
 
 pytest_plugins = ["real_window"]
-
-
-def floor_of(session, low=0.001):
-    """A floor of the session's adapter in which control cells hardly change."""
-    names = session.adapter.channel_names
-    maxima = low * np.random.default_rng(0).uniform(1, 2, (3, 39, len(names)))
-    guidance = session.translator.guidance
-    return NoiseFloor((0.5, 1.0, 1.5), maxima, np.zeros(39, int), np.full(39, "w"), names, (), guidance, 1.0)
 
 
 def translated(window, small_screen, get_adapter):

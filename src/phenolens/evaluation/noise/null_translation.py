@@ -15,7 +15,7 @@ from phenolens.runtime.errors import CellError, ModelError, ScreenError
 from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
-from phenolens.runtime.outputs import check_output, remove_output
+from phenolens.runtime.outputs import check_output, remove_output, unfinished
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import read_facts
 from phenolens.screens.cells import Cells
@@ -174,14 +174,14 @@ def fit_noise_floor(
         adapter=adapter, controls=controls, cells=cells, wells=wells, splits=splits, settings=settings, tuning=tuning,
         held=held, partial=partial, device=where,
     )  # fmt: skip
-    judged: list[_Judged] = []
-    for number in range(len(splits)):
-        judged += yield from _judge_split(fit, number)
-    groups = np.repeat(np.arange(len(judged)), [len(one.wells) for one in judged])
-    weak = _weak(splits, settings, groups, len(plates), adapter, screen, set(plates.values()))
-    floor = _gathered(fit, judged, groups, {**run, "weak": weak})
-    floor.save(out, overwrite)
-    remove_output(partial, UNFINISHED_FLOOR)
+    with unfinished(partial, UNFINISHED_FLOOR):
+        judged: list[_Judged] = []
+        for number in range(len(splits)):
+            judged += yield from _judge_split(fit, number)
+        groups = np.repeat(np.arange(len(judged)), [len(one.wells) for one in judged])
+        weak = _weak(splits, settings, groups, len(plates), adapter, screen, set(plates.values()))
+        floor = _gathered(fit, judged, groups, {**run, "weak": weak})
+        floor.save(out, overwrite)
     return floor
 
 

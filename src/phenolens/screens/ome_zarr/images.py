@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,7 @@ def image_of(group: ZarrGroup) -> FieldImage:
         details = ImageDetails(details.name, details.scales, (), details.facts)
     y, x = scales["Y"].micrometres, scales["X"].micrometres
     z = scales["Z"].micrometres if "Z" in scales else None
-    coarser = partial(_coarser, group, known) if len(known.paths) > 1 else None
+    coarser = cache(partial(_coarser, group, known)) if len(known.paths) > 1 else None  # each channel asks for them
     return FieldImage(data, axes, names, (y, x) if y and x else None, z, details=details, coarser=coarser)
 
 

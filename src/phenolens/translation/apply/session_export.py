@@ -17,6 +17,7 @@ from phenolens.screens.export import WRITERS
 from phenolens.screens.image_details import ImageDetails
 from phenolens.screens.images import FieldImage
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.large_composite import LargeComposite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +53,8 @@ class ExportedField:
     image
         Its raw pixels: all of them, or one plane of a stack or a series.
     translated, difference
-        The same pixels translated, and translated minus source (float32, intensity units); shaped as ``image.data``.
-        None where no cell of the field was translated.
+        The same pixels translated, and translated minus source (float32, intensity units); shaped as ``image.data``,
+        numpy, or dask where the field is large. None where no cell of the field was translated.
     strength
         Slider position that they show.
     conditions
@@ -66,8 +67,8 @@ class ExportedField:
 
     key: str
     image: FieldImage
-    translated: np.ndarray | None
-    difference: np.ndarray | None
+    translated: Any
+    difference: Any
     strength: float
     conditions: tuple[str, str]
     plane: str = ""
@@ -83,7 +84,7 @@ class ExportedField:
 def exported_planes(
     key: str,
     image: FieldImage,
-    composites: Mapping[tuple[int, int], Composite],
+    composites: Mapping[tuple[int, int], Composite | LargeComposite],
     strength: float,
     conditions: tuple[str, str],
 ) -> list[ExportedField]:
@@ -98,7 +99,7 @@ def exported_planes(
     if axes and all(position in composites for position in image.positions()):
         planes = [composites[position] for position in image.positions()]
         source, translated, difference = (
-            image.restacked(getattr(plane, kind) for plane in planes) for kind in ("plane", "translated", "difference")
+            image.restacked(getattr(plane, kind) for plane in planes) for kind in ("source", "translated", "difference")
         )
         return [
             ExportedField(
@@ -110,7 +111,7 @@ def exported_planes(
         ExportedField(
             key=key,
             image=FieldImage(
-                composite.plane, "CYX", image.channel_names, image.pixel_size,
+                composite.source, "CYX", image.channel_names, image.pixel_size,
                 details=ImageDetails(scales=image.details.scales),
             ),
             translated=composite.translated,

@@ -66,7 +66,7 @@ def territory(
     return np.asarray(weight[middle, middle], np.float32)
 
 
-def outline(labels: NDArray[np.integer], label: int) -> NDArray[np.float64] | None:
+def outline(labels: NDArray[np.integer], label: int, near: Window | None = None) -> NDArray[np.float64] | None:
     """The longest contour of a cell, in pixels of the field.
 
     Parameters
@@ -75,6 +75,8 @@ def outline(labels: NDArray[np.integer], label: int) -> NDArray[np.float64] | No
         (H, W) label image of the field.
     label
         Number of the cell.
+    near
+        A window that some of the cell lies in: no more of a large field is searched than the cell takes.
 
     Returns
     -------
@@ -84,6 +86,10 @@ def outline(labels: NDArray[np.integer], label: int) -> NDArray[np.float64] | No
     from scipy.ndimage import find_objects
     from skimage.measure import approximate_polygon, find_contours
 
+    top, left = 0, 0
+    if near is not None:
+        region = _all_of(labels, label, near)
+        labels, top, left = labels[region], region[0].start, region[1].start
     found = find_objects((labels == label).astype(np.uint8))
     if not found or found[0] is None:
         return None
@@ -91,4 +97,24 @@ def outline(labels: NDArray[np.integer], label: int) -> NDArray[np.float64] | No
     padded = np.pad(labels[rows, columns] == label, 1)
     longest = max(find_contours(padded.astype(np.float32), 0.5), key=len)
     corners = approximate_polygon(longest, 0.4)[:-1]
-    return np.asarray(np.add(corners, (rows.start - 1, columns.start - 1)), np.float64)
+    return np.asarray(np.add(corners, (top + rows.start - 1, left + columns.start - 1)), np.float64)
+
+
+def _all_of(labels: NDArray[np.integer], label: int, near: Window) -> tuple[slice, slice]:
+    """Rows and columns around the cell that lies in a window; of the whole field where none does."""
+    height, width = labels.shape
+    while True:
+        rows = slice(max(near.y, 0), min(max(near.y + near.size, 0), height))
+        columns = slice(max(near.x, 0), min(max(near.x + near.size, 0), width))
+        own = labels[rows, columns] == label
+        if not own.any():
+            return slice(0, height), slice(0, width)
+        goes_on = (
+            (rows.start > 0 and own[0].any())
+            or (rows.stop < height and own[-1].any())
+            or (columns.start > 0 and own[:, 0].any())
+            or (columns.stop < width and own[:, -1].any())
+        )
+        if not goes_on:
+            return rows, columns
+        near = Window(near.y - near.size // 2, near.x - near.size // 2, 2 * near.size)

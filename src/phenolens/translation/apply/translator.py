@@ -14,6 +14,7 @@ from phenolens.runtime.progress import Job, Progress, finish
 from phenolens.runtime.progress_bar import Follow, wait_for
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import Window, cut, resample, window_at
+from phenolens.screens.large_images import Plane
 from phenolens.translation.apply.cell_translation import CellTranslation, intensity_difference
 from phenolens.translation.apply.counting import CountedNetwork, counted, inversions
 from phenolens.translation.apply.settings import TranslationSettings
@@ -233,15 +234,15 @@ class Translator:
         return TranslatedCrop(finish(job), strengths[-1], self.adapter.intensity)
 
     def translate_cell(
-        self, plane: np.ndarray, y: float, x: float, settings: TranslationSettings | None = None, **how: Any
+        self, plane: Plane, y: float, x: float, settings: TranslationSettings | None = None, **how: Any
     ) -> Job[CellTranslation]:
         """Translate the cell at pixel (`y`, `x`) of `plane` (C, H, W); `how` as `translate_crops` takes it."""
-        result = yield from self.translate_crops(plane[None], [window_at(y, x, self.adapter.crop)], settings, **how)
+        result = yield from self.translate_crops([plane], [window_at(y, x, self.adapter.crop)], settings, **how)
         return result[0]
 
     def translate_crops(
         self,
-        planes: Sequence[np.ndarray] | np.ndarray,
+        planes: Sequence[Plane] | np.ndarray,
         windows: Sequence[Window],
         settings: TranslationSettings | None = None,
         *,
@@ -305,7 +306,7 @@ class Translator:
         return cells
 
     def encode_crops(
-        self, planes: Sequence[np.ndarray] | np.ndarray, windows: Sequence[Window]
+        self, planes: Sequence[Plane] | np.ndarray, windows: Sequence[Window]
     ) -> tuple[list[np.ndarray], torch.Tensor]:
         """The raw crops (C, size, size) of n cells, and their latents (n, C * k, h, w)."""
         for plane in planes:
@@ -314,7 +315,7 @@ class Translator:
         mapped = resample(np.stack([self.adapter.intensity.forward(crop) for crop in raw]), self.base.crop)
         return raw, self.base.encode(torch.from_numpy(mapped))
 
-    def check_plane(self, plane: np.ndarray) -> None:
+    def check_plane(self, plane: Plane) -> None:
         """Raise `ModelError` where a plane (C, H, W) has other channels than the adapter."""
         if plane.ndim != 3 or len(plane) != len(self.adapter.channel_names):
             raise ModelError(

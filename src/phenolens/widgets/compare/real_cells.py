@@ -10,7 +10,7 @@ from phenolens.runtime.errors import PhenolensError
 from phenolens.screens.crops import changed
 from phenolens.widgets.compare import jobs
 from phenolens.widgets.compare.tiles import Tile, TileRow
-from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.widgets.kit.channel_colours import composite
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import SPACE, Note, action
 from phenolens.widgets.kit.workers import JobWorker, Running
@@ -173,7 +173,7 @@ class RealCellsBox(QWidget):
         at = float(np.interp(session.strength, strengths, [self._places[strength] for strength in strengths]))
         rows = real.axis.nearest(at, COUNT, but=real.row_of(cell.field, cell.y, cell.x)).tolist()
         low, high = np.array(intensity.low), np.array(intensity.high)
-        colours = channel_colours(intensity.channel_names)
+        colours = session.colours
         tiles = []
         for row in rows:
             name = short_condition(cell.conditions[int(real.axis.treated[row])])

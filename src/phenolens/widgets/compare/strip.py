@@ -4,7 +4,7 @@ import numpy as np
 
 from phenolens.screens.crops import changed
 from phenolens.widgets.compare.tiles import Tile, TileRow
-from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.widgets.kit.channel_colours import composite
 from phenolens.widgets.state.session import Session
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -47,7 +47,7 @@ class StrengthStrip(TileRow):
             self.show_tiles([])
             return
         low, high = np.array(intensity.low), np.array(intensity.high)
-        colours = channel_colours(intensity.channel_names)
+        colours = self._session.colours
         tiles = []
         for strength in STRENGTHS:
             known = cell.translation is not None and strength <= max(cell.translation.known)

@@ -1,8 +1,12 @@
 """Colours of channels, the same on the canvas and in thumbnails; safe for colour-blind eyes."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from phenolens.screens.images import FieldImage
 
 NUCLEUS = "#4db5ff"
 OTHERS = ("#3ddc6e", "#e04fd8", "#ffb347", "#d9d9d9")
@@ -29,6 +33,15 @@ def channel_colours(names: Sequence[str], nucleus: int | None = None) -> list[st
     rest = [i for i in range(len(names)) if i != nucleus]
     colours = {i: OTHERS[min(place, len(OTHERS) - 1)] for place, i in enumerate(rest)}
     return [NUCLEUS if i == nucleus else colours[i] for i in range(len(names))]
+
+
+def image_colours(names: Sequence[str], image: "FieldImage | None") -> list[str]:
+    """Colours of an image's channels: those that its file states, else by the channels' names."""
+    named = channel_colours(names)
+    stated = () if image is None else image.details.displays
+    if len(stated) != len(named):
+        return named
+    return [f"#{one.colour.lower()}" if one.colour else name for one, name in zip(stated, named, strict=True)]
 
 
 def composite(channels: np.ndarray, low: np.ndarray, high: np.ndarray, colours: Sequence[str]) -> np.ndarray:

@@ -8,11 +8,12 @@ from napari import Viewer
 from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 
-from phenolens.widgets.kit.channel_colours import channel_colours
+from phenolens.screens.large_images import by_levels
+from phenolens.widgets.kit.channel_colours import image_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
 from phenolens.widgets.layers.plane_stack import PlaneStack
-from phenolens.widgets.layers.shown_levels import by_levels, shown_pixels
+from phenolens.widgets.layers.shown_levels import shown_pixels
 from phenolens.widgets.state.planes import in_memory
 from phenolens.widgets.state.session import Session
 
@@ -69,9 +70,7 @@ def field_layer_data(
     Contrast limits are the whole screen's; colours those that the image states, else those of the channels' names.
     """
     place = _place(image, screen.pixel_size)
-    stated = [f"#{one.colour.lower()}" if one.colour else "" for one in image.details.displays]
-    named = channel_colours(screen.channel_names)
-    colours = [said or known for said, known in zip(stated or named, named, strict=True)]
+    colours = image_colours(screen.channel_names, image)
     layers = []
     for index, (name, colour) in enumerate(zip(screen.channel_names, colours, strict=True)):
         how: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """A large array for the canvas, which asks for nearly the same part with every move: blocks once read are kept."""
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from itertools import product
 from typing import Any
@@ -13,20 +14,31 @@ _kept: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
 _lock = threading.Lock()
 
 
-class KeptBlocks:
-    """A dask array whose blocks are read when they are looked at, and kept; of all such arrays at most 512 MiB.
+Span = tuple[int, int]
+"""Where a part begins along an axis, and where it ends."""
+
+
+class ArrayInParts(ABC):
+    """An array for the canvas, made of the part that is looked at.
 
     Parameters
     ----------
-    lazy
-        The dask array. Whoever wants more than to look at a part of it takes this.
+    shape, dtype
+        Of all of it.
     """
 
-    def __init__(self, lazy: Any) -> None:
-        self.lazy = lazy
-        self.shape: tuple[int, ...] = tuple(map(int, lazy.shape))
-        self.dtype: np.dtype[Any] = np.dtype(lazy.dtype)
-        self._starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in lazy.chunks]
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self.shape: tuple[int, ...] = tuple(map(int, shape))
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+
+    @property
+    @abstractmethod
+    def lazy(self) -> Any:
+        """The same as a dask array, for whoever wants more than to look at a part."""
+
+    @abstractmethod
+    def read(self, spans: list[Span]) -> NDArray[Any]:
+        """The part, not empty, of all axes."""
 
     @property
     def ndim(self) -> int:
@@ -48,20 +60,45 @@ class KeptBlocks:
         if len(parts) != self.ndim or not all(_plain(part) for part in parts):
             return np.asarray(self.lazy[key])
         spans = [_span(part, length) for part, length in zip(parts, self.shape, strict=True)]
-        out = np.empty([max(stop - start, 0) for start, stop in spans], self.dtype)
-        if out.size:
-            touched = [
-                range(int(np.searchsorted(at, start, "right")) - 1, int(np.searchsorted(at, stop, "left")))
-                for at, (start, stop) in zip(self._starts, spans, strict=True)
-            ]
-            for index in product(*touched):
-                self._put(out, index, spans)
+        lengths = [max(stop - start, 0) for start, stop in spans]
+        out = self.read(spans) if all(lengths) else np.empty(lengths, self.dtype)
         return out[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self.lazy, dtype)
 
-    def _put(self, out: NDArray[Any], index: tuple[int, ...], spans: list[tuple[int, int]]) -> None:
+
+class KeptBlocks(ArrayInParts):
+    """A dask array whose blocks are read when they are looked at, and kept; of all such arrays at most 512 MiB.
+
+    Parameters
+    ----------
+    lazy
+        The dask array.
+    """
+
+    def __init__(self, lazy: Any) -> None:
+        super().__init__(lazy.shape, lazy.dtype)
+        self._lazy = lazy
+        self._starts = [np.concatenate([[0], np.cumsum(lengths)]) for lengths in lazy.chunks]
+
+    @property
+    def lazy(self) -> Any:
+        """The dask array."""
+        return self._lazy
+
+    def read(self, spans: list[Span]) -> NDArray[Any]:
+        """The part, of blocks that are kept."""
+        out = np.empty([stop - start for start, stop in spans], self.dtype)
+        touched = [
+            range(int(np.searchsorted(at, start, "right")) - 1, int(np.searchsorted(at, stop, "left")))
+            for at, (start, stop) in zip(self._starts, spans, strict=True)
+        ]
+        for index in product(*touched):
+            self._put(out, index, spans)
+        return out
+
+    def _put(self, out: NDArray[Any], index: tuple[int, ...], spans: list[Span]) -> None:
         """Copy what lies in `spans` of the block at `index` to where it belongs in `out`."""
         here, there = [], []
         for at, number, (start, stop) in zip(self._starts, index, spans, strict=True):
@@ -91,7 +128,7 @@ def _plain(part: Any) -> bool:
     return isinstance(part, (int, np.integer)) and not isinstance(part, bool)
 
 
-def _span(part: Any, length: int) -> tuple[int, int]:
+def _span(part: Any, length: int) -> Span:
     if isinstance(part, slice):
         start, stop, _ = part.indices(length)
         return start, stop

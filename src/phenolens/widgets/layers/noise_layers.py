@@ -9,7 +9,11 @@ from napari.layers import Image, Labels, Layer
 from napari.utils import DirectLabelColormap
 
 from phenolens.screens.crops import Window
+from phenolens.screens.large_images import LargePlane, by_levels
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.large_composite import LargeComposite
+from phenolens.translation.apply.tile_pyramid import TilePyramid
+from phenolens.widgets.layers.composed_levels import ComposedLevel, composed_levels
 from phenolens.widgets.layers.field_layers import FieldLayers, like, take_away
 from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import CellId, Session
@@ -21,6 +25,9 @@ PICTURES = {
 }
 """Kind of a picture, and what its layer is called after the channel's name."""
 OUTLINE = "significant"
+_BLOCK = 1024
+Pixels = np.ndarray | list[ComposedLevel]
+"""Of a layer: all of them, or those of a large field at its levels."""
 _OUTLINED = DirectLabelColormap(color_dict={0: "transparent", None: "#ffffff"})
 
 
@@ -75,17 +82,29 @@ class NoiseLayers:
         self.alpha = alpha
         self.refresh()
 
-    def mask(self) -> np.ndarray | None:
-        """(C, H, W) bool: what is significant in the shown field; None where it cannot be said."""
-        from phenolens.evaluation.noise.significance import significant
+    def _significant(self, difference: bool) -> Pixels | None:
+        """What is significant of the channel in the shown field, or the difference there; None where it is unknown."""
+        from phenolens.evaluation.noise.significance import masked, significant
+        from phenolens.evaluation.noise.significant_tiles import significant_tiles
 
         session, composite = self._session, self._synthetic.composite
         floor, adapter = session.floor, session.adapter
         if floor is None or adapter is None or composite is None or session.floor_misfit():
             return None
-        return significant(
-            composite.plane, composite.difference, adapter.intensity, floor, self.alpha, session.strength
-        )
+        how = (adapter.intensity, floor, self.alpha, session.strength)
+        if isinstance(composite, LargeComposite):
+            return self._by_levels(significant_tiles(composite, *how, difference=difference))
+        mask = significant(composite.plane, composite.difference, *how)
+        shown = masked(composite.difference, mask) if difference else mask.astype(np.uint8)
+        return np.asarray(shown[self.channel])
+
+    def _by_levels(self, tiles: TilePyramid) -> list[ComposedLevel]:
+        """The channel of what is drawn on a large field, at the levels of the field."""
+        import dask.array as da
+
+        shapes = [level.shape[-2:] for level in self._field.channels[self.channel].data]
+        levels = [da.zeros(shape, tiles.dtype, chunks=_BLOCK) for shape in shapes]
+        return composed_levels(levels, lambda _: tiles, self.channel, tiles.dtype, added=False)
 
     def refresh(self, *_: Any) -> None:
         """Draw what is wanted anew, and take away what is not."""
@@ -101,22 +120,15 @@ class NoiseLayers:
                 gone.append(layer)
         take_away(self._viewer, gone)
 
-    def _drawn(self, kind: str) -> Callable[[], np.ndarray | None]:
-        return self._difference if kind == "significant_difference" else lambda: self._doubtful(kind)
+    def _drawn(self, kind: str) -> Callable[[], Pixels | None]:
+        if kind == "significant_difference":
+            return lambda: self._significant(difference=True)
+        return lambda: self._doubtful(kind)
 
-    def _outline(self) -> np.ndarray | None:
-        mask = self.mask()
-        return None if mask is None else mask[self.channel].astype(np.uint8)
+    def _outline(self) -> Pixels | None:
+        return self._significant(difference=False)
 
-    def _difference(self) -> np.ndarray | None:
-        from phenolens.evaluation.noise.significance import masked
-
-        mask, composite = self.mask(), self._synthetic.composite
-        if mask is None or composite is None:
-            return None
-        return masked(composite.difference, mask)[self.channel]
-
-    def _doubtful(self, kind: str) -> np.ndarray | None:
+    def _doubtful(self, kind: str) -> Pixels | None:
         shape, known = self._session.plane_shape, self.doubts.get(kind, {})
         cells: dict[Hashable, tuple[Window, np.ndarray]] = {
             cell.id: (cell.translation.window, known[cell.id])
@@ -125,13 +137,20 @@ class NoiseLayers:
         }
         if shape is None or not cells:
             return None
+        image = self._session.image
+        if image is not None and by_levels(image):
+            large = LargeComposite(LargePlane(image, *self._session.position))
+            large.put_all(cells)
+            return self._by_levels(large.tiles)
         field = Composite(np.zeros(shape, np.float32))
         field.put_all(cells)
         return field.difference[self.channel]
 
-    def _put(self, kind: str, data: np.ndarray) -> None:
+    def _put(self, kind: str, data: Pixels) -> None:
         source = self._field.channels[self.channel]
-        layer = self.layers.get(kind)
+        layer, large = self.layers.get(kind), isinstance(data, list)
+        if layer is not None and layer.multiscale != large:
+            take_away(self._viewer, [layer])
         if layer is None or layer not in self._viewer.layers:
             active = self._viewer.layers.selection.active
             layer = self.layers[kind] = self._viewer.add_layer(self._made(kind, data, source))
@@ -141,7 +160,7 @@ class NoiseLayers:
                     len(self._viewer.layers) - 1, self._viewer.layers.index(self._synthetic.outlines)
                 )
             self._viewer.layers.selection.active = active
-        elif isinstance(layer, Labels) and layer.data.shape == data.shape:
+        elif isinstance(layer, Labels) and isinstance(data, np.ndarray) and layer.data.shape == data.shape:
             # In place: for a new array napari makes its colours anew, and where that happens twice before the canvas is
             # drawn, vispy may look for those that are gone.
             layer.data[:] = data
@@ -157,13 +176,14 @@ class NoiseLayers:
         if isinstance(layer, Image):
             layer.contrast_limits = self._limits(kind)
 
-    def _made(self, kind: str, data: np.ndarray, source: Image) -> Layer:
+    def _made(self, kind: str, data: Pixels, source: Image) -> Layer:
+        large = isinstance(data, list)
         if kind == OUTLINE:
-            layer = Labels(data, colormap=_OUTLINED, **like(source, 2))
+            layer = Labels(data, colormap=_OUTLINED, multiscale=large, **like(source, 2))
             layer.contour = 1
             return layer
         signed = self._synthetic.differences[self.channel].colormap if kind == "significant_difference" else "inferno"
-        return Image(data, colormap=signed, blending="opaque", **like(source, 2))
+        return Image(data, colormap=signed, blending="opaque", multiscale=large, **like(source, 2))
 
     def _limits(self, kind: str) -> tuple[float, float]:
         """Those of the channel's difference; a quarter of them for what would be too dark to see."""

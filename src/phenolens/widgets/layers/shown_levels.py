@@ -4,15 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from phenolens.screens.images import FieldImage
+from phenolens.screens.large_images import by_levels
 from phenolens.widgets.layers.kept_blocks import KeptBlocks
-
-LARGE = 2048 * 2048
-"""Pixels of a plane beyond which it is shown by its levels; a smaller one is shown whole, sharper and no slower."""
-
-
-def by_levels(image: FieldImage) -> bool:
-    """Whether an image is large, and its file holds smaller versions of it."""
-    return image.coarser is not None and image.length("Y") * image.length("X") > LARGE
 
 
 def shown_pixels(image: FieldImage, channel: int) -> Any:

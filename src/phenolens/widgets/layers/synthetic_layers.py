@@ -10,8 +10,12 @@ from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
 from phenolens.screens.crops import window_at
+from phenolens.screens.large_images import by_levels
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.large_composite import LargeComposite
+from phenolens.translation.apply.tile_pyramid import TilePyramid
 from phenolens.widgets.kit.style import AMBER, rgb
+from phenolens.widgets.layers.composed_levels import composed_levels
 from phenolens.widgets.layers.field_layers import FieldLayers, like, take_away
 from phenolens.widgets.layers.plane_stack import PlaneStack
 from phenolens.widgets.layers.translated_planes import TranslatedPlanes
@@ -73,7 +77,7 @@ class SyntheticLayers:
         return bool(layers) and all(layer in self._viewer.layers for layer in layers)
 
     @property
-    def composite(self) -> Composite | None:
+    def composite(self) -> Composite | LargeComposite | None:
         """The plane in view with its cells translated; None where there is none."""
         return self._planes.at(self._session.position) if self.translated and self._session.field else None
 
@@ -100,7 +104,7 @@ class SyntheticLayers:
         if composite is None:
             return 0
         spans = [max(np.diff(layer.contrast_limits)[0], 1e-6) for layer in self._field.channels]
-        return int(np.argmax(np.abs(composite.difference).mean((1, 2)) / spans))
+        return int(np.argmax(composite.mean_change() / spans))
 
     def remove(self) -> None:
         """Take all of them off the canvas."""
@@ -125,7 +129,8 @@ class SyntheticLayers:
         self._refresh()
 
     def _prepare(self, anew: bool = False) -> None:
-        if not self.there or self.translated[0].ndim != self._field.channels[0].ndim:
+        source = self._field.channels[0]
+        if not self.there or (self.translated[0].ndim, self.translated[0].multiscale) != (source.ndim, self._large):
             self.remove()
             self._make()
         elif anew:
@@ -133,17 +138,33 @@ class SyntheticLayers:
             for index, (translated, difference) in enumerate(zip(self.translated, self.differences, strict=True)):
                 translated.data, difference.data = self._data(index)
 
+    @property
+    def _large(self) -> bool:
+        """Whether the field is shown by its levels."""
+        return self._session.image is not None and by_levels(self._session.image)
+
     def _data(self, channel: int) -> tuple[Any, Any]:
-        """Translated pixels and differences of a channel: of the field, or of each plane when it is looked at."""
+        """Translated pixels and differences of a channel: of the field, or of what of it is looked at."""
         session, source = self._session, self._field.channels[channel]
-        if not self._field.axes and (composite := self._planes.at(session.position)) is not None:
+        composite = None if self._field.axes else self._planes.at(session.position)
+        if isinstance(composite, Composite):
             return composite.translated[channel], composite.difference[channel]
         image, shape = session.image, source.data.shape
         none = np.zeros(shape[-2:], np.float32)
 
-        def plane(index: tuple[int, ...], read: bool) -> Composite | None:
+        def plane(index: tuple[int, ...], read: bool = True) -> Composite | LargeComposite | None:
             # the canvas may ask once more for a field that is not shown any longer
             return self._planes.at(self._field.position(index), read) if session.image is image else None
+
+        def tiles(index: tuple[int, ...]) -> TilePyramid | None:
+            composite = plane(index)
+            return composite.tiles if isinstance(composite, LargeComposite) else None
+
+        if self._large:
+            return (
+                composed_levels(source.data, tiles, channel, source.dtype, added=True),
+                composed_levels(source.data, tiles, channel, np.float32, added=False),
+            )
 
         def translated(index: tuple[int, ...], read: bool = True) -> np.ndarray | None:
             if (composite := plane(index, read)) is not None:
@@ -167,7 +188,7 @@ class SyntheticLayers:
         active = self._viewer.layers.selection.active
         for index, source in enumerate(self._field.channels):
             translated, difference = self._data(index)
-            shared: dict[str, Any] = {**like(source), "visible": False}
+            shared: dict[str, Any] = {**like(source), "visible": False, "multiscale": self._large}
             self.translated.append(
                 Image(
                     translated,

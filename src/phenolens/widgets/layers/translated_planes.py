@@ -6,6 +6,7 @@ import numpy as np
 
 from phenolens.screens.crops import Window
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.large_composite import LargeComposite, composite_of
 from phenolens.widgets.state.planes import Position
 from phenolens.widgets.state.session import Session, TranslatedCell
 
@@ -17,13 +18,13 @@ class TranslatedPlanes:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._drawn: dict[Position, tuple[Composite, float]] = {}
+        self._drawn: dict[Position, tuple[Composite | LargeComposite, float]] = {}
 
     def forget(self) -> None:
         """Draw all anew: another field is shown, or other cells are."""
         self._drawn = {}
 
-    def at(self, position: Position, read: bool = False) -> Composite | None:
+    def at(self, position: Position, read: bool = False) -> Composite | LargeComposite | None:
         """The plane at a time and depth (t, z); None where nothing is translated in it, or while it is being read.
 
         Parameters
@@ -41,7 +42,7 @@ class TranslatedPlanes:
             plane = session.planes.reader(position)() if read else session.planes.known(position)
             if plane is None:
                 return None
-            composite = Composite(plane)
+            composite = composite_of(plane)
         if strength != session.strength:
             self._put(composite, list(cells.values()) if cells else [])
         self._drawn[position] = (composite, session.strength)  # the last one looked at is kept the longest
@@ -58,7 +59,7 @@ class TranslatedPlanes:
         if self._session.holds(cell):
             self._put(composite, [cell])
 
-    def _put(self, composite: Composite, cells: list[TranslatedCell]) -> None:
+    def _put(self, composite: Composite | LargeComposite, cells: list[TranslatedCell]) -> None:
         found: dict[Hashable, tuple[Window, np.ndarray]] = {}
         for cell in cells:
             difference = cell.difference(self._session.strength)

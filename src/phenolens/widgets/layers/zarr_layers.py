@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phenolens.runtime.errors import ImageError
+from phenolens.screens.large_images import LARGE
 from phenolens.widgets.layers.appearance import PLACE, appearance, restored
 from phenolens.widgets.layers.layer_files import (
     LayerData,
@@ -22,7 +23,7 @@ from phenolens.widgets.layers.layer_files import (
     stacked_members,
     typed,
 )
-from phenolens.widgets.layers.shown_levels import LARGE, halving
+from phenolens.widgets.layers.shown_levels import halving
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from phenolens.screens.cells import Cells
     from phenolens.screens.crops import Window
     from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.large_images import Plane
     from phenolens.screens.table import Screen
 
 
@@ -85,7 +86,7 @@ def embed_translated(
     atlas: Atlas,
     row: int,
     *,
-    plane: Callable[[], NDArray[Any]],
+    plane: Callable[[], Plane],
     window: Window,
     difference: NDArray[Any],
     wanted: Window,
@@ -109,16 +110,31 @@ def embed_translated(
     -------
     The corrected embedding (d,) and the pixels (C, size, size) it is of.
     """
-    from phenolens.screens.crops import cut, paste
     from phenolens.screens.intensity import IntensityMap
 
     yield Progress(0, 1, "embedding the cell")
     card = atlas.profiles.card
     intensity = IntensityMap.from_dict(card["intensity"]) if card.get("intensity") else encoder.intensity or shown
-    crop = cut(paste(plane(), window, difference), wanted)
+    crop = _changed_crop(plane(), window, difference, wanted)
     pixels, size = np.asarray(crop, np.float32)[None], card.get("size")
     raw = encoder.embed(pixels, intensity) if size is None else encoder.embed(pixels, intensity, size=size)
     return atlas.correct(raw, [atlas.plates[row]])[0], crop
+
+
+def _changed_crop(plane: Plane, window: Window, difference: NDArray[Any], wanted: Window) -> NDArray[Any]:
+    """The `wanted` window of a plane whose pixels at `window` are changed; no more of it is read than lies around."""
+    from phenolens.screens.crops import Window, cut, paste
+
+    spans = []
+    for start, other, length in zip((window.y, window.x), (wanted.y, wanted.x), plane.shape[-2:], strict=True):
+        # what is beyond the border is reflected: it lies within the window's size of it
+        first = min(start, other - wanted.size)
+        last = max(start + window.size, other + 2 * wanted.size)
+        spans.append(slice(max(first, 0), min(last, length)))
+    top, left = (span.start for span in spans)
+    near = plane[(slice(None), *spans)]
+    moved, looked = (Window(one.y - top, one.x - left, one.size) for one in (window, wanted))
+    return cut(paste(near, moved, difference), looked)
 
 
 def _made_by(encoder: CellEncoder, card: dict[str, Any], crop: int) -> bool:

@@ -72,7 +72,7 @@ class MapPictures(QObject):
                 self.came.emit(row, pixels)
 
         self._worker = self._running.start(
-            thumbnails(main.screen, main.intensity, missing, size, shown),
+            thumbnails(main.screen, main.intensity, missing, size, shown, main.colours),
             "Reading pictures of cells",
             priority=INTERACTIVE,
             bar=False,
@@ -82,4 +82,6 @@ class MapPictures(QObject):
     def of_crop(self, crop: NDArray[Any] | None) -> NDArray[np.uint8] | None:
         """The picture of pixels (C, h, w) in file units, at the same contrast."""
         main = self._place.session
-        return None if crop is None or main is None or main.intensity is None else picture(crop, main.intensity)
+        if crop is None or main is None or main.intensity is None:
+            return None
+        return picture(crop, main.intensity, main.colours)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import cut, resample, window_at
-from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.screens.large_images import Plane, plane_of
+from phenolens.widgets.kit.channel_colours import composite
 
 if TYPE_CHECKING:
     from phenolens.screens.intensity import IntensityMap
@@ -22,10 +23,10 @@ _WHOLE = 128  # side in pixels of the picture of a whole field
 Wanted = tuple[int, str, tuple[float, float] | None]
 
 
-def picture(pixels: NDArray[Any], intensity: IntensityMap) -> NDArray[np.uint8]:
+def picture(pixels: NDArray[Any], intensity: IntensityMap, colours: Sequence[str]) -> NDArray[np.uint8]:
     """(h, w, 3) of pixels (C, h, w) in file units, from the screen's lowest to its highest intensity a channel."""
     low, high = np.array(intensity.low), np.array(intensity.high)
-    return composite(np.asarray(pixels, np.float32), low, high, channel_colours(intensity.channel_names))
+    return composite(np.asarray(pixels, np.float32), low, high, colours)
 
 
 def thumbnails(
@@ -33,7 +34,8 @@ def thumbnails(
     intensity: IntensityMap,
     wanted: Sequence[Wanted],
     size: int,
-    shown: tuple[str, Callable[[], NDArray[Any]]] | None,
+    shown: tuple[str, Callable[[], Plane]] | None,
+    colours: Sequence[str],
 ) -> Job[None]:
     """Make pictures; each comes as the preview (row, picture), field by field.
 
@@ -45,21 +47,25 @@ def thumbnails(
         Side in pixels of the square around a cell.
     shown
         Key of the field that is shown, and what gives its pixels, which need not be read again.
+    colours
+        One a channel.
     """
     done = 0
     for key in dict.fromkeys(field for _, field, _ in wanted):
         try:
-            plane = shown[1]() if shown is not None and shown[0] == key else screen[key].image().plane()
+            plane = shown[1]() if shown is not None and shown[0] == key else plane_of(screen[key].image())
         except ImageError:
             continue  # the neighbour stays in the list, without a picture
         for row, field, centre in wanted:
             if field != key:
                 continue
             done += 1
-            yield Progress(done, len(wanted), key, preview=(row, picture(_part(plane, centre, size), intensity)))
+            yield Progress(
+                done, len(wanted), key, preview=(row, picture(_part(plane, centre, size), intensity, colours))
+            )
 
 
-def _part(plane: NDArray[Any], centre: tuple[float, float] | None, size: int) -> NDArray[Any]:
+def _part(plane: Plane, centre: tuple[float, float] | None, size: int) -> NDArray[Any]:
     if centre is not None:
         return cut(plane, window_at(*centre, size))
     height, width = plane.shape[-2:]

@@ -8,6 +8,7 @@ import numpy as np
 from psygnal import Signal
 
 from phenolens.screens.images import FieldImage
+from phenolens.screens.large_images import LargePlane, Plane, by_levels
 
 Position = tuple[int, int]
 """Time and depth (t, z) of a plane."""
@@ -29,11 +30,13 @@ class Reading:
     """
 
     position: Position
-    read: Callable[[], np.ndarray]
+    read: Callable[[], Plane]
 
 
 class Planes:
     """Planes (C, H, W) of one image, read once and kept while they are looked at; nobody may write to them.
+
+    Those of an image that is shown by its levels are never read whole: they are given as `LargePlane`.
 
     Whoever draws calls `known`, which never reads a file: it answers with what is in memory, and asks for the rest by
     the signal `asked`. Whoever computes calls what `reader` gives, in a job. ``arrived`` tells of planes that were
@@ -53,14 +56,16 @@ class Planes:
         """Own the planes of another image; `plane` is the one at its position, where that was read already."""
         with self._came:
             self._image, self._kept, self._asked = image, {}, None
-        if image is not None and plane is not None:
+        if image is not None and plane is not None and not by_levels(image):
             self._keep(image, image.position, plane)
 
-    def known(self, position: Position) -> np.ndarray | None:
+    def known(self, position: Position) -> Plane | None:
         """The plane at a time and depth; None while it is being read."""
         image = self._image
         if image is None:
             return None
+        if by_levels(image):
+            return LargePlane(image, *position)
         with self._came:
             if (plane := self._kept.get(position)) is not None:
                 self._kept[position] = self._kept.pop(position)  # the last one looked at is kept the longest
@@ -75,7 +80,7 @@ class Planes:
                 return self._kept.get(position)
         return None
 
-    def reader(self, position: Position, image: FieldImage | None = None) -> Callable[[], np.ndarray]:
+    def reader(self, position: Position, image: FieldImage | None = None) -> Callable[[], Plane]:
         """What gives the plane at a time and depth, from memory or the file, on any thread, whatever is shown then.
 
         Parameters
@@ -86,7 +91,9 @@ class Planes:
         image = self._image if image is None else image
         assert image is not None
 
-        def read() -> np.ndarray:
+        def read() -> Plane:
+            if by_levels(image):
+                return LargePlane(image, *position)
             with self._came:
                 if self._image is image and (plane := self._kept.get(position)) is not None:
                     return plane

@@ -8,6 +8,8 @@ from psygnal import Signal
 
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.screens.images import FieldImage
+from phenolens.screens.large_images import Plane
+from phenolens.widgets.kit.channel_colours import image_colours
 from phenolens.widgets.state.cell_lookup import cell_key_at, nearest_cell
 from phenolens.widgets.state.origin import Origin
 from phenolens.widgets.state.pen import Pen
@@ -87,7 +89,7 @@ class Session:
         self.steps = TranslationSteps(self.exchange, self.pen.recorded, (self.screen_changed, self.adapter_changed))
 
     @property
-    def plane(self) -> np.ndarray | None:
+    def plane(self) -> Plane | None:
         """Pixels (C, H, W) of the plane in view; None while they are being read."""
         return self.planes.known(self.position)
 
@@ -101,6 +103,11 @@ class Session:
     def plane_id(self) -> PlaneId | None:
         """The plane in view."""
         return None if self.field is None else (self.field.key, *self.position)
+
+    @property
+    def colours(self) -> list[str]:
+        """Colours of the open screen's channels, the same on the canvas and in every small picture."""
+        return [] if self.screen is None else image_colours(self.screen.channel_names, self.image)
 
     def place(self, position: tuple[int, int]) -> str:
         """Name of a plane, as the viewer's sliders count; empty where the shown field is one plane."""

@@ -91,8 +91,9 @@ class TranslatedCell:
         known = nearest_cell(cells, self.field, self.y, self.x, 0.5)
         key = cell_key_at(cells, self.field, self.y, self.x, 0) if known is None else (self.field, int(known["label"]))
         if key is not None:
-            self.share = territory(labels, key[1], window_at(self.y, self.x, size))
-            self.outline = outline(labels, key[1])
+            near = window_at(self.y, self.x, size)
+            self.share = territory(labels, key[1], near)
+            self.outline = outline(labels, key[1], near)
 
     def has(self, strength: float) -> bool:
         """Whether the difference at `strength` was computed rather than interpolated."""

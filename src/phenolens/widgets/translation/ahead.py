@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from phenolens.runtime.limits import AHEAD_MB
 from phenolens.runtime.queue import IDLE, device_queue
+from phenolens.screens.large_images import by_levels
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.state.session import CellId, PlaneId, Session, TranslatedCell
@@ -104,7 +105,9 @@ class TranslatingAhead(QObject):
         if self._over or self._worker is not None or self._running.busy:
             return
         image = session.image
-        if session.translator is None or image is None or image.n_channels * math.prod(image.shape[-2:]) > _LARGEST:
+        if session.translator is None or image is None:
+            return
+        if not by_levels(image) and image.n_channels * math.prod(image.shape[-2:]) > _LARGEST:
             return
         wanted = self._wanted()
         cell = next((one for one in wanted if not self.holds(one)), None)

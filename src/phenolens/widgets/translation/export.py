@@ -44,8 +44,12 @@ def drawn_layers(layers: Iterable[Layer]) -> list[LayerData]:
     for layer in layers:
         data, meta, kind = layer.as_layer_data_tuple()
         if kind in ("labels", "points", "shapes"):
+            if kind == "labels" and meta.get("multiscale"):
+                data, meta = getattr(data[0], "lazy", data[0]), meta | {"multiscale": False}
+            elif kind == "labels":
+                data = np.array(data)
             if kind == "labels":
-                data, meta = np.array(data), with_contour(meta, int(layer.contour))
+                meta = with_contour(meta, int(layer.contour))
             drawn.append((data, meta, kind))
     return drawn
 
@@ -150,7 +154,8 @@ def _export(
     drawn: Mapping[str, list[LayerData]],
     file_format: str,
 ) -> Job[Path]:
-    from phenolens.translation.apply.composite import Composite
+    from phenolens.screens.large_images import plane_of
+    from phenolens.translation.apply.large_composite import composite_of
     from phenolens.translation.apply.session_export import (
         FORMATS,
         ExportedField,
@@ -171,7 +176,7 @@ def _export(
         image = screen[key].image()
         composites = {}
         for position, here in planes.items():
-            composite = composites[position] = Composite(image.plane(*position))
+            composite = composites[position] = composite_of(plane_of(image, *position))
             for cell in here:
                 difference = cell.difference(strength)
                 if cell.translation is not None and difference is not None:

@@ -264,7 +264,7 @@ class FinetunePanel(QWidget):
         else:
             self.job.show_stage(now)
         if now.preview is not None:
-            self.strip.show_preview(now.preview)
+            self.strip.show_preview(now.preview, self._session.colours)
 
     def _time_left(self, now: Progress) -> str:
         if self._began is None or now.step < self._began[0]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from phenolens.screens.conditions import Condition
     from phenolens.screens.images import FieldImage
     from phenolens.screens.intensity import IntensityMap
+    from phenolens.screens.large_images import Plane
     from phenolens.screens.table import Field, Screen
     from phenolens.translation.apply.cell_translation import CellTranslation
     from phenolens.translation.apply.translator import Translator
@@ -143,7 +144,7 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
 
 def translate(
     translator: "Translator",
-    plane: Callable[[], np.ndarray],
+    plane: "Callable[[], Plane]",
     cell: "TranslatedCell",
     strength: float,
     coarse: tuple[int, ...] = COARSE,
@@ -158,7 +159,7 @@ def translate(
 
 
 def translate_cells(
-    translator: "Translator", plane: Callable[[], np.ndarray], cells: "Sequence[TranslatedCell]", strength: float
+    translator: "Translator", plane: "Callable[[], Plane]", cells: "Sequence[TranslatedCell]", strength: float
 ) -> "Job[None]":
     """Translate cells of one plane, which `plane` reads, and direction, a few at a time.
 

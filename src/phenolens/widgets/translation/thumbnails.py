@@ -1,5 +1,6 @@
 """The preview strip: the same four cells before and after, at one contrast."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QColor, QImage, QPainter
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from phenolens.widgets.kit.channel_colours import channel_colours, composite
+from phenolens.widgets.kit.channel_colours import composite
 from phenolens.widgets.kit.style import AMBER, MUTED
 
 _GAP = 3
@@ -34,12 +35,11 @@ class PreviewStrip(QWidget):
         self.rows = []
         self.setVisible(False)
 
-    def show_preview(self, preview: Any) -> None:
-        """Show a preview with ``channel_names``, ``source`` and ``translated`` (cells, C, h, w)."""
+    def show_preview(self, preview: Any, colours: Sequence[str]) -> None:
+        """Show a preview with ``source`` and ``translated`` (cells, C, h, w), in a colour a channel."""
         if self._limits is None:
             flat = np.moveaxis(preview.source, 1, 0).reshape(preview.source.shape[1], -1)
             self._limits = np.percentile(flat, 1, axis=1), np.percentile(flat, 99.7, axis=1)
-        colours = channel_colours(preview.channel_names)
         self.rows = [
             [composite(cell, *self._limits, colours) for cell in cells]
             for cells in (preview.source, preview.translated)
