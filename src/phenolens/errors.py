@@ -13,6 +13,7 @@ There is no screen nowhere; give a table, a folder of images or an image.
 from phenolens.runtime.errors import (
     CellError,
     DeviceError,
+    FieldsFailed,
     ImageError,
     ModelError,
     OutputError,
@@ -24,6 +25,7 @@ from phenolens.runtime.errors import (
 __all__ = [
     "CellError",
     "DeviceError",
+    "FieldsFailed",
     "ImageError",
     "ModelError",
     "OutputError",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import typer
 
 from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
-from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.errors import FieldsFailed, PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.progress_bar import bar_on_terminal
@@ -19,6 +19,7 @@ from phenolens.runtime.threads import fitting_threads
 
 T = TypeVar("T")
 USER_MISTAKE = 2
+SOME_FAILED = 3
 INTERRUPTED = STATUS
 
 
@@ -132,13 +133,15 @@ def kept_of_training(checkpoint: Path) -> str:
 
 @contextmanager
 def reporting(command: str, as_json: bool) -> Iterator[Console]:
-    """Run the body of a command: a user's mistake ends it with status 2, an interruption with 130; bugs keep their
-    traceback."""
+    """Run the body of a command: a user's mistake ends it with status 2, fields that failed with 3, an interruption
+    with 130; bugs keep their traceback."""
     console = Console(command, as_json)
     with stopping() as stop, _warnings_said(console):
         stop.last_words = console.last_words
         try:
             yield console
+        except FieldsFailed as error:
+            raise console.failed(str(error), SOME_FAILED) from error
         except PhenolensError as error:
             raise console.failed(str(error), USER_MISTAKE) from error
         except Interrupted as end:

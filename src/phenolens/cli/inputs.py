@@ -77,3 +77,20 @@ def open_inputs(paths: Sequence[str | Path], pattern: str | None = None, conditi
                 "translate them into different folders."
             )
     return Screen(pd.concat([screen.table for screen in opened]), fields)
+
+
+def some_wells(screen: "Screen", count: int) -> "Screen":
+    """The fields of `count` wells, spread evenly over the screen; all where it has no more.
+
+    Parameters
+    ----------
+    count
+        1 or more.
+    """
+    import numpy as np
+
+    wells = list(dict.fromkeys(field.well for field in screen))
+    if count >= len(wells):
+        return screen
+    chosen = {wells[place] for place in np.linspace(0, len(wells) - 1, count).round().astype(int)}
+    return screen.select([field.well in chosen for field in screen])

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.errors import CellError, DeviceError
 
 if TYPE_CHECKING:
     from phenolens.annotation.annotations import Annotations
+    from phenolens.runtime.engines.work import Engine
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 _CELLS = (
@@ -103,6 +104,23 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoin
 StartOver = Annotated[
     bool, typer.Option("--start-over", help="Give up the checkpoint of an interrupted run, and begin anew.")
 ]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Scheduler of a dask.distributed cluster, whose workers do the fields.", metavar="tcp://HOST:PORT"
+    ),
+]
+JobPart = Annotated[
+    str | None, typer.Option("--job", help="Do the I-th of N parts alone, as one job of an array.", metavar="I/N")
+]
+Gather = Annotated[bool, typer.Option("--gather", help="End what the jobs of an array have begun.")]
+Subset = Annotated[
+    int | None, typer.Option(min=1, help="Try it on N wells first, spread over the screen.", metavar="N")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try the fields again that could not be done before.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 
 
@@ -134,6 +152,24 @@ def cells_from(text: str) -> str | Path:
             f"--cells takes {names}, whole, inside or a folder of label images, and there is no folder {text}."
         )
     return Path(text)
+
+
+def engine_from(workers: int, scheduler: str | None) -> "Engine | None":
+    """Who does the fields; None for this process.
+
+    Raises
+    ------
+    DeviceError
+        Two were chosen.
+    """
+    from phenolens.runtime.engines.cluster import Cluster
+    from phenolens.runtime.engines.processes import Processes
+
+    if scheduler is not None and workers > 1:
+        raise DeviceError("--workers are processes of this computer, --scheduler has workers of its own: choose one.")
+    if scheduler is not None:
+        return Cluster(scheduler)
+    return Processes(workers) if workers > 1 else None
 
 
 def annotations_from(path: Path | None) -> "Annotations | None":

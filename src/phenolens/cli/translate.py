@@ -5,23 +5,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phenolens.cli.console import Console, reporting
+from phenolens.cli.console import SOME_FAILED, Console, reporting
 from phenolens.cli.options import (
     AsJson,
     CellsOrTiles,
     Conditions,
     FineNoise,
+    Gather,
     Guidance,
     Hold,
+    JobPart,
     NoiseSeed,
     Overwrite,
     Pattern,
     Renoise,
+    RetryFailed,
+    Scheduler,
     Solver,
+    Subset,
+    Workers,
     cells_from,
+    engine_from,
     held_from,
 )
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.engines.parts import Part
+from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError
 from phenolens.translation.apply.settings import SCREEN_STRENGTHS, TranslationSettings
 
 if TYPE_CHECKING:
@@ -60,7 +68,12 @@ def translate(
     ] = 0.05,
     pattern: Pattern = None,
     conditions: Conditions = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the fields.", metavar="N")] = 1,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    job: JobPart = None,
+    gather: Gather = False,
+    subset: Subset = None,
+    retry_failed: RetryFailed = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,52 +86,91 @@ def translate(
     with reporting("translate", as_json) as console:
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
-        from phenolens.cli.inputs import open_inputs
-        from phenolens.translation.apply.cell_export import translation_facts
-        from phenolens.translation.apply.parallel import translate_in_processes
-        from phenolens.translation.apply.screen_translation import translate_screen
+        part = None if job is None else Part.parse(job)
+        if gather and (job or scheduler or workers > 1 or overwrite or retry_failed):
+            raise OutputError("--gather ends what jobs have begun: give it alone, beside what the jobs were given.")
+
+        from phenolens.cli.inputs import open_inputs, some_wells
+        from phenolens.translation.apply.screen_translation import gather_translation, translate_screen
         from phenolens.translation.model.adapter import Adapter
 
         loaded = Adapter.load(adapter)
         screen = open_inputs(inputs, pattern, conditions)
-        strengths = sorted(set(strength or SCREEN_STRENGTHS))
+        if subset is not None:
+            screen = some_wells(screen, subset)
         settings = TranslationSettings(
-            strengths=tuple(strengths), solver=solver, steps=steps, held=held_from(hold), renoise=renoise,
-            guidance=guidance, fine_noise=fine_noise, seed=seed,
+            strengths=tuple(sorted(set(strength or SCREEN_STRENGTHS))), solver=solver, steps=steps,
+            held=held_from(hold), renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
         )  # fmt: skip
-        if workers > 1 and len(screen) > 1:
-            job = translate_in_processes(
-                loaded, screen, out, settings, cells=found, workers=workers, overwrite=overwrite
-            )
+        if gather:
+            work = gather_translation(loaded, screen, out, settings, cells=found)
         else:
-            job = translate_screen(loaded, screen, out, settings, cells=found, overwrite=overwrite)
-        folder = console.follow(
-            job,
-            lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
-        )
-        facts = translation_facts(folder) or {}
-        noise = facts.get("inverted_noise")
-        counts = facts.get("fields", {})
-        again = sum(counts.get(why, 0) for why in ("inputs", "output"))
-        if noise and noise["warning"]:
-            console.say(noise["warning"])
-        if again:
-            console.say(
-                f"{again} of {len(screen)} fields were made again: their images, cells or rows of the table have "
-                "changed, or their files were not as they had been written"
+            work = translate_screen(
+                loaded, screen, out, settings, cells=found, overwrite=overwrite, part=part, retry_failed=retry_failed,
+                engine=engine_from(workers if len(screen) > 1 else 1, scheduler),
+            )  # fmt: skip
+        failed: FieldsFailed | None = None
+        try:
+            console.follow(
+                work, lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest"
             )
-        shares = mark_significant(console, loaded, screen, folder, alpha) if alpha else None
-        console.done(
-            f"Translated {len(screen)} field{'s' * (len(screen) != 1)} to {folder}",
-            out=str(folder.resolve()),
-            fields=[field.key for field in screen],
-            strengths=strengths,
-            conditions=list(loaded.conditions),
-            significant=shares,
-            inverted_noise=noise,
-            kept=counts.get("kept", 0),
-            made_again=again,
+        except FieldsFailed as error:
+            failed = error
+        if part is None:
+            _report(console, loaded, screen, out, settings.strengths, alpha, failed)
+        else:
+            keys = part.of([field.key for field in screen])
+            console.done(
+                f"Job {part.number} of {part.count} translated {len(keys)} field{'s' * (len(keys) != 1)} to {out}; "
+                "once all jobs have ended, the same command with --gather in place of --job ends the work",
+                out=str(out.resolve()), job=job, fields=keys, failed={} if failed is None else failed.reasons,
+            )  # fmt: skip
+        if failed is not None:
+            console.say(str(failed))
+            raise typer.Exit(SOME_FAILED)
+
+
+def _report(
+    console: Console,
+    adapter: "Adapter",
+    screen: "Screen",
+    folder: Path,
+    strengths: tuple[float, ...],
+    alpha: float,
+    failed: FieldsFailed | None,
+) -> None:
+    """Mark what is significant, and say what was done."""
+    from phenolens.translation.apply.cell_export import translation_facts
+
+    reasons = {} if failed is None else failed.reasons
+    made = [field.key for field in screen if field.key not in reasons]
+    facts = translation_facts(folder) or {}
+    noise = facts.get("inverted_noise")
+    counts = facts.get("fields", {})
+    again = sum(counts.get(why, 0) for why in ("inputs", "output"))
+    if noise and noise["warning"]:
+        console.say(noise["warning"])
+    if again:
+        console.say(
+            f"{again} of {len(screen)} fields were made again: their images, cells or rows of the table have "
+            "changed, or their files were not as they had been written"
         )
+    shares = None
+    if alpha and made:
+        whole = screen.select([field.key in made for field in screen])
+        shares = mark_significant(console, adapter, whole, folder, alpha)
+    console.done(
+        f"Translated {len(made)} field{'s' * (len(made) != 1)} to {folder}",
+        out=str(folder.resolve()),
+        fields=made,
+        strengths=list(strengths),
+        conditions=list(adapter.conditions),
+        significant=shares,
+        inverted_noise=noise,
+        kept=counts.get("kept", 0),
+        made_again=again,
+        failed=reasons,
+    )
 
 
 def mark_significant(

@@ -1,5 +1,8 @@
 """Mistakes that a user can mend. Each message says what is wrong, where, and what to do."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class PhenolensError(Exception):
     """Base of every error caused by input or surroundings rather than by a bug."""
@@ -35,3 +38,22 @@ class ReportError(PhenolensError):
 
 class AnnotationError(PhenolensError):
     """A class, note or file of annotations is not usable."""
+
+
+class FieldsFailed(PhenolensError):
+    """Some fields could not be done, and are named with the reason; the rest is finished.
+
+    Parameters
+    ----------
+    message
+        In words for a person.
+    reasons
+        By field.
+    """
+
+    def __init__(self, message: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.reasons)

@@ -33,6 +33,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Held(OutputError):
+    """Another run, which lives, holds the lock."""
+
+
 class Lock:
     """A lock that this process holds; made by `holding`."""
 
@@ -192,7 +196,7 @@ def _break_dead(file: Path, folder: Path) -> None:
             time.sleep(0.2)
             return
     if not dead:
-        raise OutputError(_held(folder, found))
+        raise Held(_held(folder, found))
     aside = temporary_name(file)
     os.replace(file, aside)
     if _read(aside).get("token") != token:

@@ -67,10 +67,32 @@ class Manifest:
         self.discard(key)
         self._write(key, {"files": {}, "with_it": list(files)})
 
-    def record(self, key: str, inputs: str, files: Sequence[str]) -> None:
-        """Note that the result `key` was made: the names of its files, which are all there."""
+    def record(self, key: str, inputs: str, files: Sequence[str], facts: Mapping[str, Any] | None = None) -> None:
+        """Note that the result `key` was made: the names of its files, which are all there, and `facts` about it."""
         written = {name: _state(self.folder / name) for name in files}
-        self._write(key, {"settings": self.settings, "inputs": inputs, "files": written})
+        about = {"facts": dict(facts)} if facts is not None else {}
+        self._write(key, {"settings": self.settings, "inputs": inputs, "files": written, **about})
+
+    def facts(self, key: str) -> dict[str, Any] | None:
+        """What was noted about the result `key`; None where it was not made with these settings, or nothing was."""
+        record = self._record(key) or {}
+        facts = record.get("facts")
+        return facts if record.get("settings") == self.settings and isinstance(facts, dict) else None
+
+    def note(self, key: str, facts: Mapping[str, Any]) -> None:
+        """Note `facts` about the result `key`, which was made, and that nothing is wrong with it."""
+        record = self._record(key)
+        if record is not None and (record.get("facts") != facts or "failed" in record):
+            self._write(key, {name: one for name, one in record.items() if name != "failed"} | {"facts": dict(facts)})
+
+    def fail(self, key: str, reason: str) -> None:
+        """Note why the result `key` cannot be made; what was made before stays."""
+        self._write(key, {"files": {}, **(self._record(key) or {}), "failed": reason})
+
+    def failed(self, key: str) -> str | None:
+        """Why the result `key` could not be made when it was last tried; None where it was made, or never tried."""
+        reason = (self._record(key) or {}).get("failed")
+        return reason if isinstance(reason, str) else None
 
     def add(self, key: str, files: Sequence[str]) -> None:
         """Note files that were made from the result `key`, and go with it."""

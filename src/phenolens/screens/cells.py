@@ -1,6 +1,6 @@
 """The cells of a screen: where they are, and how large a crop around each should be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ class Cells:
     def __len__(self) -> int:
         return len(self.table)
 
+    def of_field(self, key: str) -> "Cells":
+        """The cells of one field."""
+        labels = {key: self.labels[key]} if key in self.labels else {}
+        return Cells(self.table[self.table["field"] == key], labels, self.found)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Cells]", found: str) -> "Cells":
+        """The cells of several fields as one."""
+        tables = [part.table for part in parts]
+        table = concat(tables, ignore_index=True) if tables else DataFrame(columns=list(COLUMNS))
+        return cls(table, {key: labels for part in parts for key, labels in part.labels.items()}, found)
+
 
 def find_cells(
     screen: Screen,
@@ -74,6 +86,36 @@ def find_cells(
     CellError
         No cell is found at all, a label image is missing or does not fit its field, or a segmenter is not installed.
     """
+    finder = cell_finder(screen, how, nucleus_channel=nucleus_channel, diameter=diameter)
+    found: list[Cells] = []
+    for number, one in enumerate(screen, start=1):
+        found.append(finder.cells_in(one))
+        yield Progress(number, len(screen), f"Finding cells in {one.key}")
+    cells = Cells.joined(found, finder.found)
+    if not len(cells):
+        raise no_cells(len(screen))
+    return cells
+
+
+def no_cells(fields: int) -> CellError:
+    """The error that there are none in so many fields."""
+    return CellError(f"No cells were found in {fields} fields: choose another nucleus channel, or give label images.")
+
+
+def cell_finder(
+    screen: Screen,
+    how: str | Path | Segmenter | Mapping[str, NDArray[Any]] = "auto",
+    *,
+    nucleus_channel: int | None = None,
+    diameter: float | None = None,
+) -> "CellFinder":
+    """What finds the cells of a screen field by field, the same alone or with others; `how` as `find_cells` takes it.
+
+    Raises
+    ------
+    CellError
+        A label image is missing, or a segmenter is not installed.
+    """
     segmenter = _segmenter(how)
     files: dict[str, Path] = {}
     if segmenter is not None:
@@ -83,31 +125,51 @@ def find_cells(
             nucleus_channel = guess_nucleus_channel(screen)
     elif isinstance(how, (str, Path)) and how not in ("whole", "inside"):
         files = label_files(Path(how), screen)
-    tables: list[DataFrame] = []
-    labels: dict[str, NDArray[Any]] = {}
-    for number, one in enumerate(screen, start=1):
-        if how == "inside":
-            labels[one.key] = _checked(_labels_inside(one), one)
-        elif segmenter is not None and nucleus_channel is not None:
+    return CellFinder(how, screen, files, nucleus_channel, diameter)
+
+
+@dataclass(frozen=True)
+class CellFinder:
+    """Finds the cells of one field at a time; made by `cell_finder`."""
+
+    how: str | Path | Segmenter | Mapping[str, NDArray[Any]]
+    screen: Screen
+    files: Mapping[str, Path]
+    nucleus_channel: int | None
+    diameter: float | None
+
+    @property
+    def found(self) -> str:
+        """What `Cells.found` says of them."""
+        return _named(self.how)
+
+    def cells_in(self, one: Field) -> Cells:
+        """The cells of a field; a field may have none.
+
+        Raises
+        ------
+        CellError, ImageError
+            Its labels do not fit it, or it cannot be read.
+        """
+        labels = self._labels(one)
+        if labels is None:
+            return Cells(_whole(one.key, one.image().plane().shape[1:]), {}, self.found)
+        return Cells(measure_cells(one.key, labels), {one.key: labels}, self.found)
+
+    def _labels(self, one: Field) -> NDArray[Any] | None:
+        segmenter = _segmenter(self.how)
+        if self.how == "inside":
+            return _checked(_labels_inside(one), one)
+        if segmenter is not None and self.nucleus_channel is not None:
             image = one.image()
-            labels[one.key] = segmenter.segment(
-                image.plane(), nucleus_channel, diameter=diameter, pixel_size=image.pixel_size
+            return segmenter.segment(
+                image.plane(), self.nucleus_channel, diameter=self.diameter, pixel_size=image.pixel_size
             )
-        elif isinstance(how, Mapping):
-            labels[one.key] = _checked(_given(how, one), one)
-        elif files:
-            labels[one.key] = _checked(read_label_image(files[one.key], one, screen), one)
-        else:
-            tables.append(_whole(one.key, one.image().plane().shape[1:]))
-        if one.key in labels:
-            tables.append(measure_cells(one.key, labels[one.key]))
-        yield Progress(number, len(screen), f"Finding cells in {one.key}")
-    table = concat(tables, ignore_index=True) if tables else DataFrame(columns=list(COLUMNS))
-    if not len(table):
-        raise CellError(
-            f"No cells were found in {len(screen)} fields: choose another nucleus channel, or give label images."
-        )
-    return Cells(table, labels, _named(how))
+        if isinstance(self.how, Mapping):
+            return _checked(_given(self.how, one), one)
+        if self.files:
+            return _checked(read_label_image(self.files[one.key], one, self.screen), one)
+        return None
 
 
 def _named(how: str | Path | Segmenter | Mapping[str, NDArray[Any]]) -> str:

@@ -1,6 +1,8 @@
 """Write images as OME-TIFF, whole or not at all, with what they are said in the file."""
 
+import hashlib
 import json
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -89,12 +91,21 @@ def write_ome_tiff(
         short = next((name for name, factor in _TIMES.items() if factor == time_scale.seconds / time_scale.step), None)
         step, unit = (time_scale.step, short) if short else (time_scale.seconds, "s")
         metadata |= {"TimeIncrement": float(step), "TimeIncrementUnit": unit}
+    pixels = np.ascontiguousarray(pixels)
+    metadata["UUID"] = str(_identity(pixels, metadata))
     with writing(path) as temporary:
         imwrite(
-            temporary, np.ascontiguousarray(pixels), ome=True, photometric="minisblack", metadata=metadata,
+            temporary, pixels, ome=True, photometric="minisblack", metadata=metadata,
             compression="zlib", bigtiff=pixels.nbytes > 2**31,
         )  # fmt: skip
     return path
+
+
+def _identity(pixels: NDArray[Any], metadata: Mapping[str, Any]) -> uuid.UUID:
+    """The file's identity, by its content: what is written again is the same file."""
+    content = hashlib.sha256(json.dumps([str(pixels.dtype), pixels.shape, metadata], sort_keys=True).encode())
+    content.update(pixels.data)
+    return uuid.uuid5(uuid.NAMESPACE_OID, content.hexdigest())
 
 
 def _write_ome_zarr(path: str | PathLike[str], *image: Any, **how: Any) -> Path:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from phenolens.runtime.contents import IMAGE_SUFFIXES, SCREENS, mistaken
 from phenolens.runtime.errors import ImageError, ScreenError
+from phenolens.screens.agreement import Agreement
 from phenolens.screens.conditions import Condition
 from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.images import FieldImage, read_image, stack_channels
@@ -50,7 +51,7 @@ class Field:
     metadata: Mapping[str, Any]
     read: Callable[[], FieldImage] = field(repr=False)
     paths: tuple[Path, ...] = ()
-    agreement: _Agreement = field(default_factory=lambda: _Agreement(), repr=False, compare=False)
+    agreement: Agreement = field(default_factory=Agreement, repr=False, compare=False)
     address: str = ""
 
     @property
@@ -74,27 +75,9 @@ class Field:
         self.agreement.check(self.key, image)
         return replace(image, name=f"of field {self.key}")
 
-
-class _Agreement:
-    """The channels of the first field read, with which all others must agree."""
-
-    def __init__(self) -> None:
-        self._first: tuple[str, tuple[str, ...]] | None = None
-
-    def check(self, key: str, image: FieldImage) -> None:
-        if self._first is None:
-            self._first = (key, image.channel_names)
-        first, names = self._first
-        if len(names) != image.n_channels:
-            raise ImageError(
-                f"Field {key} has {image.n_channels} channels ({', '.join(image.channel_names)}), but field "
-                f"{first} has {len(names)} ({', '.join(names)}); all fields need the same channels."
-            )
-        if names != image.channel_names and sorted(names) == sorted(image.channel_names):
-            raise ImageError(
-                f"Field {key} has its channels in the order {', '.join(image.channel_names)}, but field "
-                f"{first} has {', '.join(names)}; save them in one order."
-            )
+    def alone(self) -> Field:
+        """The field with channels of its own, whatever those of the screen's other fields are."""
+        return replace(self, agreement=Agreement())
 
 
 @dataclass(frozen=True)
@@ -319,7 +302,7 @@ def screen_from_arrays(
     table = pd.DataFrame([dict(rows.get(name, {})) for name in images], index=pd.Index(keys, name="field"))
     table.columns = [c if str(c).startswith("Metadata_") else f"Metadata_{c}" for c in table.columns]
     details = ImageDetails(scales={} if time_step is None else {"T": AxisScale(time_step, "second")})
-    agreement = _Agreement()
+    agreement = Agreement()
     fields = []
     for key, (name, array), of_row in zip(keys, images.items(), _metadata(table), strict=True):
         try:
@@ -375,7 +358,7 @@ def screen_of(
     ``Metadata_PixelSize`` (micrometres, or with a unit) serves where an image does not state its own. `named` names a
     row in messages.
     """
-    agreement = _Agreement()
+    agreement = Agreement()
     fields = []
     for number, metadata in enumerate(_metadata(table)):
         size = read_pixel_size(metadata.get("Metadata_PixelSize"), named(number))

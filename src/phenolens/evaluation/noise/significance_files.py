@@ -15,7 +15,8 @@ from phenolens.runtime.provenance import read_facts
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Screen
-from phenolens.translation.apply.screen_translation import SIGNIFICANCE, significance_names
+from phenolens.translation.apply.field_work import SIGNIFICANCE
+from phenolens.translation.apply.screen_translation import significance_names
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 

@@ -1,42 +1,38 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import ModelError
-from phenolens.runtime.files import writing
-from phenolens.runtime.locks import holding
-from phenolens.runtime.manifest import Manifest, open_manifest
+from phenolens.runtime.engines.here import Here
+from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
+from phenolens.runtime.engines.work import Engine, Outcome
+from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError, PhenolensError
+from phenolens.runtime.files import absolute, sweep, writing
+from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
-from phenolens.runtime.progress import Job, Progress, relabelled
+from phenolens.runtime.outputs import named
+from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import sha256_of, write_provenance
-from phenolens.screens.cells import COLUMNS, Cells
-from phenolens.screens.crops import Window, changed, window_at
-from phenolens.screens.export import write_ome_tiff
-from phenolens.screens.fingerprints import field_fingerprint
-from phenolens.screens.images import FieldImage
+from phenolens.screens.cells import COLUMNS, CellFinder, Cells, cell_finder, guess_nucleus_channel, no_cells
+from phenolens.screens.crops import window_at
+from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Field, Screen
-from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.field_work import SIGNIFICANCE, FieldWork, result_names
 from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
-from phenolens.translation.apply.series import translate_series
 from phenolens.translation.apply.settings import TranslationSettings
-from phenolens.translation.apply.tiles import translate_field
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
 from phenolens.translation.solvers import WITH_TRAJECTORY
 
-BATCH = 16
-# A plane (C, Y, X) translated, and its difference, by strength.
-Translated = dict[float, tuple[np.ndarray, np.ndarray]]
 _JUDGED = 8  # cells whose inverted noise is looked at
-SIGNIFICANCE = "significance.json"
+_NAMED = 3  # failed fields whose reasons a message has
 _COMMON = ("cells.parquet", "provenance.json", SIGNIFICANCE)
 _WORDS = {
     "strengths": "set of strengths", "steps": "number of steps", "cells": "choice of cells",
@@ -44,40 +40,63 @@ _WORDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """What `translate_screen` is to do, checked.
+    """What `translate_screen` is to do, checked, before its folder is open.
 
     Parameters
     ----------
-    adapter, screen, cells
+    translator, screen, cells
         With which, what, and where; fields are translated as a whole where `cells` is None.
     settings
         How, nothing left open.
     device
         Where to compute.
-    manifest
-        What the output folder holds.
-    facts
-        For the provenance.
+    out
+        The output folder.
+    made_with
+        What all results of a folder have in common.
+    noise
+        What the noise of the first cells looks like.
     """
 
-    adapter: Adapter
+    translator: Translator
     screen: Screen
-    cells: Cells | None
+    cells: CellFinder | Cells | None
     settings: TranslationSettings
     device: str
-    manifest: Manifest
-    facts: dict[str, Any]
+    out: Path
+    made_with: dict[str, Any]
+    noise: InvertedNoise | None
 
     @property
-    def out(self) -> Path:
-        """The output folder."""
-        return self.manifest.folder
+    def keys(self) -> list[str]:
+        """The fields."""
+        return [field.key for field in self.screen]
 
-    def names(self, key: str) -> list[str]:
-        """Names of the files of a field, the difference last."""
-        return result_names(key, self.settings.strengths)
+    def open_folder(self, overwrite: bool) -> Manifest:
+        """Open the folder, whose lock is held."""
+        strengths = self.settings.strengths
+        every = [name for key in self.keys for name in (*result_names(key, strengths), *significance_names(key))]
+        manifest = open_manifest(self.out, TRANSLATION, self.made_with, _WORDS, every, _COMMON, overwrite)
+        # Written first, so that what an interrupted run leaves says where it comes from.
+        write_provenance(self.out, **self.facts())
+        return manifest
+
+    def facts(self) -> dict[str, Any]:
+        """For the provenance."""
+        adapter = self.translator.adapter
+        return {
+            "synthetic": True,
+            "device": self.device,
+            "computed_with": self.translator.base.computes_with,
+            "conditions": list(adapter.conditions),
+            "base": adapter.base,
+            "intensity": adapter.intensity.to_dict(),
+            "inputs": self.keys,
+            "inverted_noise": self.noise and self.noise.to_dict(),
+            **self.made_with,
+        }
 
 
 def translate_screen(
@@ -89,13 +108,17 @@ def translate_screen(
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     overwrite: bool = False,
+    engine: Engine | None = None,
+    part: Part | None = None,
+    retry_failed: bool = False,
 ) -> Job[Path]:
     """Translate all cells of all fields and write the images to `out`.
 
     For each field and strength ``<stem>__s<strength>.ome.tif`` with the field's shape, axes, dtype and pixel size; for
     each field ``<stem>__difference.ome.tif`` (float32, intensity units, strength 1 minus source); ``cells.parquet``
     and ``provenance.json``. A field whose files are whole, and were made from the same image, cells and row of the
-    table, is not made again, so an interrupted run goes on. One run at a time writes to a folder.
+    table, is not made again, so an interrupted run goes on. One run at a time writes to a folder, or the jobs of one
+    array side by side.
 
     Parameters
     ----------
@@ -106,114 +129,82 @@ def translate_screen(
         difference solver; as the adapter was trained where None.
     overwrite
         Replace results that were made with other settings, rather than refuse the folder.
+    engine
+        Who translates the fields: this process where None; others load the adapter from its folder.
+    part
+        The fields of one job of an array alone; `gather_translation` ends what the jobs have begun.
+    retry_failed
+        Try the fields again that could not be translated before; they are left out otherwise.
 
     Raises
     ------
     ModelError, ImageError, CellError, OutputError, DeviceError
-        Where the adapter does not fit the screen, an image is broken, or the output folder is not usable: another run
+        Where the adapter does not fit the screen, no image can be read, or the output folder is not usable: another run
         writes to it, or it holds results of other settings or files of others that are in the way.
+    FieldsFailed
+        Some fields could not be translated; the others are finished.
     """
-    with holding(out) as lock:
-        task, translator = yield from prepare(adapter, screen, out, settings, cells, device, overwrite)
-        counts = yield from translate_fields(translator, task, lock.check)
-        return finish_translating(task, counts)
+    if engine is not None and adapter.folder is None:
+        raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
+    task = yield from _prepare(adapter, screen, out, settings, cells, device, with_noise=part is None)
+    with _opened(task, part, overwrite) as (check, manifest):
+        work = FieldWork(
+            screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest,
+            folder=adapter.folder and absolute(adapter.folder), translator=None if engine else task.translator,
+        )  # fmt: skip
+        mine = task.keys if part is None else part.of(task.keys)
+        known = {} if retry_failed else {key: why for key in mine if (why := manifest.failed(key)) is not None}
+        with closing((engine or Here()).run(work, [key for key in mine if key not in known], check)) as job:
+            outcomes = yield from job
+        for outcome in outcomes:
+            if outcome.error is not None and manifest.failed(outcome.key) is None:
+                manifest.fail(outcome.key, str(outcome.error))
+        failed = known | {one.key: str(one.error) for one in outcomes if one.error is not None}
+        if part is None:
+            _finish(task, manifest, outcomes, failed)
+    _raise_failed(failed, len(mine), outcomes)
+    return task.out
 
 
-def prepare(
+def gather_translation(
     adapter: Adapter,
     screen: Screen,
     out: Path,
     settings: TranslationSettings,
-    cells: str | Path | Cells | None,
-    device: str,
-    overwrite: bool,
-) -> Job[tuple[Task, Translator]]:
-    """Check what `translate_screen` is given, find the cells, and open the folder, whose lock is held."""
-    adapter.check_channels(tuple(screen.channel_names), "the screen")
-    where = resolve_device(device)
-    base = yield from open_base(adapter.base, where)
-    translator = Translator(base, adapter, settings)
-    how = translator.settings_for()
-    if cells == "tiles" and how.solver != "difference":
-        raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{how.solver}'.")
-    found = yield from cells_to_translate(adapter, screen, cells)
-    made_with: dict[str, Any] = {
-        **how.to_dict(),
-        "cells": "tiles" if found is None else "cells",
-        "adapter": adapter.sha256(),
-        "base_hash": sha256_of(base.folder) if base.folder else None,
-    }
-    every = [
-        name for field in screen for name in (*result_names(field.key, how.strengths), *significance_names(field.key))
-    ]
-    manifest = open_manifest(Path(out), TRANSLATION, made_with, _WORDS, every, _COMMON, overwrite)
-    noise = yield from _first_noise(translator, screen, found, how)
-    facts = {
-        "synthetic": True,
-        "device": where,
-        "computed_with": base.computes_with,
-        "conditions": list(adapter.conditions),
-        "base": adapter.base,
-        "intensity": adapter.intensity.to_dict(),
-        "inputs": [field.key for field in screen],
-        "inverted_noise": noise and noise.to_dict(),
-        **made_with,
-    }
-    # Written first, so that what an interrupted run leaves says where it comes from.
-    write_provenance(Path(out), **facts)
-    return Task(adapter, screen, found, how, where, manifest, facts), translator
-
-
-def translate_fields(translator: Translator, task: Task, check: Callable[[], None]) -> Job[dict[str, int]]:
-    """Translate the fields that are not there already, or were made from something else.
+    *,
+    cells: str | Path | Cells | None = None,
+    device: str = "auto",
+) -> Job[Path]:
+    """Write what is written of all fields together, once the jobs of an array have translated each.
 
     Parameters
     ----------
-    check
-        Called before each field is written; raises where it must not be.
+    adapter, screen, out, settings, cells, device
+        As the jobs were given them.
 
-    Returns
-    -------
-    dict
-        How many fields were kept ("kept"), made ("missing"), and made again because of their "inputs" or "output".
+    Raises
+    ------
+    OutputError
+        A job still runs, or some fields are not translated yet.
+    FieldsFailed
+        Some fields could not be translated; the others are gathered.
     """
-    screen = task.screen
-    wanted = replace(task.settings, strengths=tuple(sorted({*task.settings.strengths, 1.0})))
-    counts: dict[str, int] = {}
-    for number, field in enumerate(screen, start=1):
-        inputs = field_fingerprint(field, task.cells)
-        why = task.manifest.changed(field.key, inputs)
-        counts[why or "kept"] = counts.get(why or "kept", 0) + 1
-        if why is not None:
-            image = field.image()
-            if task.cells is None:
-                job = _translate_tiles(translator, image, wanted)
-            else:
-                here = task.cells.table[task.cells.table["field"] == field.key]
-                windows = [window_at(c.y, c.x, task.adapter.crop) for c in here.itertuples()]
-                job = _translate_cells(translator, image, windows, wanted)
-            planes = yield from _as_field(job, number, len(screen))
-            check()
-            names = task.names(field.key)
-            task.manifest.begin(field.key, names)
-            (task.out / SIGNIFICANCE).unlink(missing_ok=True)  # it is of all fields as they were
-            _write(task, field, image, planes)
-            task.manifest.record(field.key, inputs, names)
-        yield Progress(number, len(screen), f"Translated {field.key}")
-    return counts
-
-
-def finish_translating(task: Task, counts: Mapping[str, int]) -> Path:
-    """Write what is written of all fields together; return the folder."""
-    with writing(task.out / "cells.parquet") as temporary:
-        _cells_table(task.screen, task.cells, task.adapter).to_parquet(temporary)
-    write_provenance(task.out, **task.facts, fields=dict(counts))
+    task = yield from _prepare(adapter, screen, out, settings, cells, device, with_noise=True)
+    with _opened(task, None, False) as (_, manifest):
+        failed = {key: why for key in task.keys if (why := manifest.failed(key)) is not None}
+        missing: list[str] = []
+        for number, key in enumerate(task.keys, start=1):
+            if key not in failed and (manifest.facts(key) is None or manifest.damaged(key)):
+                missing.append(key)
+            yield Progress(number, len(screen), f"Looking at {key}")
+        if missing:
+            raise OutputError(
+                f"{len(missing)} of {len(screen)} fields are not translated yet, or their files were changed: "
+                f"{named(missing)}. Start the jobs again that have not finished, and then gather."
+            )
+        _finish(task, manifest, [Outcome(key, "kept") for key in task.keys if key not in failed], failed)
+    _raise_failed(failed, len(screen), [])
     return task.out
-
-
-def result_names(key: str, strengths: Sequence[float]) -> list[str]:
-    """Names of the files of a field, the difference last."""
-    return [*(f"{key}__s{strength:.2f}.ome.tif" for strength in strengths), f"{key}__difference.ome.tif"]
 
 
 def significance_names(key: str) -> list[str]:
@@ -221,88 +212,133 @@ def significance_names(key: str) -> list[str]:
     return [f"{key}__significant.ome.tif", f"{key}__significant_difference.ome.tif"]
 
 
-def cells_to_translate(adapter: Adapter, screen: Screen, cells: str | Path | Cells | None) -> Job[Cells | None]:
-    """Find the cells as `translate_screen` is told to; None where fields are translated as a whole."""
-    if cells == "tiles":
-        return None
-    return (yield from adapter.cells_as_trained(screen, cells))
-
-
-def _first_noise(
-    translator: Translator, screen: Screen, cells: Cells | None, settings: TranslationSettings
-) -> Job[InvertedNoise | None]:
-    """What the noise looks like that the first cells are inverted into; None without cells or without a trajectory."""
-    if cells is None or settings.solver not in WITH_TRAJECTORY:
-        return None
-    field = next((field for field in screen if (cells.table["field"] == field.key).any()), None)
-    if field is None:
-        return None
-    found = cells.table[cells.table["field"] == field.key][:_JUDGED]
-    windows = [window_at(c.y, c.x, translator.adapter.crop) for c in found.itertuples()]
-    _, latents = translator.encode_crops([field.image().plane()], windows)
-    source = translator.adapter.conditions[0]
-    inverting = translator.invert_latents(latents, source, settings)
-    return inverted_noise((yield from inverting).noise)
-
-
-def _translate_cells(
-    translator: Translator, image: FieldImage, windows: list[Window], settings: TranslationSettings
-) -> Job[list[Translated]]:
-    """Translate the cells of every plane and join them."""
-    composites = [{s: Composite(image.plane(t=t, z=z)) for s in settings.strengths} for t, z in image.positions()]
-    for start in range(0, len(windows), BATCH):
-        batch = windows[start : start + BATCH]
-        if settings.solver == "difference":
-            jobs = translate_series(translator, image, batch, settings)
-        else:
-            # The others are there for comparison, and take each plane by itself.
-            jobs = (translator.translate_crops([image.plane(t=t, z=z)], batch, settings) for t, z in image.positions())
-        for here, job in zip(composites, jobs, strict=True):
-            cells = yield from job
-            for index, strength in enumerate(settings.strengths):
-                here[strength].put_all(
-                    {start + i: (cell.window, cell.difference[index]) for i, cell in enumerate(cells)}
-                )
-    return [{s: (made.translated, made.difference) for s, made in here.items()} for here in composites]
-
-
-def _translate_tiles(translator: Translator, image: FieldImage, settings: TranslationSettings) -> Job[list[Translated]]:
-    """Translate every plane as a whole."""
-    planes = []
-    jobs = translate_field(translator, image, settings)
-    for (t, z), job in zip(image.positions(), jobs, strict=True):
-        differences = yield from job
-        plane = image.plane(t=t, z=z)
-        planes.append({s: (changed(plane, one), one) for s, one in zip(settings.strengths, differences, strict=True)})
-    return planes
-
-
-def _as_field(job: Job[list[Translated]], number: int, total: int) -> Job[list[Translated]]:
-    return relabelled(job, lambda now: Progress(number - 1, total, now.message))
-
-
-def _write(task: Task, field: Field, image: FieldImage, planes: list[Translated]) -> None:
-    source, target = task.adapter.conditions
-    facts = {"source": source, "target": target, "field": field.key}
-
-    def write(name: str, arrays: Iterable[np.ndarray], synthetic: bool, **about: object) -> None:
-        write_ome_tiff(
-            task.out / name, image.restacked(arrays).data, image.axes, image.channel_names, image.pixel_size,
-            synthetic=synthetic, description={**facts, **about}, z_spacing=image.z_spacing,
-            time_scale=image.scale("T"),
-        )  # fmt: skip
-
-    *names, difference = task.names(field.key)
-    for strength, name in zip(task.settings.strengths, names, strict=True):
-        write(name, (made[strength][0] for made in planes), strength != 0, strength=strength)
-    write(
-        difference, (made[1.0][1] for made in planes), True,
-        content="strength 1 minus source, in intensity units",
+def _prepare(
+    adapter: Adapter,
+    screen: Screen,
+    out: Path,
+    settings: TranslationSettings,
+    cells: str | Path | Cells | None,
+    device: str,
+    with_noise: bool,
+) -> Job[Task]:
+    """Check what `translate_screen` is given."""
+    first = _first_fitting(adapter, screen)
+    where = resolve_device(device)
+    base = yield from open_base(adapter.base, where)
+    translator = Translator(base, adapter, settings)
+    how = translator.settings_for()
+    if cells == "tiles" and how.solver != "difference":
+        raise ModelError(f"Whole fields are translated with the solver 'difference', not with '{how.solver}'.")
+    finder = _finder(adapter, screen, cells, first)
+    noise = None
+    if finder is not None:
+        field, found = yield from _first_cells(adapter, screen, finder)
+        if with_noise and how.solver in WITH_TRAJECTORY:
+            noise = yield from _first_noise(translator, field, found, how)
+    made_with: dict[str, Any] = {
+        **how.to_dict(),
+        "cells": "tiles" if finder is None else "cells",
+        "adapter": adapter.sha256(),
+        "base_hash": sha256_of(base.folder) if base.folder else None,
+    }
+    return Task(
+        translator=translator, screen=screen, cells=finder, settings=how, device=where, out=absolute(out),
+        made_with=made_with, noise=noise,
     )  # fmt: skip
 
 
-def _cells_table(screen: Screen, cells: Cells | None, adapter: Adapter) -> pd.DataFrame:
-    keys = {field.key for field in screen}
-    every = pd.DataFrame(columns=list(COLUMNS)) if cells is None else cells.table
-    table = every[every["field"].isin(keys)].reset_index(drop=True)
-    return table.assign(crop=adapter.crop, source=adapter.conditions[0], target=adapter.conditions[1], synthetic=True)
+@contextmanager
+def _opened(task: Task, part: Part | None, overwrite: bool) -> Iterator[tuple[Callable[[], None], Manifest]]:
+    """Hold the folder, or what a job needs of it, and sweep what processes left that were ended."""
+    plan = fingerprint(task.made_with, task.keys, part and part.count)
+    with writing_to(task.out, part, plan, lambda: task.open_folder(overwrite)) as (lock, manifest):
+        try:
+            yield lock.check, manifest
+        finally:
+            for folder in (task.out, task.out / RECORDS):
+                sweep(folder)
+
+
+def _first_fitting(adapter: Adapter, screen: Screen) -> Field:
+    """The first field that can be read and has the adapter's channels; where there is none, what is wrong is raised."""
+    wrong: PhenolensError | None = None
+    for field in screen:
+        try:
+            adapter.check_channels(tuple(field.alone().image().channel_names), "the screen")
+            return field
+        except PhenolensError as error:
+            wrong = wrong or error
+    assert wrong is not None
+    raise wrong
+
+
+def _finder(
+    adapter: Adapter, screen: Screen, cells: str | Path | Cells | None, first: Field
+) -> CellFinder | Cells | None:
+    if cells == "tiles":
+        return None
+    if isinstance(cells, Cells):
+        return cells
+    how = adapter.how_cells_are_found(cells)
+    nucleus = adapter.nucleus_channel
+    if nucleus is None and segmenter_named(str(how)) is not None:
+        nucleus = guess_nucleus_channel(screen.select([field.key == first.key for field in screen]))
+    return cell_finder(screen, how, nucleus_channel=nucleus)
+
+
+def _first_cells(adapter: Adapter, screen: Screen, finder: CellFinder | Cells) -> Job[tuple[Field, Cells]]:
+    """The first field with cells that can be read."""
+    wrong: PhenolensError | None = None
+    for number, field in enumerate(screen):
+        yield Progress(number, len(screen), f"Finding cells in {field.key}")
+        try:
+            one = field.alone()
+            adapter.check_channels(tuple(one.image().channel_names), f"field {field.key}")
+            found = finder.cells_in(one) if isinstance(finder, CellFinder) else finder.of_field(field.key)
+        except PhenolensError as error:
+            wrong = wrong or error
+            continue
+        if len(found):
+            return one, found
+    raise wrong or no_cells(len(screen))
+
+
+def _first_noise(
+    translator: Translator, field: Field, cells: Cells, settings: TranslationSettings
+) -> Job[InvertedNoise]:
+    """What the noise looks like that the cells of a field are inverted into."""
+    windows = [window_at(c.y, c.x, translator.adapter.crop) for c in cells.table[:_JUDGED].itertuples()]
+    _, latents = translator.encode_crops([field.image().plane()], windows)
+    inverting = translator.invert_latents(latents, translator.adapter.conditions[0], settings)
+    return inverted_noise((yield from inverting).noise)
+
+
+def _finish(task: Task, manifest: Manifest, outcomes: Sequence[Outcome], failed: Mapping[str, str]) -> None:
+    """Write what is written of all fields together."""
+    made = [manifest.facts(key) or {} for key in task.keys if key not in failed]
+    tables = [pd.DataFrame(facts["cells"]) for facts in made if facts.get("cells", {}).get("field")]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    adapter = task.translator.adapter
+    source, target = adapter.conditions
+    with writing(task.out / "cells.parquet") as temporary:
+        table.assign(crop=adapter.crop, source=source, target=target, synthetic=True).to_parquet(temporary)
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        if outcome.error is None:
+            counts[outcome.how] = counts.get(outcome.how, 0) + 1
+    write_provenance(task.out, **task.facts(), fields=counts, **({"failed": dict(failed)} if failed else {}))
+
+
+def _raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outcome]) -> None:
+    """Raise where fields could not be translated: the one error where that is all there was to do."""
+    if not failed:
+        return
+    if total == 1 and outcomes and outcomes[0].error is not None:
+        raise outcomes[0].error
+    said = " ".join(f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
+    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
+    raise FieldsFailed(
+        f"{len(failed)} of {total} fields could not be translated, the others are finished. {said}{more} Mend them and "
+        "start again with --retry-failed.",
+        failed,
+    )

@@ -170,6 +170,10 @@ class Adapter:
         """
         if isinstance(cells, Cells):
             return cells
+        return (yield from find_cells(screen, self.how_cells_are_found(cells), nucleus_channel=self.nucleus_channel))
+
+    def how_cells_are_found(self, cells: "str | Path | None" = None) -> "str | Path":
+        """How `cells_as_trained` finds cells, as `find_cells` takes it; it raises the same."""
         how = cells if cells is not None else self.card.cells_found or "auto"
         if cells is None and how == "given":
             raise CellError(
@@ -182,8 +186,8 @@ class Adapter:
                     f"The adapter was trained on the label images in {how}, which are not there now: give those of "
                     "this screen (--cells FOLDER), or choose how to find cells (--cells auto)."
                 )
-            how = Path(how)
-        return (yield from find_cells(screen, how, nucleus_channel=self.nucleus_channel))
+            return Path(how)
+        return how
 
     def check_channels(self, names: tuple[str, ...], where: str) -> None:
         """Raise `ModelError` where an image's channels are not the adapter's."""

@@ -1,0 +1,274 @@
+"""A plate is translated the same wherever that is done, and one bad field holds nobody up."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from cli_run import run
+from phenolens.runtime.engines.parts import JOBS, Part, writing_to
+from phenolens.runtime.errors import OutputError
+from phenolens.runtime.progress import finish
+from phenolens.screens.ome_zarr.plate_writing import write_plate
+from phenolens.screens.table import read_screen, screen_from_arrays
+from project import ROOT
+from tiny_base import make_tiny_adapter
+
+OPTIONS = ("--strength", "0", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
+STATUS_SOME_FAILED = 3
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_base, tmp_path_factory):
+    return make_tiny_adapter(tiny_base).save(tmp_path_factory.mktemp("adapter") / "adapter")
+
+
+def a_plate(path, wells, sites=2):
+    places = [
+        (f"{'ABCDEFGH'[number // 12]}{number % 12 + 1:02d}", site) for number in range(wells) for site in range(sites)
+    ]
+    arrays = {
+        f"{well}_{site}": np.random.default_rng(number).integers(0, 4000, (2, 64, 64), dtype=np.uint16)
+        for number, (well, site) in enumerate(places)
+    }
+    metadata = pd.DataFrame(
+        {"Metadata_Plate": "P1", "Metadata_Well": [well for well, _ in places],
+         "Metadata_Site": [site + 1 for _, site in places]}, index=list(arrays),
+    )  # fmt: skip
+    screen = screen_from_arrays(arrays, ("DNA", "Actin"), metadata=metadata)
+    finish(write_plate(path, screen))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plate(tmp_path_factory):
+    return a_plate(tmp_path_factory.mktemp("plate") / "plate.zarr", wells=3)
+
+
+def translate(adapter, plate, out, *more):
+    return run("translate", adapter, plate, "--out", out, *OPTIONS, *more)
+
+
+@pytest.fixture(scope="module")
+def expected(adapter, plate, tmp_path_factory):
+    out = tmp_path_factory.mktemp("here") / "out"
+    assert translate(adapter, plate, out).status == 0
+    return out
+
+
+def assert_same(out, expected):
+    names = sorted(path.name for path in expected.glob("*.ome.tif"))
+    assert sorted(path.name for path in out.glob("*.ome.tif")) == names
+    for name in names:
+        assert (out / name).read_bytes() == (expected / name).read_bytes(), name
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "cells.parquet"), pd.read_parquet(expected / "cells.parquet"))
+
+
+@contextmanager
+def a_cluster(workers=2):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+    ) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wells", [3, pytest.param(96, marks=pytest.mark.slow)])
+def test_a_cluster_gives_the_same_bytes(adapter, plate, expected, tmp_path, wells):
+    if wells > 3:
+        plate, expected = a_plate(tmp_path / "large.zarr", wells, sites=4), tmp_path / "here"
+        assert translate(adapter, plate, expected).status == 0
+    with a_cluster() as cluster:
+        ran = translate(adapter, plate, tmp_path / "out", "--scheduler", cluster.scheduler_address)
+    assert ran.status == 0
+    assert_same(tmp_path / "out", expected)
+
+
+@pytest.mark.slow
+def test_a_cluster_survives_the_end_of_a_worker(adapter, plate, expected, tmp_path):
+    out = tmp_path / "out"
+    with a_cluster() as cluster:
+        command = [sys.executable, "-m", "phenolens", "translate", adapter, plate, "--out", out, *OPTIONS]
+        started = subprocess.Popen([*map(str, command), "--scheduler", cluster.scheduler_address])
+        wait_until(lambda: list(out.glob("*__difference.ome.tif")))
+        worker = psutil.Process(next(iter(cluster.workers.values())).pid)
+        worker.send_signal(signal.SIGKILL)
+        assert started.wait(120) == 0
+    assert_same(out, expected)
+
+
+def wait_until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_the_jobs_of_an_array_give_the_same_bytes(adapter, plate, expected, tmp_path):
+    out = tmp_path / "out"
+    first = translate(adapter, plate, out, "--job", "1/2")
+    assert (first.status, len(first.facts["fields"])) == (0, 3)
+    early = translate(adapter, plate, out, "--gather")
+    assert early.status == 2
+    assert "3 of 6 fields are not translated yet" in early.error
+    assert translate(adapter, plate, out, "--job", "2/2").status == 0
+    gathered = translate(adapter, plate, out, "--gather")
+    assert (gathered.status, gathered.facts["kept"]) == (0, 6)
+    assert_same(out, expected)
+    assert translate(adapter, plate, out, "--job", "1/2").status == 0, "a job that is started again has nothing to do"
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_fields_give_the_same_bytes(adapter, plate, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # a thread each
+    assert translate(adapter, plate, tmp_path / "out", "--workers", "2").status == 0
+    assert_same(tmp_path / "out", expected)
+
+
+def assert_refused(folder, part, plan):
+    refused = pytest.raises(OutputError, match=r"written by another run|planned otherwise")
+    with refused, writing_to(folder, part, plan, lambda: pytest.fail("it began")):
+        pass
+
+
+def test_a_job_that_runs_is_not_started_again_and_nothing_runs_beside_it(tmp_path):
+    begun = []
+    with writing_to(tmp_path, Part(1, 2), "plan", lambda: begun.append("first")):
+        with writing_to(tmp_path, Part(2, 2), "plan", lambda: begun.append("second")):
+            pass
+        for part, plan in ((Part(1, 2), "plan"), (Part(2, 3), "another plan"), (None, "plan")):
+            assert_refused(tmp_path, part, plan)
+    with writing_to(tmp_path, None, "plan", lambda: begun.append("whole")):
+        assert_refused(tmp_path, Part(1, 2), "plan")
+    assert begun == ["first", "second", "whole"]
+    assert not list((tmp_path / JOBS).glob("*.lock"))
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0"])
+def test_a_job_that_is_none_is_refused(text):
+    with pytest.raises(OutputError, match="I/N"):
+        Part.parse(text)
+
+
+def test_every_field_is_of_one_job():
+    keys = [str(number) for number in range(23)]
+    parts = [Part(number, 5).of(keys) for number in range(1, 6)]
+    assert sorted([key for part in parts for key in part], key=int) == keys
+    assert {len(part) for part in parts} == {4, 5}
+
+
+def spoil(plate, how):
+    """Spoil the second field of a copied plate; the first has to be right."""
+    field = read_screen(plate).fields[1]
+    place = Path(field.address)
+    if how == "truncated":
+        chunk = max(
+            (path for path in place.rglob("*") if path.is_file() and "c" in path.parts), key=lambda p: p.stat().st_size
+        )
+        chunk.write_bytes(chunk.read_bytes()[:40])
+    else:
+        from phenolens.screens.ome_zarr.images import read_ome_zarr
+        from phenolens.screens.ome_zarr.writing import write_ome_zarr
+
+        image = read_ome_zarr(str(place))
+        if how == "not a number":
+            pixels = np.array(image.data, np.float32)
+            pixels[..., 5, 5] = np.nan
+            names = image.channel_names
+        else:
+            pixels, names = np.concatenate([np.asarray(image.data)] * 2, axis=-3), ("DNA", "Actin", "ER", "Mito")
+        shutil.rmtree(place)
+        from phenolens.screens.images import FieldImage
+
+        write_ome_zarr(place, FieldImage(pixels, image.axes, names, image.pixel_size))
+    return field.key
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("truncated", "damaged|broken|read"), ("not a number", "NaN|number"), ("channels", "4")]
+)
+def test_a_bad_field_is_named_and_the_rest_finishes(adapter, plate, expected, tmp_path, how, said):
+
+    copied, out = shutil.copytree(plate, tmp_path / "plate.zarr"), tmp_path / "out"
+    bad = spoil(copied, how)
+    ran = translate(adapter, copied, out)
+    assert ran.status == STATUS_SOME_FAILED
+    assert list(ran.facts["failed"]) == [bad]
+    assert re.search(said, ran.facts["failed"][bad])
+    assert len(ran.facts["fields"]) == 5
+    assert json.loads((out / "provenance.json").read_text())["failed"].keys() == {bad}
+    again = translate(adapter, copied, out)
+    assert (again.status, again.facts["kept"]) == (STATUS_SOME_FAILED, 5), "it is left out until --retry-failed"
+    shutil.rmtree(copied)
+    shutil.copytree(plate, copied)
+    mended = translate(adapter, copied, out, "--retry-failed")
+    assert (mended.status, mended.facts["kept"], mended.facts["failed"]) == (0, 5, {})
+    assert_same(out, expected)
+
+
+def test_some_wells_come_first_and_the_rest_goes_on(adapter, plate, expected, tmp_path):
+    tried = translate(adapter, plate, tmp_path / "out", "--subset", "2")
+    assert len(tried.facts["fields"]) == 4
+    ran = translate(adapter, plate, tmp_path / "out")
+    assert (ran.status, ran.facts["kept"]) == (0, 4)
+    assert_same(tmp_path / "out", expected)
+
+
+def test_a_scheduler_that_does_not_answer_is_said(adapter, plate, tmp_path, monkeypatch):
+    monkeypatch.setattr("phenolens.runtime.engines.cluster._CONNECT", 1)
+    ran = translate(adapter, plate, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
+    assert ran.status == 2
+    assert "No scheduler answers at tcp://127.0.0.1:9" in ran.error
+
+
+SBATCH = """\
+import os, pathlib, re, subprocess, sys
+after = pathlib.Path(os.environ["AFTER"])
+arguments = sys.argv[1:]
+if "--wrap" in arguments:  # waits for the array
+    after.write_text(arguments[arguments.index("--wrap") + 1])
+    sys.exit(0)
+first, last = map(int, re.fullmatch(r"--array=(\\d+)-(\\d+)", arguments.pop(0)).groups())
+for number in range(first, last + 1):
+    known = {"ID": number, "MIN": first, "COUNT": last - first + 1}
+    array = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in known.items()}
+    subprocess.run(["bash", *arguments], check=True, env=os.environ | array | {"SLURM_ARRAY_JOB_ID": "7"})
+subprocess.run(["bash", "-c", after.read_text()], check=True)
+"""
+
+
+def command_of(folder, name, code):
+    """A command `name` that runs with this Python."""
+    (folder / f"{name}.py").write_text(code)
+    (folder / name).write_text(f'#!/bin/bash\nexec "{sys.executable}" "{folder / name}.py" "$@"\n')
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SLURM is for Linux")
+def test_the_script_for_slurm_translates_a_plate(adapter, plate, expected, tmp_path):
+    """By a stand-in for sbatch that runs the jobs one after the other, and then what depends on them."""
+    commands, out = tmp_path / "commands", tmp_path / "my output"
+    commands.mkdir()
+    command_of(commands, "sbatch", SBATCH)
+    command_of(commands, "phenolens", "from phenolens.cli.app import app\n\napp()\n")
+    known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "AFTER": str(tmp_path / "after")}
+    script = ROOT / "docs" / "examples" / "plate.sh"
+    subprocess.run(
+        ["sbatch", "--array=1-2", script, adapter, plate, out, *OPTIONS],
+        check=True, timeout=300, env=known | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert_same(out, expected)
