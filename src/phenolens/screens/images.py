@@ -303,3 +303,26 @@ def _from_pixels(pixels: NDArray[Any], path: Path) -> FieldImage:
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         return FieldImage(np.ascontiguousarray(pixels[..., :3].transpose(2, 0, 1)), "CYX", ("red", "green", "blue"))
     raise ImageError(f"{path} has pixels of shape {pixels.shape}, which is neither grey nor colour.")
+
+
+class Agreement:
+    """The channels of the first field read, with which all others must agree."""
+
+    def __init__(self) -> None:
+        self._first: tuple[str, tuple[str, ...]] | None = None
+
+    def check(self, key: str, image: FieldImage) -> None:
+        """Raise `ImageError` where the channels of a field are not those of the first one."""
+        if self._first is None:
+            self._first = (key, image.channel_names)
+        first, names = self._first
+        if len(names) != image.n_channels:
+            raise ImageError(
+                f"Field {key} has {image.n_channels} channels ({', '.join(image.channel_names)}), but field "
+                f"{first} has {len(names)} ({', '.join(names)}); all fields need the same channels."
+            )
+        if names != image.channel_names and sorted(names) == sorted(image.channel_names):
+            raise ImageError(
+                f"Field {key} has its channels in the order {', '.join(image.channel_names)}, but field "
+                f"{first} has {', '.join(names)}; save them in one order."
+            )

@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike
 
 from phenolens.runtime.contents import IMAGE_SUFFIXES, SCREENS, mistaken
 from phenolens.runtime.errors import ImageError, ScreenError
-from phenolens.screens.agreement import Agreement
 from phenolens.screens.conditions import Condition
 from phenolens.screens.image_details import AxisScale, ImageDetails
-from phenolens.screens.images import FieldImage, read_image, stack_channels
+from phenolens.screens.images import Agreement, FieldImage, read_image, stack_channels
 from phenolens.screens.keys import field_keys, unique_keys
 from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_sizes import read_pixel_size

@@ -11,6 +11,7 @@ import pytest
 from qtpy.QtCore import QElapsedTimer, QTimer
 
 from phenolens.screens.images import FieldImage
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.layers.plane_stack import PlaneStack
 from phenolens.widgets.state.planes import Planes
 
@@ -97,7 +98,7 @@ def test_a_click_does_not_wait_for_the_file(window, slow, tiny, small_adapter, m
     monkeypatch.setattr("phenolens.widgets.translation.jobs.translate", translate)
     monkeypatch.setattr(type(window.session), "direction", lambda self: ("a", "b"))
     monkeypatch.setattr(type(window.session), "mismatch", lambda self, adapter: "")
-    window.session.set_adapter(small_adapter, SimpleNamespace(held=()), "cpu")
+    window.session.set_adapter(small_adapter, SimpleNamespace(held=(), settings=TranslationSettings()), "cpu")
     window.viewer.dims.set_current_step(0, 4)
     longest = Longest(window.dock)
     monkeypatch.setattr(window.session, "update_cell", lambda *_: None)

@@ -83,8 +83,8 @@ def displays_of(looks: Sequence[Mapping[str, Any]]) -> tuple[ChannelDisplay, ...
 
 def _brightest(colormap: Any) -> str | None:
     """Six hexadecimal digits of the colour at the upper end of a colormap; None where only its name is known."""
-    colours = colormap.get("colors") if isinstance(colormap, Mapping) else None
-    if colours is None or not len(colours):
+    colours: Any = colormap.get("colors") if isinstance(colormap, Mapping) else None
+    if np.ndim(colours) < 2 or not len(colours):  # colormaps of labels have a number of colours there
         return None
     return "".join(f"{round(255 * min(max(float(part), 0), 1)):02X}" for part in colours[-1][:3])
 

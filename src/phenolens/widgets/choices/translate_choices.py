@@ -59,7 +59,7 @@ class TranslateChoices(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.advanced)
-        self._boxes = (self.steps, self.guidance, self.fine_noise, self.renoise, self.seed)
+        self._boxes: tuple[Any, ...] = (self.steps, self.guidance, self.fine_noise, self.renoise, self.seed)
         self.solver.activated.connect(self._chosen)
         for box in self._boxes:
             box.setKeyboardTracking(False)
@@ -79,7 +79,7 @@ class TranslateChoices(QWidget):
         values = (how.steps, guidance, how.fine_noise, how.renoise, how.seed)
         for box, value in zip(self._boxes, values, strict=True):
             box.blockSignals(True)
-            box.setValue(value)  # type: ignore[arg-type]  # each box with a number of its kind
+            box.setValue(value)
             box.blockSignals(False)
         usual = all(getattr(how, name) == getattr(TranslationSettings, name) for name in _CHOSEN)
         self.note.say(

@@ -11,7 +11,7 @@ from phenolens.widgets.layers.layer_keys import Key, LayerKeys, at_rest
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
-    from phenolens.annotation.annotations import CellKey
+    from phenolens.annotation.changes import CellKey
 
 FIELDS = {"PageUp": -1, "PageDown": 1}
 CELLS = {",": -1, ".": 1}

@@ -57,9 +57,13 @@ def like(layer: Layer, ndim: int | None = None) -> dict[str, Any]:
     }
 
 
+_LONG = 12  # letters
+
+
 def channel_colormap(name: str, colour: str) -> Colormap:
-    """Black to `colour`."""
-    return Colormap([(0, 0, 0), rgb(colour)], name=f"phenolens {colour}", display_name=name)
+    """Black to `colour`; called as the channel, shortly: napari's list of colormaps is as wide as the longest name."""
+    short = name if len(name) <= _LONG else f"{name[: _LONG - 1]}…"
+    return Colormap([(0, 0, 0), rgb(colour)], name=f"phenolens {colour}", display_name=short)
 
 
 def field_layer_data(
