@@ -22,7 +22,7 @@ from phenolens.screens.table import Screen, read_screen
 from phenolens.simulation import simulate_screen
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import half_precision, load_base
+from phenolens.translation.model.base import load_base
 from phenolens.translation.model.memory import Memory
 from phenolens.translation.model.shipped import demo_adapter
 from phenolens.translation.solvers import SOLVERS
@@ -55,7 +55,6 @@ class Lines:
         for solver in SOLVERS:
             yield f"translate, {solver}: as on the CPU", lambda solver=solver: self.as_on_the_cpu(solver)
         yield "translate in half precision", self.in_half
-        yield "autocast to bfloat16", self.in_bfloat16
         yield "out of memory, on purpose: one sentence", self.out_of_memory
         yield "a click while training goes on, in one queue", self.two_jobs
 
@@ -104,10 +103,6 @@ class Lines:
             raise Skip("half precision needs CUDA")
         made = self.translated(self.device, "difference", Memory(half=True, checkpointing=True))
         return self.alike(made, "difference", _ALIKE["half"])
-
-    def in_bfloat16(self) -> str:
-        with half_precision(self.device):
-            return self.alike(self.translated(self.device, "difference"), "difference", _ALIKE["half"])
 
     def out_of_memory(self) -> str:
         if not self.device.startswith("cuda"):

@@ -28,7 +28,7 @@ def test_the_rehearsal_passes_and_packs_what_it_made(tmp_path):
     for name in ("machine", "lines", "sd_base", "click", "pretraining"):
         assert f"pass  {name}" in summary, shown
     lines = (out / "lines.txt").read_text()
-    assert lines.count("pass  ") == 9
+    assert lines.count("pass  ") == 8
     assert lines.count("skip  ") == 2
     assert "FAIL" not in lines
     parts = sorted((out / "parts").glob("results.tar.*"))

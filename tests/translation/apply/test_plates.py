@@ -252,8 +252,9 @@ subprocess.run(["bash", "-c", after.read_text()], check=True)
 
 def command_of(folder, name, code):
     """A command `name` that runs with this Python."""
-    (folder / f"{name}.py").write_text(code)
-    (folder / name).write_text(f'#!/bin/bash\nexec "{sys.executable}" "{folder / name}.py" "$@"\n')
+    program = folder / f"{name}_stand_in.py"  # no module's name
+    program.write_text(code)
+    (folder / name).write_text(f'#!/bin/bash\nexec "{sys.executable}" "{program}" "$@"\n')
     (folder / name).chmod(0o755)
 
 
