@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import OutputError
+from phenolens.runtime.outputs import read_mark
 
 _KINDS = {"bases": "base model", "networks": "networks made ready"}
 
@@ -38,7 +39,7 @@ def kept_in_cache(samples: tuple[str, ...] = ()) -> list[Kept]:
         Names of samples that may be there.
     """
     cache = cache_folder()
-    found = [("sample", name, cache / name) for name in samples]
+    found = [("sample", name, cache / name) for name in samples if _is_ours(cache / name)]
     found += [(_KINDS["networks"], "for ONNX Runtime", cache / "networks")]
     if (bases := cache / "bases").is_dir():
         for path in bases.iterdir():
@@ -64,6 +65,11 @@ def delete_kept(kept: Kept) -> None:
         shutil.rmtree(kept.path)
     except OSError as error:
         raise OutputError(f"{kept.path} cannot be deleted ({error.strerror or error}): close what uses it.") from error
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a sample's folder, or one in it, has the mark of our outputs: a folder of that name may be anybody's."""
+    return any(read_mark(one) is not None for one in (folder, *folder.glob("*/")))
 
 
 def _size(folder: Path) -> int:
