@@ -92,6 +92,7 @@ def test_brackets_move_the_slider_and_play_moves_it_alone(ready):
     assert "Play" in panel.play.text()
 
 
+@pytest.mark.slow
 def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     viewer, made, source = ready.viewer, ready.dock.synthetic, ready.dock.field_layers.channels
     mine = viewer.add_points([[5, 5]], name="mine")
@@ -131,6 +132,7 @@ def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     assert not panel.beside.isEnabled()
 
 
+@pytest.mark.slow
 def test_the_strip_shows_the_cell_at_strengths_and_a_click_goes_there(ready):
     strip, session = ready.dock.compare_panel.strip, ready.session
     assert [tile.words for tile in strip.tiles] == [
@@ -227,6 +229,7 @@ def test_the_difference_has_a_colour_bar_in_intensity_units(ready):
     assert without.shape
 
 
+@pytest.mark.slow
 def test_real_cells_stand_under_the_slider(ready):
     box, session = ready.dock.compare_panel.real, ready.session
     assert not box.row.isVisible()

@@ -159,6 +159,7 @@ def test_the_legend_dims_and_the_lasso_selects(map_window, tmp_path):
     assert w.session.selected is None
 
 
+@pytest.mark.slow
 def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen, monkeypatch):
     w = with_screen
     row = int(rows_of_field(w)[0])
