@@ -3,12 +3,34 @@
 import time
 from dataclasses import replace
 
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
 from phenolens.runtime.errors import DeviceError
 from phenolens.runtime.progress import Progress, finish
 from phenolens.simulation.screen import simulate_screen
 from phenolens.widgets.translation import jobs
 
 pytest_plugins = ["real_window"]
+
+
+def test_another_base_is_typed_chosen_or_a_folder(window, tiny, monkeypatch, tmp_path):
+    from phenolens.runtime.choices.preferences import cache_folder
+
+    (cache_folder() / "bases" / "somebody--their-base").mkdir(parents=True)
+    (cache_folder() / "bases" / ".partial-somebody--other-0123").mkdir()
+    panel, session = window.dock.finetune_panel, window.session
+    row = panel.choices.base
+    session.set_base("elsewhere")
+    assert [row.box.itemText(i) for i in range(row.box.count())] == ["compact", "somebody/their-base", "elsewhere"]
+    window.press(panel.choices.advanced.line)
+    row.box.lineEdit().selectAll()
+    window.qtbot.keyClicks(row.box.lineEdit(), "somebody/their-base")
+    window.qtbot.keyClick(row.box.lineEdit(), Qt.Key.Key_Return)
+    assert session.base == "somebody/their-base"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: str(tiny))
+    window.press(row.browse)
+    assert session.base == str(tiny) == row.box.currentText() == panel.settings()["base"]
 
 
 def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, small_adapter, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.outputs import read_mark
 
+_PARTIAL = ".partial-"
 _KINDS = {"bases": "base model", "networks": "networks made ready"}
 
 
@@ -41,13 +42,17 @@ def kept_in_cache(samples: tuple[str, ...] = ()) -> list[Kept]:
     cache = cache_folder()
     found = [("sample", name, cache / name) for name in samples if _is_ours(cache / name)]
     found += [(_KINDS["networks"], "for ONNX Runtime", cache / "networks")]
-    if (bases := cache / "bases").is_dir():
-        for path in bases.iterdir():
-            # what a download left that was broken off is listed too: it takes room
-            name = path.name.removeprefix(".partial-").replace("--", "/")
-            found.append((_KINDS["bases"] + (", unfinished" if path.name.startswith(".partial-") else ""), name, path))
+    for path in _bases():
+        # what a download left that was broken off is listed too: it takes room
+        unfinished = ", unfinished" if path.name.startswith(_PARTIAL) else ""
+        found.append((_KINDS["bases"] + unfinished, _name_of(path), path))
     there = [Kept(kind, name, path, _size(path)) for kind, name, path in found if path.is_dir()]
     return sorted(there, key=lambda one: one.size, reverse=True)
+
+
+def bases_in_cache() -> list[str]:
+    """Names of the bases that are whole in the cache, as they are asked for."""
+    return sorted(_name_of(path) for path in _bases() if not path.name.startswith(_PARTIAL) and path.is_dir())
 
 
 def delete_kept(kept: Kept) -> None:
@@ -70,6 +75,15 @@ def delete_kept(kept: Kept) -> None:
 def _is_ours(folder: Path) -> bool:
     """Whether a sample's folder, or one in it, has the mark of our outputs: a folder of that name may be anybody's."""
     return any(read_mark(one) is not None for one in (folder, *folder.glob("*/")))
+
+
+def _bases() -> list[Path]:
+    folder = cache_folder() / "bases"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _name_of(base: Path) -> str:
+    return base.name.removeprefix(_PARTIAL).replace("--", "/")
 
 
 def _size(folder: Path) -> int:
