@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.widgets.choices.projection_choice import ProjectionChoice
-from phenolens.widgets.kit.dock_room import Beside
+from phenolens.widgets.kit.dock_room import stand_beside
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
@@ -83,7 +83,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock)
         self._connect()
         self._theme()
         self._show_data()
