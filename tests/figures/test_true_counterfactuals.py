@@ -1,6 +1,6 @@
 """A main figure, held: what the compact base must reach on simulated cells, whose true counterfactual is known.
 
-A third of the steps and one field, which take a quarter of the time; `docs/base_model.md` has the figures of whole runs.
+A third of the steps and one field take a quarter of the time; `docs/base_model.md` has the figures of whole runs.
 """
 
 import pytest
