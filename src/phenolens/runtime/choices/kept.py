@@ -11,6 +11,7 @@ from phenolens.runtime.outputs import read_mark, remove_files, whose
 
 _BASE, _NETWORKS, _SAMPLE = "base model", "networks made ready", "sample"
 _UNFINISHED = ", unfinished"
+_PARTIAL = ".partial-"
 _KINDS = {
     _BASE: DOWNLOAD,
     _BASE + _UNFINISHED: DOWNLOAD,
@@ -49,17 +50,19 @@ def kept_in_cache(samples: tuple[str, ...] = ()) -> list[Kept]:
     cache = cache_folder()
     found = [_sample(name, cache / name) for name in samples]
     found.append((_NETWORKS, "for ONNX Runtime", cache / "networks"))
-    if (bases := cache / "bases").is_dir():
-        for path in bases.iterdir():
-            # what a download left that was broken off is listed too: it takes room
-            kind = _BASE + _UNFINISHED if path.name.startswith(".partial-") else _BASE
-            found.append((kind, path.name.removeprefix(".partial-").replace("--", "/"), path))
+    # what a download left that was broken off is listed too: it takes room
+    found += [(_BASE + _UNFINISHED if _is_partial(path) else _BASE, _name_of(path), path) for path in _bases()]
     listed = []
     for kind, name, path in found:
         ours, _ = whose(path, _KINDS[kind])
         if ours:
             listed.append(Kept(kind, name, path, sum(_size(path / one) for one in ours)))
     return sorted(listed, key=lambda one: one.size, reverse=True)
+
+
+def bases_in_cache() -> list[str]:
+    """Names of the bases that are whole in the cache, as they are asked for."""
+    return sorted(_name_of(path) for path in _bases() if path.is_dir() and not _is_partial(path))
 
 
 def delete_kept(kept: Kept) -> list[str]:
@@ -83,6 +86,19 @@ def delete_kept(kept: Kept) -> list[str]:
     if any((kept.path / one).exists() for one in ours):
         raise OutputError(f"{kept.path} cannot be deleted, or not all of it: close what uses it, and try again.")
     return others
+
+
+def _bases() -> list[Path]:
+    folder = cache_folder() / "bases"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_partial(base: Path) -> bool:
+    return base.name.startswith(_PARTIAL)
+
+
+def _name_of(base: Path) -> str:
+    return base.name.removeprefix(_PARTIAL).replace("--", "/")
 
 
 def _sample(name: str, folder: Path) -> tuple[str, str, Path]:
