@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,12 +32,12 @@ def left_over(folder: Path) -> list[str]:
 
 
 def half_written(folder: Path) -> list[str]:
-    """Files with content that still bear a temporary name, or lie in a folder that does."""
+    """Files that still bear a temporary name, or lie in a folder that does; a run may be renaming them meanwhile."""
     return [
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file()
-        and any(part.startswith(".partial-") for part in path.relative_to(folder).parts)
+        for where, _, names in os.walk(folder)
+        for path in (Path(where, name) for name in names)
+        if any(part.startswith(".partial-") for part in path.relative_to(folder).parts)
         and not path.name.endswith(("lock", "probe"))
     ]
 

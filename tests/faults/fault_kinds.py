@@ -210,12 +210,11 @@ class Faults:
         if run.status == 0:
             inside = folder / self.command.out
             found = contents(folder) if inside.exists() else {}
-            # Removed after its end, or made anew: whole, or not there at all. A checkpoint may have gone with the rest.
-            lacking = difference(found, self.whole.contents) if found else []
-            problems += [name for name in lacking if "/checkpoint/" not in name]
+            # Removed after its end, or made anew: whole, or not there at all.
+            problems += _but_for_checkpoints(difference(found, self.whole.contents) if found else [])
         kept, said = self._kept(folder), run.said
         again = self._begin(outer, again=True, out=f"there/{self.command.out}").wait()
-        problems += self._is_whole(folder, again)
+        problems += _but_for_checkpoints(self._is_whole(folder, again))
         return Outcome(self.command.name, NAMES["vanishing"], run.status or 0, said, kept, problems)
 
     def two_at_once(self) -> Outcome:
@@ -304,6 +303,11 @@ class Faults:
         if results:
             return f"{len(results)} finished files" if len(results) > 1 else "1 finished file"
         return "what was finished, to go on from" if unfinished else "nothing"
+
+
+def _but_for_checkpoints(problems: list[str]) -> list[str]:
+    """Without what is missing of a checkpoint, which may have gone with the folder and is needed no more."""
+    return [one for one in problems if one.startswith("again: status") or "/checkpoint/" not in one]
 
 
 def _no_sentence(run: Run, allowed: tuple[int, ...]) -> list[str]:
