@@ -1,7 +1,7 @@
 """Take the pictures of the documentation from the real window.
 
     xvfb-run -a -s "-screen 0 1600x1060x24 +extension GLX" \\
-        python docs/screenshots.py [--of dock map annotation evaluation] [--steps 300]
+        python docs/screenshots.py [--of dock map annotation evaluation tutorials] [--steps 300]
 
 Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after short
 fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
@@ -9,7 +9,12 @@ fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor
 ``map_smiles.png`` (a compound that the screen does not hold). Of annotating ``annotation.png`` (cells of two classes,
 and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
 the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
-On a display of your own leave ``xvfb-run`` away.
+
+Of the tutorials ``tutorial_translocation.png``, ``tutorial_latrunculin.png``, ``tutorial_lrrk2.png`` and
+``tutorial_nocodazole.png`` (a field beside the translated one), ``tutorial_changed.png`` (which features moved),
+``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked for) and
+``tutorial_conditions.png`` (conditions that overlap). Adapters are trained for `TUTORIAL_STEPS` steps and kept in
+``--adapters``, so that the next time is quick. On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
@@ -22,25 +27,30 @@ from pathlib import Path
 
 import numpy as np
 from napari import Viewer
+from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
+from phenolens.jobs import finetune
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.training.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
 from phenolens.samples.collection import STYLE_SEED, TREATMENT, simulated
 from phenolens.screens.cells import find_cells
+from phenolens.screens.ome_zarr.plate_writing import write_plate
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_compound_screen, simulate_screen, style_for
 from phenolens.widgets.demo import open_demo
 from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
 from phenolens.widgets.map.dock import MapDock, open_map
-from phenolens.widgets.opening import main_dock
+from phenolens.widgets.opening import get_ready, main_dock
 from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
-OF = ("dock", "map", "annotation", "evaluation")
+OF = ("dock", "map", "annotation", "evaluation", "tutorials")
+TUTORIAL_STEPS = {"translocation": 900, "latrunculin": 300, "lrrk2": 150, "nocodazole": 150}
+"""Of the adapters in the tutorials' pictures, whose captions say so; the first is the demo's."""
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
 
@@ -68,6 +78,14 @@ def take(dock: PhenolensDock | MapDock | EvaluationDock, name: str) -> None:
     picture = dock.viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
     if picture[..., :3].std() < 5:
         raise SystemExit(f"{name} is empty: is there a display with OpenGL?")
+
+
+def take_small(dock: PhenolensDock, name: str) -> None:
+    """The same in 256 colours, which takes a quarter of the room."""
+    take(dock, name)
+    with Image.open(IMAGES / name) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(IMAGES / name, optimize=True)
 
 
 def translate_some(dock: PhenolensDock, count: int) -> None:
@@ -271,6 +289,132 @@ def take_the_evaluation(adapter: Path) -> None:
         viewer.close()
 
 
+def small_window() -> PhenolensDock:
+    """The main dock of a new viewer, in a window that is read at its own size on a page."""
+    viewer = Viewer(title="napari-phenolens")
+    viewer.window.resize(1280, 800)
+    dock = main_dock(viewer)
+    wait(lambda: bool(dock.session.devices))
+    return dock
+
+
+def open_ready(screen: Path, adapter: Path) -> PhenolensDock:
+    """A window on a screen with its cells found and an adapter loaded."""
+    dock = small_window()
+    get_ready(dock, adapter)
+    dock.open_screen(screen)
+    wait(lambda: dock.session.translator is not None and not dock.running.busy)
+    return dock
+
+
+def tutorial_adapter(treatment: str, screen: Path, folder: Path, shipped: Path) -> Path:
+    """The demo's adapter for the treatment that it is of, and one trained here for the others."""
+    if treatment == TREATMENT:
+        return shipped
+    adapter = folder / treatment
+    if not (adapter / "card.json").is_file():
+        finish(finetune(screen, "Role=negative control", treatment, out=adapter, steps=TUTORIAL_STEPS[treatment]))
+    return adapter
+
+
+def lone_cells(dock: PhenolensDock, count: int) -> list[tuple[float, float]]:
+    """Centres of the cells nearest to the middle of the field."""
+    table = dock.session.cells.table
+    here = table[table["field"] == dock.session.field.key]
+    order = np.argsort(np.hypot(here["y"] - here["y"].mean(), here["x"] - here["x"].mean()))
+    return [(float(here.iloc[int(row)]["y"]), float(here.iloc[int(row)]["x"])) for row in order[:count]]
+
+
+def look_at(dock: PhenolensDock, place: tuple[float, float], zoom: float) -> None:
+    """Put a place of the field into the middle of the canvas."""
+    camera, layer = dock.viewer.scene.camera, dock.field_layers.channels[0]
+    camera.center = (0, *layer.data_to_world((*(0,) * (layer.ndim - 2), *place))[-2:])
+    camera.zoom *= zoom
+    wait(lambda: True)
+
+
+def take_side_by_side(treatment: str, screen: Path, adapter: Path) -> None:
+    """Take ``tutorial_<treatment>.png``: a control field, and beside it the same with its middle cells translated."""
+    dock = open_ready(screen, adapter)
+    cells = lone_cells(dock, 6)
+    for cell in cells:
+        dock.translating.translate(*cell)
+    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+    dock.compare_panel.beside.click()
+    look_at(dock, cells[0], 2.2)
+    take_small(dock, f"tutorial_{treatment}.png")
+    dock.viewer.close()
+
+
+def take_what_changed(screen: Path, adapter: Path) -> None:
+    """Take ``tutorial_changed.png``: the features that moved in some translated cells, on their difference."""
+    dock = open_ready(screen, adapter)
+    cells = lone_cells(dock, 6)
+    for cell in cells:
+        dock.translating.translate(*cell)
+    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+    dock.translate_panel.show_view("difference")
+    changed = dock.compare_panel.what_changed
+    changed.button.click()
+    wait(lambda: not dock.running.busy, settle=1)
+    look_at(dock, cells[0], 2.2)
+    area = next(one for one in dock.findChildren(QScrollArea) if one.isAncestorOf(changed))
+    area.ensureWidgetVisible(changed, 0, 60)
+    wait(lambda: True)
+    take_small(dock, "tutorial_changed.png")
+    dock.viewer.close()
+
+
+def take_the_plate(plate: Path, adapter: Path) -> None:
+    """Take ``tutorial_plate.png``: an OME-Zarr plate, its conditions, and the difference of a cell."""
+    dock = open_ready(plate, adapter)
+    (place,) = lone_cells(dock, 1)
+    dock.translating.translate(*place)
+    wait(lambda: bool(dock.session.here()) and not dock.running.busy)
+    dock.sections[0].unfold(True)
+    look_at(dock, place, 1.8)
+    take_small(dock, "tutorial_plate.png")
+    dock.viewer.close()
+
+
+def take_the_axes(screen: Path) -> None:
+    """Take ``tutorial_axes.png``: a stack of another reader whose axes nothing says."""
+    dock = small_window()
+    pixels = np.asarray(read_screen(screen).fields[0].image().data)
+    layer = dock.viewer.add_image(np.stack([pixels] * 4), name="stack of another reader")
+    dock.viewer.layers.selection = {layer}
+    dock.screen_panel.open_layers()
+    wait(lambda: True)
+    take_small(dock, "tutorial_axes.png")
+    dock.viewer.close()
+
+
+def take_the_conditions(screen: Path) -> None:
+    """Take ``tutorial_conditions.png``: two conditions that share fields."""
+    dock = small_window()
+    dock.open_screen(screen)
+    wait(lambda: dock.session.screen is not None and not dock.running.busy)
+    dock.screen_panel.choose("Metadata_Plate=plate1", "Metadata_Compound=translocation")
+    wait(lambda: True, settle=1)
+    take_small(dock, "tutorial_conditions.png")
+    dock.viewer.close()
+
+
+def take_the_tutorials(adapters: Path, shipped: Path) -> None:
+    """Take the pictures of the tutorials, each from a window of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        screens = {one: finish(simulated(Path(name) / one, one)) for one in TUTORIAL_STEPS}
+        for treatment, screen in screens.items():
+            take_side_by_side(treatment, screen, tutorial_adapter(treatment, screen, adapters, shipped))
+        screen = screens[TREATMENT]
+        take_what_changed(screen, shipped)
+        plate = Path(name) / "plate1.zarr"
+        finish(write_plate(plate, read_screen(screen)))
+        take_the_plate(plate, shipped)
+        take_the_axes(screen)
+        take_the_conditions(screen)
+
+
 def widen(dock: MapDock, main: PhenolensDock) -> None:
     """Give the map the room that the other dock does not need."""
     docks = [one for one in dock.window().findChildren(QDockWidget) for part in (dock, main) if one.isAncestorOf(part)]
@@ -285,6 +429,7 @@ def main() -> None:
     parser.add_argument("--of", nargs="+", choices=OF, default=OF)
     parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--adapters", type=Path, default=Path(tempfile.gettempdir()) / "phenolens_tutorials")
     options = parser.parse_args()
     if "dock" in options.of:
         take_the_dock(options.adapter, options.steps)
@@ -294,6 +439,8 @@ def main() -> None:
         take_the_annotation()
     if "evaluation" in options.of:
         take_the_evaluation(options.adapter)
+    if "tutorials" in options.of:
+        take_the_tutorials(options.adapters, options.adapter)
 
 
 if __name__ == "__main__":
