@@ -10,11 +10,11 @@ fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor
 and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
 the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
 
-Of the tutorials ``tutorial_translocation.png``, ``tutorial_latrunculin.png``, ``tutorial_lrrk2.png`` and
-``tutorial_nocodazole.png`` (a field beside the translated one), ``tutorial_changed.png`` (which features moved),
-``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked for) and
-``tutorial_conditions.png`` (conditions that overlap). Adapters are trained for `TUTORIAL_STEPS` steps and kept in
-``--adapters``, so that the next time is quick. On a display of your own leave ``xvfb-run`` away.
+Of the tutorials ``tutorial_translocation.png`` and ``tutorial_latrunculin.png`` (a field beside the translated one; the
+adapter of the second is trained for `TUTORIAL_STEPS` steps and kept in ``--adapters``, so that the next time is quick),
+``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
+(which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked for) and
+``tutorial_conditions.png`` (conditions that overlap). On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
@@ -49,8 +49,8 @@ from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
 OF = ("dock", "map", "annotation", "evaluation", "tutorials")
-TUTORIAL_STEPS = {"translocation": 900, "latrunculin": 300, "lrrk2": 150, "nocodazole": 150}
-"""Of the adapters in the tutorials' pictures, whose captions say so; the first is the demo's."""
+TUTORIAL_STEPS = 300
+"""Of the adapter in the picture of latrunculin, whose caption says so."""
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
 
@@ -307,13 +307,11 @@ def open_ready(screen: Path, adapter: Path) -> PhenolensDock:
     return dock
 
 
-def tutorial_adapter(treatment: str, screen: Path, folder: Path, shipped: Path) -> Path:
-    """The demo's adapter for the treatment that it is of, and one trained here for the others."""
-    if treatment == TREATMENT:
-        return shipped
+def tutorial_adapter(treatment: str, screen: Path, folder: Path) -> Path:
+    """An adapter that was trained here, or is trained now."""
     adapter = folder / treatment
     if not (adapter / "card.json").is_file():
-        finish(finetune(screen, "Role=negative control", treatment, out=adapter, steps=TUTORIAL_STEPS[treatment]))
+        finish(finetune(screen, "Role=negative control", treatment, out=adapter, steps=TUTORIAL_STEPS))
     return adapter
 
 
@@ -344,6 +342,33 @@ def take_side_by_side(treatment: str, screen: Path, adapter: Path) -> None:
     look_at(dock, cells[0], 2.2)
     take_small(dock, f"tutorial_{treatment}.png")
     dock.viewer.close()
+
+
+def take_the_truth(treatment: str, screen: Path) -> None:
+    """Take ``tutorial_<treatment>.png``: a control field, and beside it the same cells as the treatment makes them."""
+    dock = small_window()
+    dock.open_screen(screen)
+    wait(lambda: dock.session.field is not None and not dock.running.busy)
+    viewer, channels = dock.viewer, dock.field_layers.channels
+    truth = screen / "truth" / f"{dock.session.field.key}.ome.tif"
+    for layer, pixels in zip(channels, read_screen(truth).fields[0].image().plane(), strict=True):
+        viewer.add_image(
+            pixels,
+            name=f"{layer.name} · true {treatment}",
+            colormap=layer.colormap,
+            contrast_limits=layer.contrast_limits,
+            blending="additive",
+            scale=layer.scale[-2:],
+            units=layer.units[-2:],
+        )
+    grid = viewer.canvas.grid
+    grid.stride, grid.shape, grid.enabled = len(channels), (1, 2), True
+    for layer in (channels[-1], viewer.layers[-1]):
+        layer.name_overlay.visible = True
+    viewer.reset_view()
+    look_at(dock, tuple(0.5 * size for size in dock.session.plane_shape[-2:]), 1.6)
+    take_small(dock, f"tutorial_{treatment}.png")
+    viewer.close()
 
 
 def take_what_changed(screen: Path, adapter: Path) -> None:
@@ -403,16 +428,18 @@ def take_the_conditions(screen: Path) -> None:
 def take_the_tutorials(adapters: Path, shipped: Path) -> None:
     """Take the pictures of the tutorials, each from a window of its own."""
     with tempfile.TemporaryDirectory() as name:
-        screens = {one: finish(simulated(Path(name) / one, one)) for one in TUTORIAL_STEPS}
-        for treatment, screen in screens.items():
-            take_side_by_side(treatment, screen, tutorial_adapter(treatment, screen, adapters, shipped))
-        screen = screens[TREATMENT]
+        screen = finish(simulated(Path(name) / TREATMENT))
+        take_side_by_side(TREATMENT, screen, shipped)
         take_what_changed(screen, shipped)
         plate = Path(name) / "plate1.zarr"
         finish(write_plate(plate, read_screen(screen)))
         take_the_plate(plate, shipped)
         take_the_axes(screen)
         take_the_conditions(screen)
+        for treatment in ("lrrk2", "nocodazole"):
+            take_the_truth(treatment, finish(simulated(Path(name) / treatment, treatment)))
+        rounded = finish(simulated(Path(name) / "latrunculin", "latrunculin"))
+        take_side_by_side("latrunculin", rounded, tutorial_adapter("latrunculin", rounded, adapters))
 
 
 def widen(dock: MapDock, main: PhenolensDock) -> None:

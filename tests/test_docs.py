@@ -147,6 +147,18 @@ def test_every_page_is_in_the_table_of_contents():
     assert sorted(listed) == sorted(there)
 
 
+def test_tutorials_name_buttons_and_menus_that_are_there():
+    package = ROOT / "src" / "phenolens"
+    sources = [*package.rglob("*.py"), package / "napari.yaml"]
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in sources))
+    for page in (DOCS / "tutorials").glob("*.md"):
+        text = _INLINE.sub("", _FENCE.sub("", page.read_text(encoding="utf-8"))).replace("**", "")
+        names = {" ".join(name.split()) for name in re.findall(r"\*([A-Z][^*]+)\*", text)}
+        labels = {name.rstrip("…") for name in names if not name.endswith((".", ":"))}
+        assert len(labels) > 5, page
+        assert not [label for label in labels if label not in code], page
+
+
 def test_readme_has_exactly_two_install_commands():
     installing = [line for line in shell_lines(ROOT / "README.md") if "install" in line]
     assert installing == [INSTALL_AND_RUN, INSTALL_AND_TEST]
