@@ -13,8 +13,8 @@ the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluati
 Of the tutorials ``tutorial_translocation.png`` and ``tutorial_latrunculin.png`` (a field beside the translated one; the
 adapter of the second is trained for `TUTORIAL_STEPS` steps and kept in ``--adapters``, so that the next time is quick),
 ``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
-(which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked for) and
-``tutorial_conditions.png`` (conditions that overlap). On a display of your own leave ``xvfb-run`` away.
+(which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked
+for) and ``tutorial_conditions.png`` (conditions that overlap). On a display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
