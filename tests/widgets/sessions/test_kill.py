@@ -20,7 +20,7 @@ from real_window import Window, small_adapter, small_screen, tiny  # noqa: F401 
 from working_child import state_of
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
-KILLS = int(os.environ.get("PHENOLENS_TEST_KILLS", "12"))
+KILLS = int(os.environ.get("PHENOLENS_TEST_KILLS", "5"))
 START_S = 240
 
 
