@@ -18,6 +18,7 @@ for) and ``tutorial_conditions.png`` (conditions that overlap). On a display of 
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 import time
@@ -458,6 +459,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--adapters", type=Path, default=Path(tempfile.gettempdir()) / "phenolens_tutorials")
     options = parser.parse_args()
+    # neither a tour nor yesterday's work is in the pictures
+    os.environ["PHENOLENS_TOUR"] = "0"
+    os.environ["PHENOLENS_SESSIONS"] = tempfile.mkdtemp()
     if "dock" in options.of:
         take_the_dock(options.adapter, options.steps)
     if "map" in options.of:
