@@ -10,8 +10,7 @@ fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor
 and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
 the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
 
-Of the tutorials ``tutorial_translocation.png`` and ``tutorial_latrunculin.png`` (a field beside the translated one; the
-adapter of the second is trained for `TUTORIAL_STEPS` steps and kept in ``--adapters``, so that the next time is quick),
+Of the tutorials ``tutorial_translocation.png`` (a field beside the translated one), ``tutorial_latrunculin.png``,
 ``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
 (which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked
 for) and ``tutorial_conditions.png`` (conditions that overlap). On a display of your own leave ``xvfb-run`` away.
@@ -32,7 +31,6 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
-from phenolens.jobs import finetune
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.training.training import MiconSettings, train_encoder
@@ -50,10 +48,11 @@ from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
 OF = ("dock", "map", "annotation", "evaluation", "tutorials")
-TUTORIAL_STEPS = 300
-"""Of the adapter in the picture of latrunculin, whose caption says so."""
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
+
+MOST_BYTES = 200_000
+"""Of a picture in a tutorial."""
 
 CELLS = 40
 """Of either condition in the picture of an evaluation, which shows the dock; it is no measurement."""
@@ -82,11 +81,15 @@ def take(dock: PhenolensDock | MapDock | EvaluationDock, name: str) -> None:
 
 
 def take_small(dock: PhenolensDock, name: str) -> None:
-    """The same in 256 colours, which takes a quarter of the room."""
+    """The same in as many colours as go into `MOST_BYTES`, for a page with several pictures."""
     take(dock, name)
     with Image.open(IMAGES / name) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(IMAGES / name, optimize=True)
+        whole = picture.convert("RGB")
+    for colours in (256, 128, 64, 32):
+        whole.quantize(colours, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+        if (IMAGES / name).stat().st_size <= MOST_BYTES:
+            return
+    raise SystemExit(f"{name} is too large")
 
 
 def translate_some(dock: PhenolensDock, count: int) -> None:
@@ -308,15 +311,7 @@ def open_ready(screen: Path, adapter: Path) -> PhenolensDock:
     return dock
 
 
-def tutorial_adapter(treatment: str, screen: Path, folder: Path) -> Path:
-    """An adapter that was trained here, or is trained now."""
-    adapter = folder / treatment
-    if not (adapter / "card.json").is_file():
-        finish(finetune(screen, "Role=negative control", treatment, out=adapter, steps=TUTORIAL_STEPS))
-    return adapter
-
-
-def lone_cells(dock: PhenolensDock, count: int) -> list[tuple[float, float]]:
+def middle_cells(dock: PhenolensDock, count: int) -> list[tuple[float, float]]:
     """Centres of the cells nearest to the middle of the field."""
     table = dock.session.cells.table
     here = table[table["field"] == dock.session.field.key]
@@ -332,16 +327,16 @@ def look_at(dock: PhenolensDock, place: tuple[float, float], zoom: float) -> Non
     wait(lambda: True)
 
 
-def take_side_by_side(treatment: str, screen: Path, adapter: Path) -> None:
-    """Take ``tutorial_<treatment>.png``: a control field, and beside it the same with its middle cells translated."""
+def take_side_by_side(screen: Path, adapter: Path) -> None:
+    """Take ``tutorial_translocation.png``: a control field, and beside it the same with its middle cells translated."""
     dock = open_ready(screen, adapter)
-    cells = lone_cells(dock, 6)
+    cells = middle_cells(dock, 6)
     for cell in cells:
         dock.translating.translate(*cell)
     wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
     dock.compare_panel.beside.click()
     look_at(dock, cells[0], 2.2)
-    take_small(dock, f"tutorial_{treatment}.png")
+    take_small(dock, "tutorial_translocation.png")
     dock.viewer.close()
 
 
@@ -364,10 +359,9 @@ def take_the_truth(treatment: str, screen: Path) -> None:
         )
     grid = viewer.canvas.grid
     grid.stride, grid.shape, grid.enabled = len(channels), (1, 2), True
-    for layer in (channels[-1], viewer.layers[-1]):
-        layer.name_overlay.visible = True
     viewer.reset_view()
-    look_at(dock, tuple(0.5 * size for size in dock.session.plane_shape[-2:]), 1.6)
+    height, width = dock.session.plane_shape[-2:]
+    look_at(dock, (0.5 * height, 0.25 * width), 2.2)
     take_small(dock, f"tutorial_{treatment}.png")
     viewer.close()
 
@@ -375,7 +369,7 @@ def take_the_truth(treatment: str, screen: Path) -> None:
 def take_what_changed(screen: Path, adapter: Path) -> None:
     """Take ``tutorial_changed.png``: the features that moved in some translated cells, on their difference."""
     dock = open_ready(screen, adapter)
-    cells = lone_cells(dock, 6)
+    cells = middle_cells(dock, 6)
     for cell in cells:
         dock.translating.translate(*cell)
     wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
@@ -394,7 +388,7 @@ def take_what_changed(screen: Path, adapter: Path) -> None:
 def take_the_plate(plate: Path, adapter: Path) -> None:
     """Take ``tutorial_plate.png``: an OME-Zarr plate, its conditions, and the difference of a cell."""
     dock = open_ready(plate, adapter)
-    (place,) = lone_cells(dock, 1)
+    (place,) = middle_cells(dock, 1)
     dock.translating.translate(*place)
     wait(lambda: bool(dock.session.here()) and not dock.running.busy)
     dock.sections[0].unfold(True)
@@ -426,21 +420,19 @@ def take_the_conditions(screen: Path) -> None:
     dock.viewer.close()
 
 
-def take_the_tutorials(adapters: Path, shipped: Path) -> None:
+def take_the_tutorials(shipped: Path) -> None:
     """Take the pictures of the tutorials, each from a window of its own."""
     with tempfile.TemporaryDirectory() as name:
         screen = finish(simulated(Path(name) / TREATMENT))
-        take_side_by_side(TREATMENT, screen, shipped)
+        take_side_by_side(screen, shipped)
         take_what_changed(screen, shipped)
         plate = Path(name) / "plate1.zarr"
         finish(write_plate(plate, read_screen(screen)))
         take_the_plate(plate, shipped)
         take_the_axes(screen)
         take_the_conditions(screen)
-        for treatment in ("lrrk2", "nocodazole"):
+        for treatment in ("latrunculin", "lrrk2", "nocodazole"):
             take_the_truth(treatment, finish(simulated(Path(name) / treatment, treatment)))
-        rounded = finish(simulated(Path(name) / "latrunculin", "latrunculin"))
-        take_side_by_side("latrunculin", rounded, tutorial_adapter("latrunculin", rounded, adapters))
 
 
 def widen(dock: MapDock, main: PhenolensDock) -> None:
@@ -457,7 +449,6 @@ def main() -> None:
     parser.add_argument("--of", nargs="+", choices=OF, default=OF)
     parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--adapters", type=Path, default=Path(tempfile.gettempdir()) / "phenolens_tutorials")
     options = parser.parse_args()
     # neither a tour nor yesterday's work is in the pictures
     os.environ["PHENOLENS_TOUR"] = "0"
@@ -471,7 +462,7 @@ def main() -> None:
     if "evaluation" in options.of:
         take_the_evaluation(options.adapter)
     if "tutorials" in options.of:
-        take_the_tutorials(options.adapters, options.adapter)
+        take_the_tutorials(options.adapter)
 
 
 if __name__ == "__main__":
