@@ -412,6 +412,7 @@ def take_the_axes(screen: Path) -> None:
 def take_the_conditions(screen: Path) -> None:
     """Take ``tutorial_conditions.png``: two conditions that share fields."""
     dock = small_window()
+    dock.viewer.window.resize(1100, 660)
     dock.open_screen(screen)
     wait(lambda: dock.session.screen is not None and not dock.running.busy)
     dock.screen_panel.choose("Metadata_Plate=plate1", "Metadata_Compound=translocation")
