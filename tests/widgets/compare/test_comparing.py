@@ -213,8 +213,15 @@ def test_without_a_label_the_whole_crop_is_changed(window, small_screen, small_a
     assert len(table)
 
 
-def test_the_difference_has_a_colour_bar_in_intensity_units(ready):
-    made = ready.dock.synthetic
+def test_the_difference_has_a_colour_bar_in_intensity_units_and_a_poor_inversion_is_said(ready):
+    made, badge = ready.dock.synthetic, ready.dock.compare_panel.inversion
+    noise = ready.session.current.translation.inverted_noise
+    assert noise.warning is not None, "weights at random know no cell"
+    assert badge.isVisible()
+    assert badge.text() == f"⚠ Poorly inverted: {ready.session.current.name}. Rest the pointer here for the reason."
+    assert badge.toolTip() == noise.warning
+    ready.session.choose_cell(None)
+    assert badge.text() == ""
     assert all(layer.colorbar.visible for layer in made.differences)
     ready.dock.translate_panel.show_view("original")
     ready.qtbot.wait(50)

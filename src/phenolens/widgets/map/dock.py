@@ -9,7 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
-from phenolens.widgets.kit.dock_room import Beside
+from phenolens.widgets.choices.projection_choice import ProjectionChoice
+from phenolens.widgets.kit.dock_room import stand_beside
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
@@ -21,7 +22,6 @@ from phenolens.widgets.map.link import MapLink
 from phenolens.widgets.map.neighbours_panel import NeighboursPanel
 from phenolens.widgets.map.pictures import MapPictures
 from phenolens.widgets.map.predicting import MapPredicting
-from phenolens.widgets.map.projection_box import ProjectionBox
 from phenolens.widgets.map.remembering import MapMemory
 from phenolens.widgets.map.selecting import SelectionBox
 from phenolens.widgets.map.session import COMPOUND, SYNTHETIC, MapData, MapSession
@@ -73,7 +73,7 @@ class MapDock(QWidget):
         self.selecting = SelectionBox(self._known_classes)
         self.encoder = EncoderBox(session, self.running)
         self.smiles = SmilesBox()
-        self.projection = ProjectionBox(session)
+        self.projection = ProjectionChoice()
         self.link = MapLink(self, napari_viewer, self.place, session, self.state.say)
         self.classes = MapClasses(self, napari_viewer, self.place, session)
         self.predicting = MapPredicting(self, self.place, session, self.running, self.link.row_of_cell)
@@ -83,7 +83,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock)
         self._connect()
         self._theme()
         self._show_data()
@@ -174,7 +174,7 @@ class MapDock(QWidget):
         """Draw the rows of the map by another projection."""
         data = self.session.data
         if data is None or self._worker is not None:
-            self.projection.refresh()
+            self._show_projection()
             return
 
         def done(moved: MapData) -> None:
@@ -182,6 +182,10 @@ class MapDock(QWidget):
                 self.session.move_points(moved)
 
         self._run(jobs.project_anew(data, projection), "Another projection", done)
+
+    def _show_projection(self) -> None:
+        if self.session.data is not None:
+            self.projection.show_projection(str(self.session.data.atlas.card.projection))
 
     def _begin(self, job: "Job[MapData]", name: str, path: Path | None = None) -> None:
         def done(data: MapData) -> None:
@@ -202,7 +206,7 @@ class MapDock(QWidget):
         def finished() -> None:
             self._worker = None
             self.head.end()
-            self.projection.refresh()
+            self._show_projection()
             if problem:
                 self.head.about.say(problem[0], "error")
             elif self.session.data is not None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
+from phenolens.widgets.choices.projection_choice import WORDS
 from phenolens.widgets.kit.style import SPACE, Note, action, set_accent
-from phenolens.widgets.map.projection_box import WORDS
 from phenolens.widgets.map.session import MapData
 
 _FILES = "Profiles (*.parquet *.csv *.csv.gz *.h5ad *.npz);;All files (*)"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from platformdirs import user_data_path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -25,6 +24,7 @@ from phenolens.runtime.devices import MemoryTaken, memory_of
 from phenolens.runtime.errors import DeviceError, ScreenError
 from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress
+from phenolens.translation.model.known_adapters import own_adapters
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.choices.device_row import DeviceRow
 from phenolens.widgets.choices.finetune_choices import FinetuneChoices
@@ -337,7 +337,7 @@ class FinetunePanel(QWidget):
 
     def _default_folder(self) -> Path:
         name = self._session.screen_name or "screen"
-        folder = user_data_path("napari-phenolens") / "adapters"
+        folder = own_adapters()
         taken = {path.name for path in folder.glob("*")} if folder.is_dir() else set()
         names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
         return folder / next(candidate for candidate in names if candidate not in taken)

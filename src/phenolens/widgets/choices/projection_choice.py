@@ -8,26 +8,19 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from phenolens.widgets.choices.advanced import Advanced
 from phenolens.widgets.kit.style import Form
-from phenolens.widgets.map.session import MapSession
 
 WORDS = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}
 _PACKAGES = {"umap": "umap", "tsne": "openTSNE"}
 
 
-class ProjectionBox(QWidget):
-    """``chosen`` gives the name of another projection than that of the map.
-
-    Parameters
-    ----------
-    session
-        Whose map it is.
-    """
+class ProjectionChoice(QWidget):
+    """``chosen`` gives the name of another projection than that which is shown."""
 
     chosen = Signal(str)
 
-    def __init__(self, session: MapSession) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._session = session
+        self._shown = ""
         self.box = QComboBox()
         model = self.box.model()
         assert isinstance(model, QStandardItemModel)
@@ -51,16 +44,12 @@ class ProjectionBox(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.advanced)
-        session.data_changed.connect(self.refresh)
-        session.places_changed.connect(self.refresh)
 
-    def refresh(self) -> None:
-        """Show the projection of the map."""
-        data = self._session.data
-        if data is not None:
-            self.box.setCurrentIndex(self.box.findData(str(data.atlas.card.projection)))
+    def show_projection(self, name: str) -> None:
+        """Show that a map has the projection `name`."""
+        self._shown = name
+        self.box.setCurrentIndex(self.box.findData(name))
 
     def _choose(self, _: int) -> None:
-        data, name = self._session.data, str(self.box.currentData())
-        if data is not None and name != data.atlas.card.projection:
+        if (name := str(self.box.currentData())) != self._shown:
             self.chosen.emit(name)
