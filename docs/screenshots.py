@@ -13,7 +13,9 @@ the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluati
 Of the tutorials ``tutorial_translocation.png`` (a field beside the translated one), ``tutorial_latrunculin.png``,
 ``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
 (which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked
-for) and ``tutorial_conditions.png`` (conditions that overlap). On a display of your own leave ``xvfb-run`` away.
+for), ``tutorial_conditions.png`` (conditions that overlap) and ``tutorial_latrunculin_translated.png``, for which an
+adapter is trained and kept in ``--adapters``, so that the next time is quick. On a display of your own leave
+``xvfb-run`` away.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
+from phenolens.jobs import finetune
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.training.training import MiconSettings, train_encoder
@@ -50,6 +53,9 @@ IMAGES = Path(__file__).parent / "images"
 OF = ("dock", "map", "annotation", "evaluation", "tutorials")
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
+
+TUTORIAL_STEPS = 300
+"""Of the adapter in the picture of latrunculin, whose caption says so."""
 
 MOST_BYTES = 200_000
 """Of a picture in a tutorial."""
@@ -311,11 +317,12 @@ def open_ready(screen: Path, adapter: Path) -> PhenolensDock:
     return dock
 
 
-def middle_cells(dock: PhenolensDock, count: int) -> list[tuple[float, float]]:
-    """Centres of the cells nearest to the middle of the field."""
+def middle_cells(dock: PhenolensDock, count: int, across: float = 0.5) -> list[tuple[float, float]]:
+    """Centres of the cells nearest to the middle of the field, or to a place left or right of it."""
     table = dock.session.cells.table
     here = table[table["field"] == dock.session.field.key]
-    order = np.argsort(np.hypot(here["y"] - here["y"].mean(), here["x"] - here["x"].mean()))
+    height, width = dock.session.plane_shape[-2:]
+    order = np.argsort(np.hypot(here["y"] - 0.5 * height, here["x"] - across * width))
     return [(float(here.iloc[int(row)]["y"]), float(here.iloc[int(row)]["x"])) for row in order[:count]]
 
 
@@ -327,16 +334,34 @@ def look_at(dock: PhenolensDock, place: tuple[float, float], zoom: float) -> Non
     wait(lambda: True)
 
 
+def translate(dock: PhenolensDock, cells: list[tuple[float, float]]) -> None:
+    """Translate these cells, to the end."""
+    for cell in cells:
+        dock.translating.translate(*cell)
+    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+
+
 def take_side_by_side(screen: Path, adapter: Path) -> None:
     """Take ``tutorial_translocation.png``: a control field, and beside it the same with its middle cells translated."""
     dock = open_ready(screen, adapter)
     cells = middle_cells(dock, 6)
-    for cell in cells:
-        dock.translating.translate(*cell)
-    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+    translate(dock, cells)
     dock.compare_panel.beside.click()
     look_at(dock, cells[0], 2.2)
     take_small(dock, "tutorial_translocation.png")
+    dock.viewer.close()
+
+
+def take_faults(screen: Path, folder: Path) -> None:
+    """Take ``tutorial_latrunculin_translated.png``: what an adapter of `TUTORIAL_STEPS` steps makes of long cells."""
+    if not (folder / "card.json").is_file():
+        finish(finetune(screen, "Role=negative control", "latrunculin", out=folder, steps=TUTORIAL_STEPS))
+    dock = open_ready(screen, folder)
+    translate(dock, middle_cells(dock, 5, across=0.18))
+    dock.compare_panel.beside.click()
+    height, width = dock.session.plane_shape[-2:]
+    look_at(dock, (0.5 * height, 0.24 * width), 2.2)
+    take_small(dock, "tutorial_latrunculin_translated.png")
     dock.viewer.close()
 
 
@@ -370,9 +395,7 @@ def take_what_changed(screen: Path, adapter: Path) -> None:
     """Take ``tutorial_changed.png``: the features that moved in some translated cells, on their difference."""
     dock = open_ready(screen, adapter)
     cells = middle_cells(dock, 6)
-    for cell in cells:
-        dock.translating.translate(*cell)
-    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+    translate(dock, cells)
     dock.translate_panel.show_view("difference")
     changed = dock.compare_panel.what_changed
     changed.button.click()
@@ -389,8 +412,7 @@ def take_the_plate(plate: Path, adapter: Path) -> None:
     """Take ``tutorial_plate.png``: an OME-Zarr plate, its conditions, and the difference of a cell."""
     dock = open_ready(plate, adapter)
     (place,) = middle_cells(dock, 1)
-    dock.translating.translate(*place)
-    wait(lambda: bool(dock.session.here()) and not dock.running.busy)
+    translate(dock, [place])
     dock.sections[0].unfold(True)
     look_at(dock, place, 1.8)
     take_small(dock, "tutorial_plate.png")
@@ -421,7 +443,7 @@ def take_the_conditions(screen: Path) -> None:
     dock.viewer.close()
 
 
-def take_the_tutorials(shipped: Path) -> None:
+def take_the_tutorials(adapters: Path, shipped: Path) -> None:
     """Take the pictures of the tutorials, each from a window of its own."""
     with tempfile.TemporaryDirectory() as name:
         screen = finish(simulated(Path(name) / TREATMENT))
@@ -434,6 +456,7 @@ def take_the_tutorials(shipped: Path) -> None:
         take_the_conditions(screen)
         for treatment in ("latrunculin", "lrrk2", "nocodazole"):
             take_the_truth(treatment, finish(simulated(Path(name) / treatment, treatment)))
+        take_faults(Path(name) / "latrunculin", adapters / "latrunculin")
 
 
 def widen(dock: MapDock, main: PhenolensDock) -> None:
@@ -450,6 +473,7 @@ def main() -> None:
     parser.add_argument("--of", nargs="+", choices=OF, default=OF)
     parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--adapters", type=Path, default=Path(tempfile.gettempdir()) / "phenolens_tutorials")
     options = parser.parse_args()
     # neither a tour nor yesterday's work is in the pictures
     os.environ["PHENOLENS_TOUR"] = "0"
@@ -463,7 +487,7 @@ def main() -> None:
     if "evaluation" in options.of:
         take_the_evaluation(options.adapter)
     if "tutorials" in options.of:
-        take_the_tutorials(options.adapter)
+        take_the_tutorials(options.adapters, options.adapter)
 
 
 if __name__ == "__main__":
