@@ -18,6 +18,13 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = False
 python_use_unqualified_type_names = True
 
-html_theme = "alabaster"
-html_title = f"napari-phenolens {release}"
-html_theme_options = {"description": "See the same cell before and after treatment", "fixed_sidebar": True}
+html_theme = "furo"
+html_title = "napari-phenolens"
+html_logo = html_favicon = "../src/phenolens/icon.svg"
+html_theme_options = {
+    "source_repository": "https://github.com/napari-phenolens/napari-phenolens/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "light_css_variables": {"color-brand-primary": "#1f6f66", "color-brand-content": "#1f6f66"},
+    "dark_css_variables": {"color-brand-primary": "#e3a63b", "color-brand-content": "#e3a63b"},
+}

@@ -1,7 +1,7 @@
 """Take the pictures of the documentation from the real window.
 
     xvfb-run -a -s "-screen 0 1600x1060x24 +extension GLX" \\
-        python docs/screenshots.py [--of dock map annotation evaluation] [--steps 300]
+        python docs/screenshots.py [--of dock map annotation evaluation tutorials] [--steps 300]
 
 Of the dock ``docs/images/dock.png`` (a translated cell), ``difference.png``, ``slider.png`` (past 1) and, after short
 fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor) and ``finetune.png``. Of the map
@@ -9,10 +9,17 @@ fine-tunings of ``--steps`` steps, ``noise.png`` (what is beyond the noise floor
 ``map_smiles.png`` (a compound that the screen does not hold). Of annotating ``annotation.png`` (cells of two classes,
 and suggestions for the rest) and ``annotation_map.png`` (the same on the map, with a selection). Of the evaluation of
 the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluation_effects.png`` further down in it.
-On a display of your own leave ``xvfb-run`` away.
+
+Of the tutorials ``tutorial_translocation.png`` (a field beside the translated one), ``tutorial_latrunculin.png``,
+``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
+(which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked
+for), ``tutorial_conditions.png`` (conditions that overlap) and ``tutorial_latrunculin_translated.png``, for which an
+adapter is trained and kept in ``--adapters``, so that the next time is quick. On a display of your own leave
+``xvfb-run`` away.
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 import time
@@ -22,27 +29,36 @@ from pathlib import Path
 
 import numpy as np
 from napari import Viewer
+from PIL import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication, QDockWidget, QScrollArea
 
+from phenolens.jobs import finetune
 from phenolens.profiling.atlas.atlas import Atlas
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.training.training import MiconSettings, train_encoder
 from phenolens.runtime.progress import finish
 from phenolens.samples.collection import STYLE_SEED, TREATMENT, simulated
 from phenolens.screens.cells import find_cells
+from phenolens.screens.ome_zarr.plate_writing import write_plate
 from phenolens.screens.table import read_screen
 from phenolens.simulation import simulate_compound_screen, simulate_screen, style_for
 from phenolens.widgets.demo import open_demo
 from phenolens.widgets.evaluation.dock import EvaluationDock, open_evaluation
 from phenolens.widgets.map.dock import MapDock, open_map
-from phenolens.widgets.opening import main_dock
+from phenolens.widgets.opening import get_ready, main_dock
 from phenolens.widgets.translation.dock import PhenolensDock
 
 IMAGES = Path(__file__).parent / "images"
-OF = ("dock", "map", "annotation", "evaluation")
+OF = ("dock", "map", "annotation", "evaluation", "tutorials")
 UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
+
+TUTORIAL_STEPS = 300
+"""Of the adapter in the picture of latrunculin, whose caption says so."""
+
+MOST_BYTES = 200_000
+"""Of a picture in a tutorial."""
 
 CELLS = 40
 """Of either condition in the picture of an evaluation, which shows the dock; it is no measurement."""
@@ -68,6 +84,18 @@ def take(dock: PhenolensDock | MapDock | EvaluationDock, name: str) -> None:
     picture = dock.viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
     if picture[..., :3].std() < 5:
         raise SystemExit(f"{name} is empty: is there a display with OpenGL?")
+
+
+def take_small(dock: PhenolensDock, name: str) -> None:
+    """The same in as many colours as go into `MOST_BYTES`, for a page with several pictures."""
+    take(dock, name)
+    with Image.open(IMAGES / name) as picture:
+        whole = picture.convert("RGB")
+    for colours in (256, 128, 64, 32):
+        whole.quantize(colours, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+        if (IMAGES / name).stat().st_size <= MOST_BYTES:
+            return
+    raise SystemExit(f"{name} is too large")
 
 
 def translate_some(dock: PhenolensDock, count: int) -> None:
@@ -271,6 +299,166 @@ def take_the_evaluation(adapter: Path) -> None:
         viewer.close()
 
 
+def small_window() -> PhenolensDock:
+    """The main dock of a new viewer, in a window that is read at its own size on a page."""
+    viewer = Viewer(title="napari-phenolens")
+    viewer.window.resize(1280, 800)
+    dock = main_dock(viewer)
+    wait(lambda: bool(dock.session.devices))
+    return dock
+
+
+def open_ready(screen: Path, adapter: Path) -> PhenolensDock:
+    """A window on a screen with its cells found and an adapter loaded."""
+    dock = small_window()
+    get_ready(dock, adapter)
+    dock.open_screen(screen)
+    wait(lambda: dock.session.translator is not None and not dock.running.busy)
+    return dock
+
+
+def middle_cells(dock: PhenolensDock, count: int, across: float = 0.5) -> list[tuple[float, float]]:
+    """Centres of the cells nearest to the middle of the field, or to a place left or right of it."""
+    table = dock.session.cells.table
+    here = table[table["field"] == dock.session.field.key]
+    height, width = dock.session.plane_shape[-2:]
+    order = np.argsort(np.hypot(here["y"] - 0.5 * height, here["x"] - across * width))
+    return [(float(here.iloc[int(row)]["y"]), float(here.iloc[int(row)]["x"])) for row in order[:count]]
+
+
+def look_at(dock: PhenolensDock, place: tuple[float, float], zoom: float) -> None:
+    """Put a place of the field into the middle of the canvas."""
+    camera, layer = dock.viewer.scene.camera, dock.field_layers.channels[0]
+    camera.center = (0, *layer.data_to_world((*(0,) * (layer.ndim - 2), *place))[-2:])
+    camera.zoom *= zoom
+    wait(lambda: True)
+
+
+def translate(dock: PhenolensDock, cells: list[tuple[float, float]]) -> None:
+    """Translate these cells, to the end."""
+    for cell in cells:
+        dock.translating.translate(*cell)
+    wait(lambda: len(dock.session.here()) == len(cells) and not dock.running.busy)
+
+
+def take_side_by_side(screen: Path, adapter: Path) -> None:
+    """Take ``tutorial_translocation.png``: a control field, and beside it the same with its middle cells translated."""
+    dock = open_ready(screen, adapter)
+    cells = middle_cells(dock, 6)
+    translate(dock, cells)
+    dock.compare_panel.beside.click()
+    look_at(dock, cells[0], 2.2)
+    take_small(dock, "tutorial_translocation.png")
+    dock.viewer.close()
+
+
+def take_faults(screen: Path, folder: Path) -> None:
+    """Take ``tutorial_latrunculin_translated.png``: what an adapter of `TUTORIAL_STEPS` steps makes of long cells."""
+    if not (folder / "card.json").is_file():
+        finish(finetune(screen, "Role=negative control", "latrunculin", out=folder, steps=TUTORIAL_STEPS))
+    dock = open_ready(screen, folder)
+    translate(dock, middle_cells(dock, 5, across=0.18))
+    dock.compare_panel.beside.click()
+    height, width = dock.session.plane_shape[-2:]
+    look_at(dock, (0.5 * height, 0.24 * width), 2.2)
+    take_small(dock, "tutorial_latrunculin_translated.png")
+    dock.viewer.close()
+
+
+def take_the_truth(treatment: str, screen: Path) -> None:
+    """Take ``tutorial_<treatment>.png``: a control field, and beside it the same cells as the treatment makes them."""
+    dock = small_window()
+    dock.open_screen(screen)
+    wait(lambda: dock.session.field is not None and not dock.running.busy)
+    viewer, channels = dock.viewer, dock.field_layers.channels
+    truth = screen / "truth" / f"{dock.session.field.key}.ome.tif"
+    for layer, pixels in zip(channels, read_screen(truth).fields[0].image().plane(), strict=True):
+        viewer.add_image(
+            pixels,
+            name=f"{layer.name} · true {treatment}",
+            colormap=layer.colormap,
+            contrast_limits=layer.contrast_limits,
+            blending="additive",
+            scale=layer.scale[-2:],
+            units=layer.units[-2:],
+        )
+    grid = viewer.canvas.grid
+    grid.stride, grid.shape, grid.enabled = len(channels), (1, 2), True
+    viewer.reset_view()
+    height, width = dock.session.plane_shape[-2:]
+    look_at(dock, (0.5 * height, 0.25 * width), 2.2)
+    take_small(dock, f"tutorial_{treatment}.png")
+    viewer.close()
+
+
+def take_what_changed(screen: Path, adapter: Path) -> None:
+    """Take ``tutorial_changed.png``: the features that moved in some translated cells, on their difference."""
+    dock = open_ready(screen, adapter)
+    cells = middle_cells(dock, 6)
+    translate(dock, cells)
+    dock.translate_panel.show_view("difference")
+    changed = dock.compare_panel.what_changed
+    changed.button.click()
+    wait(lambda: not dock.running.busy, settle=1)
+    look_at(dock, cells[0], 2.2)
+    area = next(one for one in dock.findChildren(QScrollArea) if one.isAncestorOf(changed))
+    area.ensureWidgetVisible(changed, 0, 60)
+    wait(lambda: True)
+    take_small(dock, "tutorial_changed.png")
+    dock.viewer.close()
+
+
+def take_the_plate(plate: Path, adapter: Path) -> None:
+    """Take ``tutorial_plate.png``: an OME-Zarr plate, its conditions, and the difference of a cell."""
+    dock = open_ready(plate, adapter)
+    (place,) = middle_cells(dock, 1)
+    translate(dock, [place])
+    dock.sections[0].unfold(True)
+    look_at(dock, place, 1.8)
+    take_small(dock, "tutorial_plate.png")
+    dock.viewer.close()
+
+
+def take_the_axes(screen: Path) -> None:
+    """Take ``tutorial_axes.png``: a stack of another reader whose axes nothing says."""
+    dock = small_window()
+    pixels = np.asarray(read_screen(screen).fields[0].image().data)
+    layer = dock.viewer.add_image(np.stack([pixels] * 4), name="stack of another reader")
+    dock.viewer.layers.selection = {layer}
+    dock.screen_panel.open_layers()
+    wait(lambda: True)
+    take_small(dock, "tutorial_axes.png")
+    dock.viewer.close()
+
+
+def take_the_conditions(screen: Path) -> None:
+    """Take ``tutorial_conditions.png``: two conditions that share fields."""
+    dock = small_window()
+    dock.viewer.window.resize(1100, 660)
+    dock.open_screen(screen)
+    wait(lambda: dock.session.screen is not None and not dock.running.busy)
+    dock.screen_panel.choose("Metadata_Plate=plate1", "Metadata_Compound=translocation")
+    wait(lambda: True, settle=1)
+    take_small(dock, "tutorial_conditions.png")
+    dock.viewer.close()
+
+
+def take_the_tutorials(adapters: Path, shipped: Path) -> None:
+    """Take the pictures of the tutorials, each from a window of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        screen = finish(simulated(Path(name) / TREATMENT))
+        take_side_by_side(screen, shipped)
+        take_what_changed(screen, shipped)
+        plate = Path(name) / "plate1.zarr"
+        finish(write_plate(plate, read_screen(screen)))
+        take_the_plate(plate, shipped)
+        take_the_axes(screen)
+        take_the_conditions(screen)
+        for treatment in ("latrunculin", "lrrk2", "nocodazole"):
+            take_the_truth(treatment, finish(simulated(Path(name) / treatment, treatment)))
+        take_faults(Path(name) / "latrunculin", adapters / "latrunculin")
+
+
 def widen(dock: MapDock, main: PhenolensDock) -> None:
     """Give the map the room that the other dock does not need."""
     docks = [one for one in dock.window().findChildren(QDockWidget) for part in (dock, main) if one.isAncestorOf(part)]
@@ -285,7 +473,11 @@ def main() -> None:
     parser.add_argument("--of", nargs="+", choices=OF, default=OF)
     parser.add_argument("--adapter", type=Path, default=Path(str(files("phenolens") / "adapters" / "demo")))
     parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--adapters", type=Path, default=Path(tempfile.gettempdir()) / "phenolens_tutorials")
     options = parser.parse_args()
+    # neither a tour nor yesterday's work is in the pictures
+    os.environ["PHENOLENS_TOUR"] = "0"
+    os.environ["PHENOLENS_SESSIONS"] = tempfile.mkdtemp()
     if "dock" in options.of:
         take_the_dock(options.adapter, options.steps)
     if "map" in options.of:
@@ -294,6 +486,8 @@ def main() -> None:
         take_the_annotation()
     if "evaluation" in options.of:
         take_the_evaluation(options.adapter)
+    if "tutorials" in options.of:
+        take_the_tutorials(options.adapters, options.adapter)
 
 
 if __name__ == "__main__":

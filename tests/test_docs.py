@@ -14,7 +14,8 @@ from phenolens.cli.app import app
 from phenolens.cli.display import PACKAGES
 from project import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 FOR_CONTRIBUTORS = [ROOT / name for name in ("CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")]
 ALL: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
 GROUPS = {name: one.commands for name, one in ALL.items() if hasattr(one, "commands")}
@@ -139,9 +140,23 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_in_the_table_of_contents():
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    listed = {name for kind, body in _FENCE.findall(index) if kind == "{toctree}" for name in body.split()}
-    assert {page.stem for page in PAGES[1:]} - {"index"} <= listed
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    trees = [body.splitlines() for kind, body in _FENCE.findall(index) if kind == "{toctree}"]
+    listed = [line for body in trees for line in body if line and not line.startswith(":")]
+    there = {page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES[1:]} - {"index"}
+    assert sorted(listed) == sorted(there)
+
+
+def test_tutorials_name_buttons_and_menus_that_are_there():
+    package = ROOT / "src" / "phenolens"
+    sources = [*package.rglob("*.py"), package / "napari.yaml"]
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in sources))
+    for page in (DOCS / "tutorials").glob("*.md"):
+        text = _INLINE.sub("", _FENCE.sub("", page.read_text(encoding="utf-8"))).replace("**", "")
+        names = {" ".join(name.split()) for name in re.findall(r"\*([A-Z][^*]+)\*", text)}
+        labels = {name.rstrip("…") for name in names if not name.endswith((".", ":"))}
+        assert len(labels) > 5, page
+        assert not [label for label in labels if label not in code], page
 
 
 def test_readme_has_exactly_two_install_commands():
