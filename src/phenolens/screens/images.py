@@ -124,6 +124,11 @@ class FieldImage:
         return self.length("C")
 
     @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.length("Y"), self.length("X")
+
+    @property
     def stack_axes(self) -> str:
         """The axes among ``TZ`` along which the image has more than one plane."""
         return "".join(axis for axis in "TZ" if self.length(axis) > 1)

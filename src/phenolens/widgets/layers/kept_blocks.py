@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _MOST_BYTES = 512 * 2**20
+_STEP = 512  # pixels: napari asks for whole steps, and anew only where the view leaves them
 _kept: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
 _lock = threading.Lock()
 
@@ -39,6 +40,12 @@ class ArrayInParts(ABC):
     @abstractmethod
     def read(self, spans: list[Span]) -> NDArray[Any]:
         """The part, not empty, of all axes."""
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """What the canvas reads at once along each axis: more than is in view, so that most moves read nothing."""
+        steps = (1,) * (len(self.shape) - 2) + (_STEP, _STEP)
+        return tuple(min(step, length) for step, length in zip(steps, self.shape, strict=True))
 
     @property
     def ndim(self) -> int:
