@@ -186,6 +186,8 @@ def opened(path: str, seconds: float) -> dict[str, float]:
     if not phenolens.widgets.reader.saved_layers(Path(path)):
         dock = phenolens.widgets.reader.main_dock(viewer)
         assert isinstance(dock, PhenolensDock)
+        while not dock.session.devices:  # what the dock loads in the background has been loaded
+            QApplication.processEvents()
     frames(viewer, lambda step: None, 2)
     middle = np.array(viewer.camera.center)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.engines.computing import computed
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
 from phenolens.runtime.json_files import parsed_json
@@ -125,7 +126,7 @@ def _write_tiles(file: Path, pixels: Any, metadata: Mapping[str, Any], name: str
         starts = [range(length) for length in shape[:-2]] + [range(0, length, _SIDE) for length in shape[-2:]]
         for *plane, top, left in product(*starts):
             part = pixels[(*plane, slice(top, top + _SIDE), slice(left, left + _SIDE))]
-            tile = _checked(np.asarray(part.compute(scheduler="synchronous")), name)
+            tile = _checked(np.asarray(computed(part)), name)
             whole = np.zeros((_SIDE, _SIDE), dtype)
             whole[: tile.shape[0], : tile.shape[1]] = tile
             content.update(whole.data)
