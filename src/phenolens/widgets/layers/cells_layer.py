@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Labels, Layer
-from napari.utils import DirectLabelColormap
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
@@ -15,6 +14,7 @@ from qtpy.QtCore import QTimer
 from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
+from phenolens.widgets.layers.cell_colours import CellColours
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
 from phenolens.widgets.layers.label_levels import label_levels, too_large_to_paint
 from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
@@ -246,7 +246,7 @@ class CellsLayer:
             # colours are told apart in thick lines; once, for the user may want others
             layer.contour, layer.opacity = self._line_width(), 1.0
         dashed = self._base.size <= MOST_PIXELS
-        layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field, dashed))
+        layer.colormap = CellColours(color_dict=outline_colours(annotations, self._field, dashed))
         self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
 
     def _line_width(self) -> int:
