@@ -1,7 +1,7 @@
 """Error to the true counterfactual, on simulated screens in styles that pre-training never saw.
 
     python benchmarks/counterfactual.py [--treatment NAME ...] [--styles 9001 ...] [--cells 100] [--steps N] [--effects]
-        [--guidance W ...] [--fine-noise F]
+        [--fields N] [--guidance W ...] [--fine-noise F]
 
 All cells of fresh control fields are translated and pasted back; each cell that survives the treatment is judged on its
 territory, the pixels of its crop that are nearer to its centre than to any other's, by |translated - truth| /
@@ -66,7 +66,7 @@ def territories(cells):
     return np.argmin([(y - c.y) ** 2 + (x - c.x) ** 2 for c in cells.itertuples()], axis=0)
 
 
-def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields=2):
+def errors(translator, style, treatment, dose, crop, seed, solver, steps, fields):
     """Relative error of each surviving cell of fresh fields."""
     found = []
     for number in range(fields):
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--base", default="compact")
     parser.add_argument("--cells", type=int, default=100)
     parser.add_argument("--dose", type=float, default=1.0)
+    parser.add_argument("--fields", type=int, default=2, help="whose cells are judged")
     parser.add_argument("--steps", type=int, default=FinetuneSettings().steps)
     parser.add_argument("--method", default=FinetuneSettings().method, choices=list(METHODS))
     parser.add_argument("--guidance", type=float, nargs="+", default=[None], help="the adapter's own where not given")
@@ -172,7 +173,9 @@ def main() -> None:
                 translator = Translator(
                     load_base(options.base), adapter, TranslationSettings(guidance=guidance, held=held, fine_noise=kept)
                 )
-                found = errors(translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps)
+                found = errors(
+                    translator, style, treatment, options.dose, adapter.crop, 50_000, solver, steps, options.fields
+                )
                 low, middle, high = np.quantile(found, [0.25, 0.5, 0.75]).round(3).tolist()
                 about = {"treatment": treatment, "style": seed, "method": name, "cells": len(found)}
                 print(json.dumps({**about, "median_error": middle, "quartiles": [low, high]}), flush=True)

@@ -11,7 +11,7 @@ from project import ROOT
 from public import make_small_samples, put_tiny_base
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-LONG = ("evaluate", "own_arrays")
+LONG = ("evaluate", "own_arrays", "translate")
 
 
 def cells_of(notebook: Path) -> list[dict[str, Any]]:

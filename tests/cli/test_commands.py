@@ -76,6 +76,7 @@ def test_simulate_replaces_its_own_result_only(tmp_path):
     assert (tmp_path / "letters.txt").read_text() == "dear all"
 
 
+@pytest.mark.slow
 def test_finetune_writes_an_adapter(tuned, tmp_path):
     assert tuned.status == 0
     assert tuned.facts["command"] == "finetune"
@@ -86,6 +87,7 @@ def test_finetune_writes_an_adapter(tuned, tmp_path):
     assert all(0.75 <= card[name] <= 2 for name in ("guidance", "reverse_guidance"))
 
 
+@pytest.mark.slow
 def test_interrupted_finetune_resumes_to_the_same_weights(screen, tiny_base, adapter, tmp_path, monkeypatch):
     import phenolens.translation.training.training_set as engine
 

@@ -37,6 +37,7 @@ def as_shipped(adapter, monkeypatch):
     return adapter
 
 
+@pytest.mark.slow
 def test_script_writes_half_precision(adapter):
     loaded = Adapter.load(adapter)
     assert {str(weight.dtype) for weight in loaded.weights.values()} == {"torch.float16"}
@@ -60,6 +61,7 @@ def test_demo_without_a_window(as_shipped, tmp_path):
     assert (exported / "provenance.json").is_file()
 
 
+@pytest.mark.slow
 def test_demo_again_in_the_same_folder(as_shipped, tmp_path):
     first = run("demo", "--headless", "--out", tmp_path, "--json")
     again = run("demo", "--headless", "--out", tmp_path, "--json")

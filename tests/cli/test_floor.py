@@ -76,6 +76,7 @@ def test_the_floor_and_the_pixels_beyond_it(adapter, screen, tmp_path):
     assert not list(less.glob("*significant*"))
 
 
+@pytest.mark.slow
 def test_mistakes(adapter, screen, tmp_path):
     one = run("floor", adapter, screen, "--control", "nothing-like-this", "--json")
     assert one.status == 2

@@ -21,7 +21,7 @@ _SOON_BESIDE = 2.0 if os.environ.get("PYTEST_XDIST_WORKER") else SOON
 _TRIES = 3  # a machine that is busy otherwise may hold up one of them
 _LAST = 15.0  # s after its start, the last moment at which a command is interrupted
 NAMES = list(long_commands(Path(), Path(), Path("out")))
-DEFAULT = ("simulate in processes", "translate in processes", "pretrain draws", "export")
+DEFAULT = ("translate in processes", "export")
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ def places(table: pd.DataFrame) -> set[tuple[int, int]]:
     return {(round(y), round(x)) for y, x in zip(table["y"], table["x"], strict=True)}
 
 
+@pytest.mark.slow
 def test_translating_and_judging_take_the_cells_that_it_was_trained_on(labelled, adapter, tmp_path):
     made = run("translate", adapter, labelled / "screen", "--out", tmp_path / "t", "--strength", "1", "--steps", "1")
     assert made.status == 0, made.error

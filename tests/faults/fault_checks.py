@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_UUID = re.compile(rb"urn:uuid:[0-9a-f-]{36}")
-# What differs between two runs that do the same: when, and the hashes of files that hold a new UUID each time.
+# What differs between two runs that do the same: when, and the hashes of files that say when.
 _CHANGING = {"time", "sha256", "seconds"}
 
 
@@ -55,7 +53,7 @@ def broken(folder: Path) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """What all results in a folder say, by name: the hash of their bytes, but for times and new UUIDs."""
+    """What all results in a folder say, by name: the hash of their bytes, but for times."""
     return {path.relative_to(folder).as_posix(): _said(path, folder) for path in files(folder) if not _is_lock(path)}
 
 
@@ -162,8 +160,6 @@ def _said(path: Path, folder: Path) -> str:
         if path.name == "provenance.json" and isinstance(said, dict):
             said.pop("fields", None)  # how many fields were kept, and how many were made in this run
         data = json.dumps(said, sort_keys=True).replace(str(folder), "FOLDER").encode()
-    elif path.suffix in (".tif", ".tiff"):
-        data = _UUID.sub(b"", data)
     elif path.suffix in (".pt", ".h5ad"):
         return "a checkpoint" if path.suffix == ".pt" else _values(path)
     return hashlib.sha256(data).hexdigest()

@@ -28,7 +28,8 @@ class Damage:
     do
         Does it, to a copy.
     allowed
-        How the command may end: 2, or also 0 where it need not read what is damaged.
+        How the command may end: 2, also 0 where it need not read what is damaged, and 3 where the other fields of a
+        screen are finished.
     """
 
     fault: str
@@ -42,7 +43,8 @@ def damages(command: Command) -> list[Damage]:
     """All damages that can be done to what a command reads."""
     found = []
     for kind, entry in command.inputs.items():
-        found += [Damage(fault, what, entry, do, allowed) for fault, what, do, allowed in _KINDS[kind]]
+        by_field = (3,) if kind == "screen" and command.name.startswith("translate") else ()
+        found += [Damage(fault, what, entry, do, allowed + by_field) for fault, what, do, allowed in _KINDS[kind]]
     return found
 
 

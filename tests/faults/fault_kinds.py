@@ -313,7 +313,7 @@ def _no_sentence(run: Run, allowed: tuple[int, ...]) -> list[str]:
         problems.append(f"status {run.status}: {run.errors[-700:]}")
     elif "Traceback" in run.errors:
         problems.append(f"a traceback: {run.errors[-700:]}")
-    elif run.status == 2 and not (run.said.startswith("phenolens: ") and run.said.endswith((".", ")"))):
+    elif run.status in (2, 3) and not (run.said.startswith("phenolens: ") and run.said.endswith((".", ")"))):
         problems.append(f"a poor sentence: {run.said[-300:]!r}")
     return problems
 

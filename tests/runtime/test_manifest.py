@@ -246,6 +246,7 @@ def test_fingerprints_of_files_and_of_arrays(screen):
     assert len(seen) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_workers_end_with_a_parent_that_is_killed(adapter, screen, tmp_path):
     command = [sys.executable, "-m", "phenolens", "translate", adapter, screen, "--out", tmp_path / "out"]

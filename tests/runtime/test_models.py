@@ -14,6 +14,8 @@ import pytest
 
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.models import fetch_base, local_base, weights_variant
+from phenolens.runtime.output_kinds import DOWNLOAD
+from phenolens.runtime.outputs import whose
 from phenolens.runtime.progress import finish
 
 NAME = "cells/base"
@@ -143,7 +145,8 @@ def test_only_what_is_needed_is_downloaded_once(hub: Hub) -> None:
     assert local_base(NAME) is None
     progress = []
     folder = finish(fetch_base(NAME), progress.append)
-    assert relative_files(folder) == NEEDED | {"source.json"}
+    assert relative_files(folder) == NEEDED | {"source.json", ".phenolens.json"}
+    assert whose(folder, DOWNLOAD)[1] == []
     assert (folder / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
     assert json.loads((folder / "source.json").read_text()) == {
         "name": NAME,

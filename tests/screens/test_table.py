@@ -145,6 +145,17 @@ def test_a_file_that_is_no_table_is_named(tmp_path, name, content):
         read_screen(tmp_path / name)
 
 
+def test_text_in_a_parquet_that_is_none_is_found_when_it_is_read(tmp_path):
+    split_screen(tmp_path).to_parquet(
+        tmp_path / "t.parquet", compression=None, column_encoding="PLAIN", use_dictionary=False
+    )
+    content = (tmp_path / "t.parquet").read_bytes()
+    assert b"DMSO" in content
+    (tmp_path / "t.parquet").write_bytes(content.replace(b"DMSO", b"DM\xfeO"))
+    with pytest.raises(ScreenError, match=r"t\.parquet cannot be read .*UTF"):
+        read_screen(tmp_path / "t.parquet")
+
+
 def test_a_broken_image_names_field_row_and_file(tmp_path):
     split_screen(tmp_path).to_csv(tmp_path / "screen.csv", index=False)
     (tmp_path / "images" / "A02_GFP.tif").write_bytes(b"II*\0broken")

@@ -14,12 +14,12 @@ from phenolens.translation.training.networks import build_autoencoder, build_une
 from phenolens.translation.training.pretraining import SCHEDULER
 
 
-def make_tiny_base(folder: Path, seed: int = 0) -> Path:
+def make_tiny_base(folder: Path, seed: int = 0, levels: int = 3) -> Path:
     """Write a base of the compact layout, with few and random weights, to `folder`."""
     torch.manual_seed(seed)
     base = Base(
-        autoencoder=build_autoencoder((8, 8, 16)),
-        unet=build_unet((16, 16, 32), 1),
+        autoencoder=build_autoencoder((8, 8, 16)[:levels]),
+        unet=build_unet((16, 16, 32)[:levels], 1),
         schedule=NoiseSchedule.from_config(SCHEDULER),
         scheduler_config=SCHEDULER,
     )

@@ -113,7 +113,7 @@ def test_what_is_saved_from_the_window_is_dropped_back(window, ours, small_scree
     assert after["seen"].features["note"].tolist() == ["a", "b"]
 
 
-@pytest.mark.parametrize("file_format", ["ome-tiff", "ome-zarr"])
+@pytest.mark.parametrize("file_format", [pytest.param("ome-tiff", marks=pytest.mark.slow), "ome-zarr"])
 def test_from_a_plate_to_an_export_and_back(window, ours, small_screen, small_adapter, tmp_path, file_format):
     plate = finish(write_plate(tmp_path / "plate.zarr", read_screen(small_screen)))
     drop(window, plate)

@@ -82,5 +82,48 @@ def memory_of(device: str) -> tuple[int, int] | None:
     return free, whole
 
 
+class MemoryTaken:
+    """How much more memory this process has taken of a device than when this was made.
+
+    Parameters
+    ----------
+    device
+        As `resolve_device` names it.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._before = _taken_of(device)
+        self.most = 0
+
+    def look(self) -> None:
+        """Look how much it is now; ``most`` is the most that was seen (bytes)."""
+        self.most = max(self.most, _taken_of(self._device) - self._before)
+
+
+def give_back(device: str) -> int:
+    """Give memory that torch keeps for later, and that nothing uses, back to a GPU; return how much (bytes)."""
+    if not device.startswith("cuda"):
+        return 0
+    import gc
+
+    import torch
+
+    before = torch.cuda.memory_reserved(device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    return int(before - torch.cuda.memory_reserved(device))
+
+
+def _taken_of(device: str) -> int:
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.memory_reserved(device))
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 def _cuda(index: int) -> str:
     return "cuda" if index == 0 else f"cuda:{index}"

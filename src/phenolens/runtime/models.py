@@ -20,6 +20,8 @@ from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import output_error, writable_folder, write_json
 from phenolens.runtime.in_thread import in_thread
+from phenolens.runtime.output_kinds import DOWNLOAD
+from phenolens.runtime.outputs import write_mark
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import sha256_of
 
@@ -133,6 +135,7 @@ def fetch_base(name: str) -> Job[Path]:
             raise ModelError(f"{file.path} of {name} arrived damaged; download it again.")
     shutil.rmtree(partial / _NOTES, ignore_errors=True)
     write_json(partial / "source.json", {"name": name, "revision": revision, "licence": licence})
+    write_mark(partial, DOWNLOAD.name, ["source.json", *(file.path for file in hub_files)])
     os.replace(partial, _cached(name))
     return _cached(name)
 

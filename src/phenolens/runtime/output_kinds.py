@@ -22,6 +22,8 @@ class Kind:
         File that told what a folder is before folders had a mark, and what holds of its content.
     depends
         Folders in it that are outputs of their own, but of no use without it.
+    holds
+        Regular expression of the folders in it that are a part of it and have a mark of their own.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Kind:
     files: tuple[str, ...]
     known_by: tuple[str, Callable[[dict[str, Any]], bool]]
     depends: tuple[str, ...] = ()
+    holds: str = ""
 
     def writes(self, path: str) -> bool:
         """Whether `path` is that of a file which this kind may write."""
@@ -150,6 +153,32 @@ OME_ZARR = Kind(
     (),  # all of them have a mark
     ("zarr.json", lambda facts: False),
 )
+PLATE = Kind(
+    "ome-zarr plate",
+    "an OME-Zarr plate that phenolens wrote",
+    (
+        r"([A-Z]+/(\d+/)?|tables/(conditions/)?)?(zarr\.json|\.zgroup|\.zattrs)",
+        r"tables/conditions/table\.parquet",
+    ),
+    ("zarr.json", lambda facts: False),
+    holds=r"[A-Z]+/\d+/[^/]+",
+)
+"""Filled image by image."""
+
+DOWNLOAD = Kind(
+    "downloaded base",
+    "a base model from a hub",
+    (
+        r"(unet|vae|scheduler)/[^/]+\.json",
+        r"(unet|vae)/diffusion_pytorch_model(\.fp16)?\.(safetensors|bin)",
+        r"source\.json",
+        r"\.cache/.+",
+    ),
+    _has("source.json", "name", "revision"),
+)
+NETWORKS = Kind("networks", "networks made ready", (r"[0-9a-f]{40}\.onnx",), ("", lambda facts: False))
+"""What lies in the cache; neither is the output of a command."""
+
 KINDS = (
     OME_ZARR,
     SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,

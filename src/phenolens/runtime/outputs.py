@@ -5,6 +5,7 @@ somebody else's, and is never removed.
 """
 
 import os
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -124,6 +125,22 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     """The mark of a folder; None where it has none, or one that cannot be read."""
     mark = _read_json(folder / MARK)
     return mark if isinstance(mark.get("kind"), str) and isinstance(mark.get("files"), list) else None
+
+
+def whose(folder: Path, kind: Kind) -> tuple[list[str], list[str]]:
+    """What of a folder phenolens wrote, and what others have put into it, as relative paths.
+
+    Its own is what its mark lists; where it has none, as when it was not finished, what this kind writes.
+    """
+    there, mark = _files(folder), read_mark(folder)
+    ours = {path for path in there if kind.writes(path)} if mark is None else set(map(str, mark["files"]))
+    for path in there:
+        inner, _, name = path.rpartition("/")
+        if name == MARK and kind.holds and re.fullmatch(kind.holds, inner):
+            found = read_mark(folder / inner) or {}
+            ours |= {path, *(f"{inner}/{one}" for one in found.get("files", ()))}
+    ours |= {path for path in there if any(map(is_temporary, path.split("/")))}
+    return [path for path in there if path in ours], [path for path in there if path not in ours]
 
 
 def named(paths: Sequence[str]) -> str:
@@ -333,7 +350,7 @@ def _empty_old(old: Path, target: Path, *, with_dependent: bool) -> None:
             continue
         goal.parent.mkdir(parents=True, exist_ok=True)
         os.replace(old / path.rstrip("/"), goal)
-    _remove_files(old, (*content.ours, *(content.depends if with_dependent else ())))
+    remove_files(old, (*content.ours, *(content.depends if with_dependent else ())))
     if os.path.isdir(old):
         os.replace(old, _free_name(target))
 
@@ -346,11 +363,11 @@ def _remove_ours(folder: Path, paths: Sequence[str], kind: Kind) -> None:
         remove(aside)  # a run that is killed here leaves a name that the next one removes
         return
     # what tells the kind of a folder without a mark goes last
-    _remove_files(folder, sorted(paths, key=lambda path: path == kind.known_by[0]))
+    remove_files(folder, sorted(paths, key=lambda path: path == kind.known_by[0]))
 
 
-def _remove_files(folder: Path, files: Sequence[str]) -> None:
-    """Remove these files, the marks, and the folders that are empty then."""
+def remove_files(folder: Path, files: Sequence[str]) -> None:
+    """Remove these files of a folder, the marks where nothing else is, and the folders that are empty then."""
     for path in files:
         with suppress(OSError):
             (folder / path).unlink()

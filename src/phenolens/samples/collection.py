@@ -5,6 +5,8 @@ from pathlib import Path
 
 from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import ScreenError
+from phenolens.runtime.output_kinds import PLATE, SAMPLE, SCREEN
+from phenolens.runtime.outputs import read_mark, whose, write_mark
 from phenolens.runtime.progress import Job, Progress, relabelled
 
 TREATMENT = "translocation"
@@ -34,7 +36,13 @@ def simulated(folder: Path, treatment: str = TREATMENT) -> Job[Path]:
     if (folder / "screen.csv").is_file():
         return folder
     yield Progress(0, 0, "simulating a screen")
-    return (yield from simulate_screen(folder, treatment, wells=8, seed=1, style=style_for(treatment, STYLE_SEED)))
+    style, again = style_for(treatment, STYLE_SEED), _may_be_beside_others(folder)
+    return (yield from simulate_screen(folder, treatment, wells=8, seed=1, style=style, overwrite=again))
+
+
+def _may_be_beside_others(folder: Path) -> bool:
+    """Whether a screen may be made where there are files already: these stay, but another output would not."""
+    return (read_mark(folder) or {}).get("kind", SCREEN.name) == SCREEN.name
 
 
 def _of(treatment: str) -> Callable[[Path], Job[Path]]:
@@ -47,13 +55,12 @@ def _plate(folder: Path) -> Job[Path]:
     from phenolens.screens.table import read_screen
 
     plate = folder / "plate1.zarr"
-    # a plate grows well by well: a file says that it is whole
-    whole = folder / "whole"
-    if whole.is_file():
+    # a plate grows well by well: the mark says that it is whole
+    if plate.is_dir() and read_mark(folder) is not None:
         return plate
     screen = read_screen((yield from simulated(cache_folder() / "simulated")))
     yield from relabelled(write_plate(plate, screen, overwrite=True), Progress(0, 0, "writing an OME-Zarr plate"))
-    whole.touch()
+    write_mark(folder, SAMPLE.name, [f"{plate.name}/{path}" for path in whose(plate, PLATE)[0]])
     return plate
 
 
@@ -66,7 +73,15 @@ def _compounds(folder: Path) -> Job[Path]:
     yield Progress(0, 0, "simulating a screen of compounds")
     return (
         yield from simulate_compound_screen(
-            folder, compounds=12, batches=2, wells=2, control_wells=6, cells=16, shape=(256, 256), seed=1
+            folder,
+            compounds=12,
+            batches=2,
+            wells=2,
+            control_wells=6,
+            cells=16,
+            shape=(256, 256),
+            seed=1,
+            overwrite=_may_be_beside_others(folder),
         )
     )
 

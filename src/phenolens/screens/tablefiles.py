@@ -91,7 +91,20 @@ def _read_parquet(path: Path) -> DataFrame:
 
     with pq.ParquetFile(path) as file:
         check_table_size(file.metadata.num_rows, file.metadata.num_columns, path)
-        return file.read().to_pandas()
+        return checked(file.read())
+
+
+def checked(table: Any) -> DataFrame:
+    """A table of Arrow in pandas, its text decoded: what is none would be noticed only where it is first looked at.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        Text in it is not UTF-8, or a value lies outside its column.
+    """
+    table.validate(full=True)
+    frame: DataFrame = table.to_pandas()
+    return frame
 
 
 def field_files(table: DataFrame, folder: Path, source: str) -> list[FieldFiles]:

@@ -114,10 +114,8 @@ def simulate_compound_screen(
         Number of wells a plate of each compound at each concentration, and of the control.
     concentrations
         In µM. A compound's effect rises with the concentration as its potency says.
-    sites
-        Fields in a well.
-    cells
-        Number of cells in a field, before batches and wells vary it; fewer where they do not fit.
+    sites, cells
+        Fields in a well, and cells in a field before batches and wells vary it; fewer where they do not fit.
     seed
         The same seed and style give the same pixels.
     shape

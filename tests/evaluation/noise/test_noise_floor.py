@@ -172,6 +172,7 @@ def fitted(tuned):
     return finish(fit_noise_floor(adapter, screen, cells, settings=SMALL, held=(), device="cpu"))
 
 
+@pytest.mark.slow
 def test_a_floor_is_fitted_kept_beside_the_adapter_and_read_again(tuned, fitted):
     screen, _, adapter = tuned
     assert fitted.maxima.shape == (3, len(fitted.groups), 2)

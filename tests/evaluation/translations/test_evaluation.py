@@ -86,6 +86,7 @@ def folder_of(ran):
     return Path(ran.facts["out"])
 
 
+@pytest.mark.slow
 def test_wells_of_the_fine_tuning_are_not_judged(adapter, screen):
     chosen = finish(hold_out(Adapter.load(adapter), read_screen(screen), *map(Condition.parse, (CONTROL, TREATED))))
     assert chosen.held_out

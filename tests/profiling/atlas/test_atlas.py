@@ -203,6 +203,21 @@ def test_neighbours_are_the_nearest_by_cosine(atlas):
     assert others["row"].tolist() == [row for row in distance.argsort(kind="stable") if not own[row]][:7]
 
 
+@pytest.mark.parametrize("name", ["pca", "tsne"])
+def test_another_map_has_the_same_distances_and_can_be_saved(atlas, tmp_path, name):
+    if name == "tsne":
+        pytest.importorskip("openTSNE")
+    moved = finish(atlas.projected(name, seed=3))
+    assert (moved.card.projection, moved.card.seed) == (name, 3)
+    assert moved.vectors is atlas.vectors
+    assert np.allclose(moved.coordinates, atlas.coordinates) == (name == "pca")
+    again = Atlas.load(moved.save(tmp_path / "moved"))
+    assert again.coordinates.tobytes() == moved.coordinates.tobytes()
+    back = finish(again.projected("pca"))
+    assert back.coordinates.tobytes() == atlas.coordinates.tobytes()
+    assert back.card == atlas.card
+
+
 def test_saved_and_loaded_it_is_the_same(atlas, folder):
     loaded = Atlas.load(folder)
     assert loaded.card == atlas.card

@@ -27,7 +27,7 @@ def clusters(count: int = 240, dimension: int = 24, seed: int = 0) -> tuple[np.n
     return (centres[which] + random.normal(size=(count, dimension))).astype(np.float32), which
 
 
-@pytest.fixture(scope="module", params=["pca", "umap", "tsne"])
+@pytest.fixture(scope="module", params=["pca", pytest.param("umap", marks=pytest.mark.slow), "tsne"])
 def fitted(request):
     if request.param != "pca":
         pytest.importorskip(PACKAGES[request.param])

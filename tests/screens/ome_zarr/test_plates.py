@@ -327,6 +327,18 @@ def test_an_interrupted_plate_holds_what_was_finished(tiffs, tmp_path):
     assert len(read_screen(finish(write_plate(tmp_path / "p.zarr", read_screen(tiffs), overwrite=True)))) == 4
 
 
+def test_what_others_have_put_into_a_plate_is_not_overwritten_with_it(tiffs, tmp_path):
+    plate = finish(write_plate(tmp_path / "p.zarr", read_screen(tiffs)))
+    before = {path for path in plate.rglob("*") if path.is_file()}
+    mine = plate / "A" / "01" / "1" / "labels" / "mine" / "zarr.json"
+    for path in (mine, plate / "notes.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    with pytest.raises(OutputError, match=r"more than the plate .* A/01/1/labels/mine/zarr\.json, notes\.txt"):
+        finish(write_plate(plate, read_screen(tiffs), overwrite=True))
+    assert {path for path in plate.rglob("*") if path.is_file()} == before | {mine, plate / "notes.txt"}
+
+
 def test_fields_that_make_no_plate_get_a_sentence(tmp_path):
     pixels = np.zeros((1, 40, 40), np.uint8)
     for metadata, sentence in (

@@ -90,6 +90,7 @@ def test_a_fresh_adapter_changes_nothing_and_training_moves_it(tiny, tmp_path):
     assert not torch.allclose(before, base.predict(x, t, tokens), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_falls(tiny, tmp_path):
     settings = replace(SETTINGS, steps=60, preview_every=0, batch=8)
     losses = []

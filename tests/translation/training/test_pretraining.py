@@ -52,6 +52,7 @@ def same(one, other, part):
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.slow
 def test_resumed_run_gives_the_weights_of_an_uninterrupted_one(quick, tmp_path):
     whole = finish(pretrain(tmp_path / "whole", settings=SETTINGS, device="cpu"))
     for stop in (("Autoencoder", 2), ("UNet", 3)):

@@ -1,14 +1,59 @@
 """Wells that are left out by default, what a device has, and the smaller try where memory ends, in a real window."""
 
+import re
 import time
 from dataclasses import replace
 
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
+from phenolens.runtime.choices.costs import Cost, remember_cost
 from phenolens.runtime.errors import DeviceError
 from phenolens.runtime.progress import Progress, finish
 from phenolens.simulation.screen import simulate_screen
-from phenolens.widgets.translation import jobs
+from phenolens.widgets.choices import device_row
+from phenolens.widgets.translation import finetune_panel, jobs
 
 pytest_plugins = ["real_window"]
+
+
+def test_another_base_is_typed_chosen_or_a_folder(window, tiny, monkeypatch, tmp_path):
+    from phenolens.runtime.choices.preferences import cache_folder
+
+    (cache_folder() / "bases" / "somebody--their-base").mkdir(parents=True)
+    (cache_folder() / "bases" / ".partial-somebody--other-0123").mkdir()
+    panel, session = window.dock.finetune_panel, window.session
+    row = panel.choices.base
+    session.set_base("elsewhere")
+    assert [row.box.itemText(i) for i in range(row.box.count())] == ["compact", "somebody/their-base", "elsewhere"]
+    window.press(panel.choices.advanced.line)
+    row.box.lineEdit().selectAll()
+    window.qtbot.keyClicks(row.box.lineEdit(), "somebody/their-base")
+    window.qtbot.keyClick(row.box.lineEdit(), Qt.Key.Key_Return)
+    assert session.base == "somebody/their-base"
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, **__: str(tiny))
+    window.press(row.browse)
+    assert session.base == str(tiny) == row.box.currentText() == panel.settings()["base"]
+
+
+def test_a_gpu_gives_memory_back_and_too_little_is_said_before_the_start(window, small_screen, monkeypatch):
+    panel, session = window.dock.finetune_panel, window.session
+    assert not panel.where.free.isVisible()
+    window.open(small_screen)
+    window.find_cells()
+    for module in (device_row, finetune_panel):
+        monkeypatch.setattr(module, "memory_of", lambda device: (3 * 10**9, 8 * 10**9))
+    monkeypatch.setattr(device_row, "give_back", lambda device: 2 * 10**9)
+    monkeypatch.setattr(device_row, "why_no_gpu", lambda: "")
+    monkeypatch.setattr(session, "queue", lambda: "cuda")
+    monkeypatch.setattr(session, "devices", ["cpu", "cuda"])
+    remember_cost(("finetune", "cuda", "compact", "lora", "batch 16"), Cost(0.1, 5 * 10**9))
+    session.devices_changed.emit()
+    assert panel.where.about.text() == "cuda: 3.0 of 8.0 GB free"
+    assert panel.cost.text().startswith("About 90 s and 5.0 GB, as the last time here. Only 3.0 GB are free: choose")
+    window.press(panel.where.free)
+    assert panel.where.about.text().endswith("2.0 GB were given back")
 
 
 def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, small_adapter, tmp_path, monkeypatch):
@@ -26,9 +71,11 @@ def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, sm
     def finetune(screen, source, target, cells, **how):
         """Memory ends at a batch above 4."""
         asked.append((source, target, how["settings"]["batch"]))
+        held = np.ones(40_000_000)  # 320 MB
         for step in range(3):
             yield Progress(step + 1, 3, "", values={"loss": 1.0})
             time.sleep(0.01)
+        del held
         if how["settings"]["batch"] > 4:
             raise DeviceError("cpu has no memory left.")
         return replace(small_adapter, source=source, target=target)
@@ -52,7 +99,7 @@ def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, sm
     assert [field.key for field in screen.select(asked[1][0])] == ["plate1_A01_1", "plate1_A03_1"]
     assert [field.key for field in screen.select(asked[1][1])] == ["plate1_A02_1", "plate1_A04_1"]
     assert "A05" not in window.dock.translate_panel.adapter.text()
-    assert "as the last time" in panel.cost.text()
+    assert re.search(r"0\.[3-6] GB, as the last time here\.$", panel.cost.text())
     # a treated well that was left out is translated back to the control, as those that were trained on are
     window.session.ask_for_field("plate1_A06_1")
     window.wait(lambda: window.session.field.key == "plate1_A06_1")

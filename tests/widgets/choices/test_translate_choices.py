@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from phenolens.screens.conditions import Condition
 
 pytest_plugins = ["real_window"]
 
 
+@pytest.mark.slow
 def test_another_number_of_steps_translates_the_cells_anew(window, small_screen, small_adapter):
     panel, session = window.dock.translate_panel, window.session
     choices = panel.choices

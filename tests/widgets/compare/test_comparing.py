@@ -92,6 +92,7 @@ def test_brackets_move_the_slider_and_play_moves_it_alone(ready):
     assert "Play" in panel.play.text()
 
 
+@pytest.mark.slow
 def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     viewer, made, source = ready.viewer, ready.dock.synthetic, ready.dock.field_layers.channels
     mine = viewer.add_points([[5, 5]], name="mine")
@@ -131,6 +132,7 @@ def test_side_by_side_shows_both_with_one_camera_and_puts_all_back(ready):
     assert not panel.beside.isEnabled()
 
 
+@pytest.mark.slow
 def test_the_strip_shows_the_cell_at_strengths_and_a_click_goes_there(ready):
     strip, session = ready.dock.compare_panel.strip, ready.session
     assert [tile.words for tile in strip.tiles] == [
@@ -211,8 +213,15 @@ def test_without_a_label_the_whole_crop_is_changed(window, small_screen, small_a
     assert len(table)
 
 
-def test_the_difference_has_a_colour_bar_in_intensity_units(ready):
-    made = ready.dock.synthetic
+def test_the_difference_has_a_colour_bar_in_intensity_units_and_a_poor_inversion_is_said(ready):
+    made, badge = ready.dock.synthetic, ready.dock.compare_panel.inversion
+    noise = ready.session.current.translation.inverted_noise
+    assert noise.warning is not None, "weights at random know no cell"
+    assert badge.isVisible()
+    assert badge.text() == f"⚠ Poorly inverted: {ready.session.current.name}. Rest the pointer here for the reason."
+    assert badge.toolTip() == noise.warning
+    ready.session.choose_cell(None)
+    assert badge.text() == ""
     assert all(layer.colorbar.visible for layer in made.differences)
     ready.dock.translate_panel.show_view("original")
     ready.qtbot.wait(50)
@@ -227,6 +236,7 @@ def test_the_difference_has_a_colour_bar_in_intensity_units(ready):
     assert without.shape
 
 
+@pytest.mark.slow
 def test_real_cells_stand_under_the_slider(ready):
     box, session = ready.dock.compare_panel.real, ready.session
     assert not box.row.isVisible()

@@ -69,8 +69,9 @@ def test_the_tour_comes_once_and_opens_each_step(window, monkeypatch):
 
 def test_what_is_kept_is_listed_and_deleted_and_diagnostics_are_copied(window, tmp_path, monkeypatch):
     base = tmp_path / "cache" / "bases" / "owner--model"
-    base.mkdir(parents=True)
-    (base / "weights.bin").write_bytes(bytes(2_500_000))
+    (base / "unet").mkdir(parents=True)
+    (base / "unet" / "diffusion_pytorch_model.bin").write_bytes(bytes(2_500_000))
+    (base / "notes.txt").write_text("of somebody else")
     mine = tmp_path / "cache" / "mine.txt"
     mine.write_text("of somebody else")
     window.dock.help.show_kept()
@@ -81,7 +82,8 @@ def test_what_is_kept_is_listed_and_deleted_and_diagnostics_are_copied(window, t
     table.selectRow(0)
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     window.press(kept.delete)
-    assert not base.exists()
+    assert [path.name for path in base.iterdir()] == ["notes.txt"]
+    assert kept.about.text() == f"owner/model is deleted, but for what Phenolens did not write in {base}: notes.txt."
     assert mine.exists()
     assert table.rowCount() == 0
     kept.close()

@@ -56,6 +56,7 @@ def test_an_image_of_usual_size_is_shown_whole(tmp_path):
     assert shown_pixels(read, 0).shape == (SIDE, SIDE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", [False, True])
 def test_a_large_field_is_shown_by_levels_and_translated_at_full_resolution(
     window, small_limit, small_adapter, tmp_path, stack

@@ -1,6 +1,8 @@
 """The map in a real window: points, colours, lasso, neighbours, translated cells and structures, with a mouse."""
 
 import time
+from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from qtpy.QtCore import Qt
 
 from cli_run import run
 from phenolens.profiling.atlas.atlas import Atlas
+from phenolens.profiling.atlas.projection import fit_projection
 from phenolens.profiling.atlas.structure_search import search_structure
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.tables.profile_files import write_profiles
@@ -159,6 +162,7 @@ def test_the_legend_dims_and_the_lasso_selects(map_window, tmp_path):
     assert w.session.selected is None
 
 
+@pytest.mark.slow
 def test_a_translated_cell_is_embedded_and_moves_with_the_slider(with_screen, monkeypatch):
     w = with_screen
     row = int(rows_of_field(w)[0])
@@ -261,6 +265,43 @@ def test_profiles_become_a_map_and_what_is_none_changes_nothing(map_window, tmp_
     w.wait(lambda: "is not an atlas" in w.dock.head.about.text())
     assert w.session.data is data
     assert w.dock.head.open_button.isEnabled()
+
+
+def test_another_projection_moves_the_points_and_nothing_else(map_window, tmp_path, monkeypatch):
+    from phenolens.profiling.atlas import atlas as engine
+
+    def mirrored(vectors, name="pca", seed=0):
+        """UMAP is no part of what the tests need."""
+        fitted = yield from fit_projection(vectors, "pca", seed)
+        return fitted if name == "pca" else replace(fitted, axes=-fitted.axes)
+
+    w = map_window
+    monkeypatch.setattr(engine, "fit_projection", mirrored)
+    write_profiles(made_up_atlas(80).profiles, tmp_path / "cells.parquet")
+    w.open(tmp_path / "cells.parquet")
+    w.session.focus(3)
+    w.session.select(np.arange(80) < 20)
+    before, marks = w.session.data.atlas, dict(w.session.marks)
+    box = w.dock.projection
+    assert not box.box.isVisible()
+    w.window.press(box.advanced.line)
+    assert box.box.currentText() == "PCA"
+    absent = [name for name, package in (("umap", "umap"), ("tsne", "openTSNE")) if find_spec(package) is None]
+    model = box.box.model()
+    assert [box.box.itemData(row) for row in range(3) if not model.item(row).isEnabled()] == absent
+    box.box.setCurrentIndex(1)
+    box.box.activated.emit(1)
+    w.wait(lambda: "UMAP" in w.dock.head.about.text())
+    after = w.session.data.atlas
+    np.testing.assert_allclose(after.coordinates, -before.coordinates, atol=1e-4)
+    assert after.vectors is before.vectors
+    assert w.session.lassoed.sum() == 20
+    for kind, mark in w.session.marks.items():
+        np.testing.assert_allclose(mark.position, -marks[kind].position, atol=1e-4)
+        assert mark.neighbours.equals(marks[kind].neighbours)
+    x, y = w.canvas.screen_position(3)
+    assert 0 <= x <= w.native.width()
+    assert 0 <= y <= w.native.height()
 
 
 def test_docks_find_each_other_and_part(make_napari_viewer, qtbot):

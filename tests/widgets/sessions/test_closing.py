@@ -55,6 +55,7 @@ def close(window):  # noqa: F811
     return accepted[0]
 
 
+@pytest.mark.slow
 def test_closing_asks_and_one_can_stay(window, small_screen, tiny, tmp_path, asked):  # noqa: F811
     said, answers, closed = asked
     window.open(small_screen)

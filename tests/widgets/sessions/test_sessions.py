@@ -105,6 +105,7 @@ def test_all_of_it_comes_back(worked, make_napari_viewer, qtbot, tmp_path):
     assert not saved.problems
 
 
+@pytest.mark.slow
 def test_the_last_session_is_offered_and_taken_up_by_a_button(worked, make_napari_viewer, qtbot):
     before = state_of(worked)
     worked.dock.close()
@@ -120,6 +121,7 @@ def test_the_last_session_is_offered_and_taken_up_by_a_button(worked, make_napar
     assert {name for name in before if before[name] != after[name]} <= {"center", "zoom"}
 
 
+@pytest.mark.slow
 def test_a_session_is_dropped_on_the_viewer(worked, make_napari_viewer, qtbot):
     worked.dock.close()
     folder = last_sessions()[0]
@@ -129,6 +131,7 @@ def test_a_session_is_dropped_on_the_viewer(worked, make_napari_viewer, qtbot):
     assert again.session.annotations.counts() == {"odd": 1}
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_and_the_rest_comes_back(
     worked,
     make_napari_viewer,
@@ -168,6 +171,7 @@ def test_what_is_missing_is_said_and_the_rest_comes_back(
     assert len(list(read_session(folder).under("translated"))) == 1
 
 
+@pytest.mark.slow
 def test_another_screen_is_another_session(worked, small_screen, tmp_path):  # noqa: F811
     first = worked.dock.sessions.memory.folder
     worked.session.set_strength(0.3)
@@ -182,6 +186,7 @@ def test_another_screen_is_another_session(worked, small_screen, tmp_path):  # n
     assert read_session(worked.dock.sessions.memory.folder).title == "other"
 
 
+@pytest.mark.slow
 def test_a_session_is_kept_where_one_likes(worked, tmp_path):
     first = worked.dock.sessions.memory.folder
     worked.dock.sessions.memory.flush()
@@ -198,6 +203,7 @@ def test_a_session_is_kept_where_one_likes(worked, tmp_path):
     assert worked.dock.sessions.memory.folder == tmp_path / "mine"
 
 
+@pytest.mark.slow
 def test_saving_keeps_nobody_waiting(worked):
     session, memory = worked.session, worked.dock.sessions.memory
     taken = []

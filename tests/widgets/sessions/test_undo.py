@@ -76,6 +76,7 @@ def test_all_kinds_are_undone_in_the_order_they_were_done(ready):
     assert session.here()[first.id].translation is not None
 
 
+@pytest.mark.slow
 def test_clearing_is_taken_back_by_key_and_by_button(ready):
     cells = [translated(ready, index) for index in (0, 1)]
     panel = ready.dock.translate_panel

@@ -55,6 +55,7 @@ def endless(stepped):
         yield Progress(len(stepped), 0, "training")
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_translated_ahead_is_there_at_once(ready):
     session, dock, ahead = ready.session, ready.dock, ready.dock.ahead
     cells = known_cells(ready)

@@ -7,6 +7,8 @@ from qtpy.QtWidgets import QScrollArea, QWidget
 
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
+from phenolens.widgets.kit.dock_room import narrow_left_docks
+from phenolens.widgets.opening import open_dock
 
 pytest_plugins = ["real_window"]
 
@@ -46,11 +48,11 @@ def test_nothing_is_cut_off_by_long_names(window, width):
 
 
 # 320 of 1280 pixels are what napari's own controls of a layer need at least
-@pytest.mark.parametrize(("width", "height", "share"), [(1280, 800, 0.45), (1920, 1080, 0.5)])
+@pytest.mark.parametrize(("width", "height", "share"), [(1280, 800, 0.45), (1920, 1080, 0.5), (2560, 1440, 0.5)])
 def test_the_image_keeps_its_room_and_eight_channels_are_readable(window, width, height, share):
     qt_window = window.viewer.window._qt_window
     qt_window.resize(width, height)
-    window.dock.image_room._narrow()
+    narrow_left_docks(window.dock)
     screen = long_screen()
     intensity = IntensityMap.fit([screen.fields[0].image().plane()], LONG)
     window.dock.screen_panel.show_screen(screen, intensity, "eight channels")
@@ -60,3 +62,7 @@ def test_the_image_keeps_its_room_and_eight_channels_are_readable(window, width,
     assert len({tuple(layer.colormap.colors[-1]) for layer in layers}) == 8
     canvas = window.viewer.window._qt_viewer.canvas.native
     window.wait(lambda: canvas.width() >= share * width, 3000)
+    for name in ("map", "evaluation"):
+        open_dock(window.viewer, f"Phenolens {name}")
+    window.qtbot.wait(300)
+    assert canvas.width() >= share * width, "further docks are tabs where they would take the image's room"

@@ -47,6 +47,7 @@ def key(window, which, modifier=Qt.KeyboardModifier.NoModifier):
     window.qtbot.keyClick(native, which, modifier)
 
 
+@pytest.mark.slow
 def test_cells_are_corrected_deleted_and_added_and_counted_at_once(cells):
     window, session, dock = cells, cells.session, cells.dock
     panel, layer, field = dock.cells_panel, dock.field_layers.labels, session.field.key

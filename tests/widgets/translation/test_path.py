@@ -159,6 +159,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     assert window.messages == [m for m in window.messages if m.startswith(("The fine-tuning", "Exported"))]
 
 
+@pytest.mark.slow
 def test_cancel_keeps_a_checkpoint_and_resume_ends_the_run(window, small_screen, tiny, tmp_path):
     dock, panel = window.dock, window.dock.finetune_panel
     window.open(small_screen)
@@ -269,6 +270,7 @@ def test_a_channel_is_held_where_it_is_ticked(window, small_screen, small_adapte
     assert layers.index(dock.field_layers.labels) > layers.index(dock.synthetic.differences[-1]), "outlines on top"
 
 
+@pytest.mark.slow
 def test_the_viewer_closes_while_a_job_runs(window, small_screen, tiny, tmp_path):
     panel = window.dock.finetune_panel
     window.open(small_screen)

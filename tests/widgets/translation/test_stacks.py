@@ -72,6 +72,7 @@ def translated(window, cell):
     window.wait(lambda: cell.translation is not None and cell.translation.steps == 20 and not window.dock.running.busy)
 
 
+@pytest.mark.slow
 def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter, tmp_path):
     session, dock, made = window.session, window.dock, window.dock.synthetic
     image = read_image(stack)

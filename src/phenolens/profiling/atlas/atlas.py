@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,17 +106,31 @@ class Atlas:
             vectors[start:end] = correction.apply(block, names[start:end])
             yield Progress(end, count, "Correcting the embeddings")
         CosineIndex(vectors)  # so that a row without a direction is told now
-        fitted = yield from fit_projection(vectors, projection, seed)
-        coordinates = np.empty((count, 2), np.float32)
-        for start, block in row_blocks(vectors, dimension):
-            coordinates[start : start + len(block)] = fitted.place(block)
-            yield Progress(start + len(block), count, "Placing all points")
+        fitted, coordinates = yield from _project(vectors, projection, seed)
         card = AtlasCard(
             projection=projection, correct=tuple(correction.applied), reference=correction.reference, seed=seed,
-            profiles=dict(profiles.card),
-            explained=tuple(fitted.explained.tolist()) if isinstance(fitted, LinearProjection) else None,
+            profiles=dict(profiles.card), explained=_explained(fitted),
         )  # fmt: skip
         return cls(profiles, vectors, coordinates, card, correction, fitted)
+
+    def projected(self, projection: str, seed: int = 0) -> Job[Atlas]:
+        """The same embeddings and distances on another map.
+
+        Parameters
+        ----------
+        projection, seed
+            As `fit` takes them.
+
+        Raises
+        ------
+        ScreenError
+            There are too few different embeddings.
+        PhenolensError
+            The map needs a package that is not installed.
+        """
+        fitted, coordinates = yield from _project(self.vectors, projection, seed)
+        card = replace(self.card, projection=projection, seed=seed, explained=_explained(fitted))
+        return replace(self, coordinates=coordinates, card=card, projection=fitted)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -293,6 +307,20 @@ class Atlas:
                 f"The atlas {source} cannot be read ({error}): make it again with phenolens micon map."
             ) from error
         return cls(profiles, vectors, coordinates, card, correction, projection)
+
+
+def _project(vectors: NDArray[np.float32], name: str, seed: int) -> Job[tuple[Projection, NDArray[np.float32]]]:
+    """A map fitted to `vectors` (n, d), and their places (n, 2) on it."""
+    fitted = yield from fit_projection(vectors, name, seed)
+    places = np.empty((len(vectors), 2), np.float32)
+    for start, block in row_blocks(vectors, vectors.shape[1]):
+        places[start : start + len(block)] = fitted.place(block)
+        yield Progress(start + len(block), len(vectors), "Placing all points")
+    return fitted, places
+
+
+def _explained(fitted: Projection) -> tuple[float, ...] | None:
+    return tuple(fitted.explained.tolist()) if isinstance(fitted, LinearProjection) else None
 
 
 def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

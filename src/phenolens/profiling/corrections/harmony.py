@@ -167,8 +167,7 @@ def fit_harmony(
     off = np.zeros_like(leading)
     random = np.random.default_rng(seed)
     kept: list[tuple[NDArray[np.float64], ...]] = []
-    centroids = np.empty((count, axes.shape[1]))
-    objective = np.inf
+    centroids, objective = np.empty((count, axes.shape[1])), np.inf
     for number in range(rounds if len(found) > 1 else 0):
         yield Progress(number, rounds, "Mixing the batches", {"objective": objective} if number else {})
         directions = unit_directions(leading - off)

@@ -26,7 +26,7 @@ from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.json_files import parsed_json
 from phenolens.runtime.limits import ROWS, UNPACKED_MB, BoundedReader, unpacked_bytes
 from phenolens.screens.conditions import PREFIX
-from phenolens.screens.tablefiles import MOST_HEADER, as_numbers, check_table_size, header_of, one_line
+from phenolens.screens.tablefiles import MOST_HEADER, as_numbers, check_table_size, checked, header_of, one_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -223,7 +223,7 @@ def _read_parquet(path: Path, leave_out_incomplete: bool) -> Profiles:
             check_once(names, str(path))
             features = embedding_columns(names)
             others = [name for name in names if name not in set(features)]
-            described = file.read(others).to_pandas()
+            described = checked(file.read(others))
             if not features:
                 return profiles_of_table(described, str(path), card=card, leave_out_incomplete=leave_out_incomplete)
             vectors = _read_vectors(file, features, path)

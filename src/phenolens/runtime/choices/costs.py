@@ -1,6 +1,7 @@
-"""What a step of long work took here the last time: the only honest ground to say how long the next run will take."""
+"""What long work took here the last time: the only honest ground to say what the next run will take."""
 
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from phenolens.runtime.choices.preferences import cache_folder
@@ -11,32 +12,51 @@ from phenolens.runtime.json_files import read_json
 _MOST = 200
 
 
-def _file() -> Path:
-    return cache_folder() / "costs.json"
+@dataclass(frozen=True)
+class Cost:
+    """What such work takes.
+
+    Parameters
+    ----------
+    seconds
+        Of one step.
+    memory
+        Bytes of the device that the whole run took at most; 0 where that is not known.
+    """
+
+    seconds: float
+    memory: int = 0
 
 
-def seconds_a_step(kind: tuple[str, ...]) -> float | None:
-    """Seconds that a step of such work took the last time on this computer; None where it was never done."""
+def last_cost(kind: tuple[str, ...]) -> Cost | None:
+    """What such work took the last time on this computer; None where it was never done."""
     found = _read().get(_key(kind))
-    return float(found) if isinstance(found, int | float) and found > 0 else None
+    if not isinstance(found, dict):
+        return None
+    seconds, memory = found.get("seconds"), found.get("memory")
+    if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        return None
+    return Cost(float(seconds), memory if isinstance(memory, int) and memory > 0 else 0)
 
 
-def remember_cost(kind: tuple[str, ...], seconds: float) -> None:
-    """Remember what a step took; where that cannot be written, nothing is remembered.
+def remember_cost(kind: tuple[str, ...], cost: Cost) -> None:
+    """Remember what such work took; where that cannot be written, nothing is remembered.
 
     Parameters
     ----------
     kind
         What the cost depends on, such as device, base, method and batch.
-    seconds
-        Of one step.
     """
     known = _read()
     known.pop(_key(kind), None)
-    known[_key(kind)] = round(seconds, 4)
+    known[_key(kind)] = asdict(Cost(round(cost.seconds, 4), cost.memory))
     with suppress(PhenolensError, OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         write_json(_file(), dict(list(known.items())[-_MOST:]))
+
+
+def _file() -> Path:
+    return cache_folder() / "costs.json"
 
 
 def _read() -> dict[str, object]:

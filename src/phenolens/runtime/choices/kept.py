@@ -1,15 +1,24 @@
 """What lies in the cache: bases, networks made ready, samples; how large it is, and deleting it."""
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.outputs import read_mark
+from phenolens.runtime.output_kinds import DOWNLOAD, NETWORKS, PLATE, SAMPLE, SCREEN
+from phenolens.runtime.outputs import read_mark, remove_files, whose
 
-_KINDS = {"bases": "base model", "networks": "networks made ready"}
+_BASE, _NETWORKS, _SAMPLE = "base model", "networks made ready", "sample"
+_UNFINISHED = ", unfinished"
+_PARTIAL = ".partial-"
+_KINDS = {
+    _BASE: DOWNLOAD,
+    _BASE + _UNFINISHED: DOWNLOAD,
+    _NETWORKS: NETWORKS,
+    _SAMPLE: SAMPLE,
+    _SAMPLE + _UNFINISHED: PLATE,
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Kept:
     kind, name
         What it is, and what it is called.
     path, size
-        Where it lies, and its size in bytes.
+        Where it lies, and how many bytes this program has written there.
     """
 
     kind: str
@@ -39,19 +48,30 @@ def kept_in_cache(samples: tuple[str, ...] = ()) -> list[Kept]:
         Names of samples that may be there.
     """
     cache = cache_folder()
-    found = [("sample", name, cache / name) for name in samples if _is_ours(cache / name)]
-    found += [(_KINDS["networks"], "for ONNX Runtime", cache / "networks")]
-    if (bases := cache / "bases").is_dir():
-        for path in bases.iterdir():
-            # what a download left that was broken off is listed too: it takes room
-            name = path.name.removeprefix(".partial-").replace("--", "/")
-            found.append((_KINDS["bases"] + (", unfinished" if path.name.startswith(".partial-") else ""), name, path))
-    there = [Kept(kind, name, path, _size(path)) for kind, name, path in found if path.is_dir()]
-    return sorted(there, key=lambda one: one.size, reverse=True)
+    found = [_sample(name, cache / name) for name in samples]
+    found.append((_NETWORKS, "for ONNX Runtime", cache / "networks"))
+    # what a download left that was broken off is listed too: it takes room
+    found += [(_BASE + _UNFINISHED if _is_partial(path) else _BASE, _name_of(path), path) for path in _bases()]
+    listed = []
+    for kind, name, path in found:
+        ours, _ = whose(path, _KINDS[kind])
+        if ours:
+            listed.append(Kept(kind, name, path, sum(_size(path / one) for one in ours)))
+    return sorted(listed, key=lambda one: one.size, reverse=True)
 
 
-def delete_kept(kept: Kept) -> None:
+def bases_in_cache() -> list[str]:
+    """Names of the bases that are whole in the cache, as they are asked for."""
+    return sorted(_name_of(path) for path in _bases() if path.is_dir() and not _is_partial(path))
+
+
+def delete_kept(kept: Kept) -> list[str]:
     """Delete something of the cache; it is made or downloaded again when it is needed.
+
+    Returns
+    -------
+    list of str
+        What others have put into its folder, as relative paths: it is left there.
 
     Raises
     ------
@@ -61,20 +81,35 @@ def delete_kept(kept: Kept) -> None:
     inside = kept.path.resolve().is_relative_to(cache_folder().resolve())
     if not inside or kept.path.resolve() == cache_folder().resolve() or kept.path.is_symlink():
         raise OutputError(f"{kept.path} is no part of the cache, and is not deleted.")
-    try:
-        shutil.rmtree(kept.path)
-    except OSError as error:
-        raise OutputError(f"{kept.path} cannot be deleted ({error.strerror or error}): close what uses it.") from error
+    ours, others = whose(kept.path, _KINDS[kept.kind])
+    remove_files(kept.path, ours)
+    if any((kept.path / one).exists() for one in ours):
+        raise OutputError(f"{kept.path} cannot be deleted, or not all of it: close what uses it, and try again.")
+    return others
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a sample's folder, or one in it, has the mark of our outputs: a folder of that name may be anybody's."""
-    return any(read_mark(one) is not None for one in (folder, *folder.glob("*/")))
+def _bases() -> list[Path]:
+    folder = cache_folder() / "bases"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.lstat().st_size
-    return total
+def _is_partial(base: Path) -> bool:
+    return base.name.startswith(_PARTIAL)
+
+
+def _name_of(base: Path) -> str:
+    return base.name.removeprefix(_PARTIAL).replace("--", "/")
+
+
+def _sample(name: str, folder: Path) -> tuple[str, str, Path]:
+    """Where a sample lies, by the mark that tells it from a folder of that name: by itself, or as it was downloaded."""
+    for place in (folder, folder / "screen"):
+        if (read_mark(place) or {}).get("kind") in (SCREEN.name, SAMPLE.name):
+            return _SAMPLE, name, place
+    return _SAMPLE + _UNFINISHED, name, folder / "plate1.zarr"
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):
+        return file.lstat().st_size
+    return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import OutputError, ScreenError
 from phenolens.runtime.files import writable_folder
+from phenolens.runtime.output_kinds import PLATE
+from phenolens.runtime.outputs import named, remove_files, whose
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.image_details import ChannelDisplay
 from phenolens.screens.intensity import IntensityMap
@@ -154,10 +155,17 @@ def plate_places(screen: Screen) -> list[str]:
 
 def _make_way(target: Path, overwrite: bool) -> None:
     check_ours(target)
-    if target.exists() and any(target.iterdir()):
-        if not overwrite:
-            raise OutputError(f"{target} exists: choose another name, or say that it may be overwritten.")
-        shutil.rmtree(target)
+    if not target.exists() or not any(target.iterdir()):
+        return
+    if not overwrite:
+        raise OutputError(f"{target} exists: choose another name, or say that it may be overwritten.")
+    ours, others = whose(target, PLATE)
+    if others:
+        raise OutputError(
+            f"{target} holds more than the plate that Phenolens wrote, which is not replaced with it: {named(others)}. "
+            "Move that away, or choose another name."
+        )
+    remove_files(target, ours)
 
 
 def _places(screen: Screen) -> dict[str, tuple[str, str, str]]:

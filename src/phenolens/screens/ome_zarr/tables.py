@@ -76,7 +76,11 @@ def _read(table: ZarrGroup) -> DataFrame:
             text = pd.read_csv(_content(joined(table.address, "table.csv")), dtype=str, keep_default_na=False)
             rows = text.apply(as_numbers)
         elif backend == "parquet":
-            rows = pd.read_parquet(_content(joined(table.address, "table.parquet")))
+            from pyarrow.parquet import read_table
+
+            from phenolens.screens.tablefiles import checked
+
+            rows = checked(read_table(_content(joined(table.address, "table.parquet"))))
         elif backend == "json":
             within = table.child("table")
             rows = pd.DataFrame(dict(within.attributes) if within is not None else {})

@@ -335,7 +335,7 @@ def _raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outc
         return
     if total == 1 and outcomes and outcomes[0].error is not None:
         raise outcomes[0].error
-    said = " ".join(f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
+    said = " ".join(why if key in why else f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
     more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
     raise FieldsFailed(
         f"{len(failed)} of {total} fields could not be translated, the others are finished. {said}{more} Mend them and "

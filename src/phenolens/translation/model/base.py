@@ -274,18 +274,19 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
         if not (folder / part).is_dir():
             raise ModelError(f"The base model in {folder} has no '{part}' folder: copy it again from its source.")
     try:
-        autoencoder = read_network(AutoencoderKL, folder / "vae")
-        unet = read_network(UNet2DConditionModel, folder / "unet")
-        known = read_json_object(folder / "scheduler" / "scheduler_config.json")
+        # what is read in a moment first
+        known, card = read_json_object(folder / "scheduler" / "scheduler_config.json"), _card(folder / "card.json")
         check_schedule(known)
         scheduler = _scheduler(known)
+        autoencoder = read_network(AutoencoderKL, folder / "vae")
+        unet = read_network(UNet2DConditionModel, folder / "unet")
         _check_kind(folder, autoencoder.config, unet.config, scheduler)
         base = Base(
             autoencoder=autoencoder.eval().requires_grad_(False),
             unet=unet.eval().requires_grad_(False),
             schedule=NoiseSchedule.from_config(scheduler),
             scheduler_config=scheduler,
-            card=_card(folder / "card.json"),
+            card=card,
             name=str(name),
             folder=folder,
         )

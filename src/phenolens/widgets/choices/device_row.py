@@ -1,12 +1,15 @@
 """Where to compute: the devices of this machine, why there is no GPU, and how much memory is free."""
 
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from phenolens.runtime.devices import memory_of, why_no_gpu
-from phenolens.widgets.kit.style import SPACE, Note
+from phenolens.runtime.devices import give_back, memory_of, why_no_gpu
+from phenolens.widgets.kit.style import SPACE, Note, action
 from phenolens.widgets.state.session import Session
 
 _GB = 1e9
+_EVERY = 3000  # ms between looks at what is free
 
 
 class DeviceRow(QWidget):
@@ -27,11 +30,17 @@ class DeviceRow(QWidget):
         self.box.setToolTip("Where to compute; auto takes a GPU where there is one, or what your preferences say")
         self.box.activated.connect(lambda _: session.set_device(self.box.currentData()))
         self.about = Note()
+        self.free = action("Free unused memory", "Give memory that is kept for later work back to other programs")
+        self.free.clicked.connect(self._give_back)
+        self.free.hide()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._look_again)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE // 2)
         whole.addWidget(self.box)
         whole.addWidget(self.about)
+        whole.addWidget(self.free)
         session.devices_changed.connect(self._offer)
         session.device_changed.connect(self.look)
         self._offer()
@@ -52,6 +61,23 @@ class DeviceRow(QWidget):
         where = session.queue()
         memory = memory_of(where) if where in session.devices else None
         words = f"{where}" if memory is None else f"{where}: {memory[0] / _GB:.1f} of {memory[1] / _GB:.1f} GB free"
+        self.free.setVisible(where.startswith("cuda"))
         reason = why_no_gpu()
         self.about.say(words + (". No GPU (why: rest the pointer here)" if reason else ""))
         self.about.setToolTip(reason)
+
+    def showEvent(self, a0: QShowEvent | None) -> None:
+        """Follow what is free while it is seen."""
+        super().showEvent(a0)
+        self._timer.start(_EVERY)
+
+    def _look_again(self) -> None:
+        if self.isVisible():
+            self.look()
+        else:
+            self._timer.stop()
+
+    def _give_back(self) -> None:
+        freed = give_back(self._session.queue())
+        self.look()
+        self.about.say(f"{self.about.text()}. {freed / _GB:.1f} GB were given back")

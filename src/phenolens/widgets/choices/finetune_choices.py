@@ -9,6 +9,7 @@ from phenolens.runtime.choices.preferences import METHODS, preferences
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.wells_left_out import WellsLeftOut, leave_wells_out
 from phenolens.widgets.choices.advanced import Advanced
+from phenolens.widgets.choices.base_row import BaseRow
 from phenolens.widgets.kit.style import SPACE, Form, Note
 from phenolens.widgets.state.session import Session
 
@@ -45,13 +46,15 @@ class FinetuneChoices(QWidget):
         self.batch = QSpinBox()
         self.batch.setRange(1, 1024)
         self.batch.setValue(FinetuneSettings.batch)
+        self.base = BaseRow(session)
         inner = QWidget()
         form = Form()
         form.setContentsMargins(0, 0, 0, 0)
+        form.row("Base", self.base)
         form.row("Method", self.method, tip="What is trained in the UNet")
         form.row("Batch", self.batch, tip="Crops to a step: fewer need less memory")
         inner.setLayout(form)
-        self.advanced = Advanced(inner, "Method and batch of the fine-tuning")
+        self.advanced = Advanced(inner, "Base, method and batch of the fine-tuning")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)
@@ -60,6 +63,7 @@ class FinetuneChoices(QWidget):
         self.leave_out.toggled.connect(self._chosen)
         self.method.activated.connect(self._chosen)
         self.batch.valueChanged.connect(self._chosen)
+        session.base_changed.connect(self._chosen)
         for signal in (session.screen_changed, session.conditions_changed):
             signal.connect(self.refresh)
         self.refresh()

@@ -5,6 +5,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from phenolens.widgets.compare.compare_keys import CompareKeys
+from phenolens.widgets.compare.inversion_note import InversionNote
 from phenolens.widgets.compare.playing import STEP, Playing
 from phenolens.widgets.compare.real_cells import RealCellsBox
 from phenolens.widgets.compare.side_by_side import SideBySide
@@ -38,6 +39,7 @@ class ComparePanel(QWidget):
         self._session, self._synthetic = session, synthetic
         self._held_from = ""
         self.strip = StrengthStrip(session)
+        self.inversion = InversionNote(session)
         self.real = RealCellsBox(session, running)
         self.what_changed = WhatChanged(session, running)
         self.playing = Playing(self, session)
@@ -80,6 +82,7 @@ class ComparePanel(QWidget):
         buttons.addWidget(self.beside, 1)
         whole.addLayout(buttons)
         whole.addWidget(self.strip)
+        whole.addWidget(self.inversion)
         whole.addWidget(self.real)
         whole.addWidget(self.what_changed)
         form = Form()

@@ -12,7 +12,7 @@ from phenolens.runtime.queue import INTERACTIVE
 from phenolens.widgets.evaluation import jobs
 from phenolens.widgets.evaluation.answers import EvaluationAnswers
 from phenolens.widgets.evaluation.panel import EvaluationPanel
-from phenolens.widgets.kit.dock_room import Beside
+from phenolens.widgets.kit.dock_room import stand_beside
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.state.workplace import workplace
@@ -47,7 +47,7 @@ class EvaluationDock(QWidget):
         )
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock)
         self.panel.evaluated.connect(self._evaluated)
         self.answers.asked.connect(self._ask)
         self.place.changed.connect(self._main_changed)

@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QDialog, QHeaderView, QMessageBox, QTableWidget, QTab
 from phenolens.runtime.choices.kept import Kept, delete_kept, kept_in_cache
 from phenolens.runtime.choices.preferences import cache_folder
 from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.outputs import named
 from phenolens.samples.collection import SAMPLES
 from phenolens.widgets.kit.style import Note, action
 
@@ -60,8 +61,12 @@ class KeptModels(QDialog):
         if answer != QMessageBox.StandardButton.Yes:
             return
         try:
-            delete_kept(one)
+            left = delete_kept(one)
         except PhenolensError as error:
             self.about.say(str(error), "error")
             return
         self.refresh()
+        if left:
+            self.about.say(
+                f"{one.name} is deleted, but for what Phenolens did not write in {one.path}: {named(left)}.", "warning"
+            )

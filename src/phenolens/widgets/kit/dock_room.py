@@ -1,4 +1,4 @@
-"""Room for docks: a second one stands beside the first where the window is wide, else as a tab of it; never below it.
+"""Room for docks: a second one stands beside the first where the image keeps half of the window, else as a tab of it.
 
 And room for the image: napari's own docks at the left keep to what they need where the window is narrow.
 """
@@ -9,76 +9,72 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-_WIDE = 1400  # of a window that has room for two docks, the layers and the image
-
-
 _NARROW = 1600  # of a window in which napari's docks at the left would leave the image less than half
 _LEFT = 220
 
 
-class ImageRoom(QObject):
-    """Narrows napari's docks at the left once `dock` is first shown in a window that is not wide."""
+class OnceShown(QObject):
+    """Does something once `widget`, which owns this, is first shown, and napari has done what it does on that.
 
-    def __init__(self, dock: QWidget) -> None:
-        super().__init__(dock)
-        self._dock = dock
+    Parameters
+    ----------
+    then
+        What is done.
+    """
+
+    def __init__(self, widget: QWidget, then: Callable[[], None]) -> None:
+        super().__init__(widget)
+        self._widget = widget
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._narrow)
-        dock.installEventFilter(self)
+        self._soon.timeout.connect(then)
+        widget.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Wait until what napari does on showing a dock is done."""
+        """Wait for the first showing."""
         if event is not None and event.type() == QEvent.Type.Show:
-            self._dock.removeEventFilter(self)
+            self._widget.removeEventFilter(self)
             self._soon.start(0)
         return False
 
-    def _narrow(self) -> None:
-        mine = _dock_of(self._dock)
-        window = None if mine is None else mine.parent()
-        if not isinstance(window, QMainWindow) or window.width() >= _NARROW:
-            return
-        area = Qt.DockWidgetArea.LeftDockWidgetArea
-        left = [
-            one
-            for one in window.findChildren(QDockWidget)
-            if one.isVisible() and not one.isFloating() and window.dockWidgetArea(one) == area
-        ]
-        if left:
-            window.resizeDocks(left, [_LEFT] * len(left), Qt.Orientation.Horizontal)
+
+def keep_room_for_the_image(dock: QWidget) -> None:
+    """Narrow napari's docks at the left once `dock` is first shown in a window that is not wide."""
+    OnceShown(dock, lambda: narrow_left_docks(dock))
 
 
-class Beside(QObject):
-    """Puts `new` beside the main dock once it is first shown: before that, napari has not placed it.
+def stand_beside(new: QWidget, main: Callable[[], QWidget | None]) -> None:
+    """Put `new` beside the main dock once it is first shown: before that, napari has not placed it.
 
     Parameters
     ----------
     new
-        What stands in the second dock; it owns this.
+        What stands in the second dock.
     main
         Gives what stands in the main dock; None where that is not open.
     """
 
-    def __init__(self, new: QWidget, main: Callable[[], QWidget | None]) -> None:
-        super().__init__(new)
-        self._new, self._main = new, main
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self._stand)
-        new.installEventFilter(self)
+    def stand() -> None:
+        if (old := main()) is not None:
+            _stand_beside(new, old)
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Wait until what napari does on showing a dock is done."""
-        if event is not None and event.type() == QEvent.Type.Show:
-            self._new.removeEventFilter(self)
-            self._soon.start(0)
-        return False
+    OnceShown(new, stand)
 
-    def _stand(self) -> None:
-        main = self._main()
-        if main is not None:
-            _stand_beside(self._new, main)
+
+def narrow_left_docks(dock: QWidget) -> None:
+    """Narrow napari's docks at the left of the window that `dock` is in, where that is not wide."""
+    mine = _dock_of(dock)
+    window = None if mine is None else mine.parent()
+    if not isinstance(window, QMainWindow) or window.width() >= _NARROW:
+        return
+    area = Qt.DockWidgetArea.LeftDockWidgetArea
+    left = [
+        one
+        for one in window.findChildren(QDockWidget)
+        if one.isVisible() and not one.isFloating() and window.dockWidgetArea(one) == area
+    ]
+    if left:
+        window.resizeDocks(left, [_LEFT] * len(left), Qt.Orientation.Horizontal)
 
 
 def _stand_beside(new: QWidget, old: QWidget) -> None:
@@ -89,7 +85,11 @@ def _stand_beside(new: QWidget, old: QWidget) -> None:
     window = mine.parent()
     if not isinstance(window, QMainWindow) or window.dockWidgetArea(mine) != window.dockWidgetArea(other):
         return
-    if window.width() >= _WIDE:
+    image, layout = window.centralWidget(), window.layout()
+    if layout is not None:
+        layout.activate()  # another dock may have come at the same moment
+    left = (0 if image is None else image.width()) - max(mine.width(), mine.minimumSizeHint().width())
+    if 2 * left >= window.width():
         window.splitDockWidget(other, mine, Qt.Orientation.Horizontal)
     else:
         window.tabifyDockWidget(other, mine)

@@ -9,7 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
-from phenolens.widgets.kit.dock_room import Beside
+from phenolens.widgets.choices.projection_choice import ProjectionChoice
+from phenolens.widgets.kit.dock_room import stand_beside
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
@@ -30,6 +31,8 @@ from phenolens.widgets.map.view import MapView
 from phenolens.widgets.state.workplace import workplace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from phenolens.annotation.changes import CellKey
@@ -70,6 +73,7 @@ class MapDock(QWidget):
         self.selecting = SelectionBox(self._known_classes)
         self.encoder = EncoderBox(session, self.running)
         self.smiles = SmilesBox()
+        self.projection = ProjectionChoice()
         self.link = MapLink(self, napari_viewer, self.place, session, self.state.say)
         self.classes = MapClasses(self, napari_viewer, self.place, session)
         self.predicting = MapPredicting(self, self.place, session, self.running, self.link.row_of_cell)
@@ -79,7 +83,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        Beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock)
         self._connect()
         self._theme()
         self._show_data()
@@ -98,7 +102,10 @@ class MapDock(QWidget):
         below.addWidget(self.encoder)
         self.compound = Section("⌬", "Compound", predicting, "profiles")
         self.compound.unfold(False)
-        for part in (self.view.selection, self.selecting, self.state, self.comparison, self.compound, self.neighbours):
+        for part in (
+            self.view.selection, self.selecting, self.state, self.comparison, self.compound, self.neighbours,
+            self.projection,
+        ):  # fmt: skip
             stack.addWidget(part)
         stack.addStretch()
         area = QScrollArea()
@@ -128,6 +135,7 @@ class MapDock(QWidget):
         self.head.cancelled.connect(self._cancel)
         self.view.picked.connect(self.link.show_row)
         self.neighbours.chosen.connect(self.link.show_row)
+        self.projection.chosen.connect(self._project)
         self.smiles.asked.connect(self._predict)
         self.smiles.cleared.connect(self._clear_compound)
         self.predicting.placed.connect(self._placed_compound)
@@ -162,14 +170,34 @@ class MapDock(QWidget):
         job = jobs.embed_screen(main.screen, main.cells, main.window_size(), main.intensity, name, known)
         self._begin(job, f"Embedding {name}")
 
-    def _begin(self, job: "Job[MapData]", name: str, path: Path | None = None) -> None:
-        self.head.begin(f"{name}…")
-        problem: list[str] = []
+    def _project(self, projection: str) -> None:
+        """Draw the rows of the map by another projection."""
+        data = self.session.data
+        if data is None or self._worker is not None:
+            self._show_projection()
+            return
 
+        def done(moved: MapData) -> None:
+            if self.session.data is data:
+                self.session.move_points(moved)
+
+        self._run(jobs.project_anew(data, projection), "Another projection", done)
+
+    def _show_projection(self) -> None:
+        if self.session.data is not None:
+            self.projection.show_projection(str(self.session.data.atlas.card.projection))
+
+    def _begin(self, job: "Job[MapData]", name: str, path: Path | None = None) -> None:
         def done(data: MapData) -> None:
             main = self.place.session
             self.memory.opened(path)
             self.session.set_data(data, main.screen if main is not None else None)
+
+        self._run(job, name, done)
+
+    def _run(self, job: "Job[MapData]", name: str, done: "Callable[[MapData], None]") -> None:
+        self.head.begin(f"{name}…")
+        problem: list[str] = []
 
         def failed(error: BaseException) -> None:
             known = isinstance(error, PhenolensError)
@@ -178,6 +206,7 @@ class MapDock(QWidget):
         def finished() -> None:
             self._worker = None
             self.head.end()
+            self._show_projection()
             if problem:
                 self.head.about.say(problem[0], "error")
             elif self.session.data is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
+from phenolens.widgets.choices.projection_choice import WORDS
 from phenolens.widgets.kit.style import SPACE, Note, action, set_accent
 from phenolens.widgets.map.session import MapData
 
@@ -72,7 +73,7 @@ class MapHead(QWidget):
         set_accent(self.open_button, False)
         self.open_button.setText("Open another")
         level, count = data.atlas.profiles.level, len(data.atlas.profiles)
-        way = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}.get(str(data.atlas.card.projection), "")
+        way = WORDS.get(str(data.atlas.card.projection), "")
         self.about.say(" · ".join(filter(None, [data.name, f"{count:,} {level}s", way])))
         self.about.setToolTip(
             "Distances in the lists are those of the full embedding. On the map they are only roughly right.\n"

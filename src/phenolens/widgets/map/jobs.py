@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,12 @@ def embed_screen(
     yield Progress(0, 0, "making the map")
     atlas = yield from Atlas.fit(profiles, projection="pca")
     return MapData.prepare(atlas, name, encoder)
+
+
+def project_anew(data: MapData, projection: str) -> Job[MapData]:
+    """The same rows and distances on another map."""
+    yield Progress(0, 0, "making the map")
+    return replace(data, atlas=(yield from data.atlas.projected(projection)))
 
 
 def fetch_encoder(folder: Path, atlas: Atlas) -> Job[CellEncoder]:

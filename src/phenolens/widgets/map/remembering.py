@@ -50,6 +50,7 @@ class MapMemory(QObject):
         self._origin: Path | None = None
         self._own: Path | None = None
         session.data_changed.connect(self._loaded)
+        session.places_changed.connect(self._moved)
         for signal in (
             session.data_changed, session.grouping_changed, session.selection_changed, session.marks_changed,
         ):  # fmt: skip
@@ -71,6 +72,12 @@ class MapMemory(QObject):
         self._origin = None if path is None or path == self._own else path.absolute()
         if path is None:
             self._saved = None  # it is not that of the session
+
+    def _moved(self) -> None:
+        """Keep a map whose points were moved here: it is no longer the one that was opened."""
+        if self._session.data is not None and len(self._session.data.atlas) <= _MOST_COPIED:
+            self._origin = self._own = None
+        self._touch()
 
     def _follow(self) -> None:
         memory = self._place.memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,6 +121,7 @@ class MapSession:
     """State of one map. Every change goes through a method, which emits the signal named after what changed."""
 
     data_changed = Signal()
+    places_changed = Signal()
     grouping_changed = Signal()
     selection_changed = Signal()
     marks_changed = Signal()
@@ -151,6 +152,20 @@ class MapSession:
         self.encoder = data.encoder
         self.data_changed.emit()
         self.encoder_changed.emit()
+        self.marks_changed.emit()
+
+    def move_points(self, data: MapData) -> None:
+        """Show the same rows at other places; colours, selection and marks stay, the marks where they now belong."""
+        self.data = data
+        for kind, mark in self.marks.items():
+            if mark.row is not None:
+                position = data.atlas.coordinates[mark.row]
+            elif kind == SELECTION and self.selected is not None:
+                position = data.atlas.coordinates[self.selected].mean(0)
+            else:
+                position = data.atlas.place(mark.vector[None])[0]
+            self.marks[kind] = replace(mark, position=position)
+        self.places_changed.emit()
         self.marks_changed.emit()
 
     def set_screen(self, screen: Screen | None) -> None:
@@ -269,8 +284,6 @@ class MapSession:
 
     def set_neighbours(self, count: int, other_wells: bool) -> None:
         """List `count` neighbours of each mark, from other wells than the cell's own if so wished."""
-        from dataclasses import replace
-
         self.count, self.other_wells = count, other_wells
         cell = self.marks.get(CELL)
         own = None if cell is None or cell.row is None else self._left_out(cell.row)

@@ -48,6 +48,7 @@ class MapView(QWidget):
         self.canvas.lassoed.connect(session.select)
         self.legend.chosen.connect(session.choose_entry)
         session.data_changed.connect(self._show_points)
+        session.places_changed.connect(self._show_points)
         session.grouping_changed.connect(self._colour)
         session.selection_changed.connect(self._colour)
         session.marks_changed.connect(self._draw_marks)

@@ -16,7 +16,7 @@ from phenolens.widgets.help.help_button import HelpButton
 from phenolens.widgets.help.tour import Tour
 from phenolens.widgets.help.walk_keys import WalkKeys
 from phenolens.widgets.kit.closing import Closing
-from phenolens.widgets.kit.dock_room import ImageRoom
+from phenolens.widgets.kit.dock_room import keep_room_for_the_image
 from phenolens.widgets.kit.plugin_preferences import follow_preferences, take_first_start
 from phenolens.widgets.kit.section import Section
 from phenolens.widgets.kit.workers import Running
@@ -166,7 +166,7 @@ class PhenolensDock(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
         self.setMinimumWidth(_WIDTH)
-        self.image_room = ImageRoom(self)
+        keep_room_for_the_image(self)
 
     def _show_step(self, step: int) -> None:
         for number, section in enumerate(self.sections):

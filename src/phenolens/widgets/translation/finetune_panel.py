@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from platformdirs import user_data_path
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -19,11 +18,13 @@ from qtpy.QtWidgets import (
 )
 
 from phenolens.runtime.checkpoints import About, Checkpoints
-from phenolens.runtime.choices.costs import remember_cost, seconds_a_step
+from phenolens.runtime.choices.costs import Cost, last_cost, remember_cost
 from phenolens.runtime.choices.preferences import preferences
+from phenolens.runtime.devices import MemoryTaken, memory_of
 from phenolens.runtime.errors import DeviceError, ScreenError
 from phenolens.runtime.files import absolute
 from phenolens.runtime.progress import Job, Progress
+from phenolens.translation.model.known_adapters import own_adapters
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.choices.device_row import DeviceRow
 from phenolens.widgets.choices.finetune_choices import FinetuneChoices
@@ -59,6 +60,7 @@ class FinetunePanel(QWidget):
         self._session = session
         self._began: tuple[int, float] | None = None
         self._step_takes = 0.0  # s
+        self._memory: MemoryTaken | None = None
         self._drawn: tuple[Path, str] | None = None
         self.steps = _spin(
             preferences().steps,
@@ -183,6 +185,7 @@ class FinetunePanel(QWidget):
             self.curve.clear(self.steps.value())
             self.strip.clear()
         self._began, self._drawn, self._step_takes = None, run, 0.0
+        self._memory = MemoryTaken(self._session.queue())
         self.smaller.hide()
         self.curve.show()
         self.job.run(
@@ -246,10 +249,15 @@ class FinetunePanel(QWidget):
         return ("finetune", self._session.queue(), self._session.base, chosen["method"], f"batch {chosen['batch']}")
 
     def _about_time(self, done: int) -> str:
-        cost = seconds_a_step(self._kind())
+        cost = last_cost(self._kind())
         if cost is None:
-            return "How long it takes is known once it has run on this device."
-        return f"About {_duration(cost * max(self.steps.value() - done, 0))}, as the last time on this device."
+            return "How long it takes, and how much memory, is known once it has run on this device."
+        memory = f" and {cost.memory / 1e9:.1f} GB" if cost.memory > 1e8 else ""
+        words = f"About {_duration(cost.seconds * max(self.steps.value() - done, 0))}{memory}, as the last time here."
+        free = memory_of(self._session.queue())
+        if free is not None and cost.memory > free[0]:
+            words += f" Only {free[0] / 1e9:.1f} GB are free: choose a smaller batch, or close what else needs memory."
+        return words
 
     def _try_smaller(self) -> None:
         """Begin anew with half the batch, or go on with such a run where one was left unfinished."""
@@ -287,6 +295,8 @@ class FinetunePanel(QWidget):
         return (id(session.screen), id(session.cells), *plane, *conditions, *numbers, *chosen, self.out.text())
 
     def _progress(self, now: Progress) -> None:
+        if self._memory is not None:
+            self._memory.look()
         if "loss" in now.values:
             self.curve.add(now.step, now.values["loss"])
             self.job.show_progress(now, f"loss {now.values['loss']:.3g} · {self._time_left(now)}")
@@ -310,7 +320,10 @@ class FinetunePanel(QWidget):
 
     def _done(self, adapter: "Adapter") -> None:
         if self._step_takes:
-            remember_cost(self._kind(), self._step_takes)
+            # what a run before has taken may still be held, and is not taken again
+            known = last_cost(self._kind())
+            most = max(0 if self._memory is None else self._memory.most, 0 if known is None else known.memory)
+            remember_cost(self._kind(), Cost(self._step_takes, most))
         self.job.state.say(f"Done. The adapter is in {adapter.folder}.")
         show_info("The fine-tuning is done: click a cell to translate it.")
         if adapter.folder is not None and adapter.folder.parent == self._default_folder().parent:
@@ -324,7 +337,7 @@ class FinetunePanel(QWidget):
 
     def _default_folder(self) -> Path:
         name = self._session.screen_name or "screen"
-        folder = user_data_path("napari-phenolens") / "adapters"
+        folder = own_adapters()
         taken = {path.name for path in folder.glob("*")} if folder.is_dir() else set()
         names = (name if number == 1 else f"{name}-{number}" for number in range(1, len(taken) + 2))
         return folder / next(candidate for candidate in names if candidate not in taken)

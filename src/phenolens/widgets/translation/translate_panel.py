@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QL
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.translation.model.known_adapters import remember_adapter
 from phenolens.widgets.choices.translate_choices import TranslateChoices
+from phenolens.widgets.compare.adapters import AdaptersWindow
 from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
@@ -63,8 +65,12 @@ class TranslatePanel(QWidget):
         self._picked_channel = False
         self._waiting: Adapter | Path | None = None
         self.adapter = Note()
-        self.load = action("Load…", "Open the folder of an adapter that was fine-tuned before")
-        self.load.clicked.connect(self._ask_adapter)
+        self.load = action("Load…", "Open the folder of an adapter, or choose among those on this computer")
+        ways = QMenu(self.load)
+        ways.addAction("Folder…", self._ask_adapter)
+        ways.addAction("Adapters on this computer…", self.show_adapters)
+        self.load.setMenu(ways)
+        self.adapters: AdaptersWindow | None = None
         self.click = action("Click a cell", "While this is on, a click on the image translates that cell", accent=True)
         self.click.setCheckable(True)
         self.click.toggled.connect(self._armed)
@@ -160,6 +166,15 @@ class TranslatePanel(QWidget):
         whole.addLayout(buttons)
         whole.addWidget(self.state)
 
+    def show_adapters(self) -> None:
+        """Open the window of the adapters on this computer."""
+        if self.adapters is None:
+            self.adapters = AdaptersWindow(self, self._session, self._running)
+            self.adapters.wanted.connect(self.load_adapter)
+        self.adapters.refresh()
+        self.adapters.show()
+        self.adapters.raise_()
+
     def load_adapter(self, adapter: "Adapter | Path") -> None:
         """Load an adapter (or its folder) in the background; the one in use stays until the new one is ready."""
         name = str(adapter) if isinstance(adapter, Path) else "the new adapter"
@@ -175,6 +190,10 @@ class TranslatePanel(QWidget):
             self.state.say("")
             try:
                 self._session.set_adapter(*result)
+                if result[0].folder is not None:
+                    remember_adapter(result[0].folder)
+                if self.adapters is not None:
+                    self.adapters.refresh()
             except PhenolensError as error:
                 from napari.utils.notifications import show_error
 
