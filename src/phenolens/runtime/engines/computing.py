@@ -16,8 +16,9 @@ def computed(*arrays: Any, threads: bool = True) -> Any:
     threads
         On dask's threads, else on this one.
     """
-    import dask
-    import dask.threaded
+    from dask.base import compute
+    from dask.local import get_sync
+    from dask.threaded import get
 
-    found = dask.compute(*arrays, scheduler=dask.threaded.get if threads else dask.get)
+    found = compute(*arrays, scheduler=get if threads else get_sync)
     return found if len(arrays) > 1 else found[0]
