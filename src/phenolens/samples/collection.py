@@ -42,7 +42,7 @@ def simulated(folder: Path, treatment: str = TREATMENT) -> Job[Path]:
 
 def _may_be_beside_others(folder: Path) -> bool:
     """Whether a screen may be made where there are files already: these stay, but another output would not."""
-    return (read_mark(folder) or {}).get("kind", SCREEN.name) == SCREEN.name
+    return bool((read_mark(folder) or {}).get("kind", SCREEN.name) == SCREEN.name)
 
 
 def _of(treatment: str) -> Callable[[Path], Job[Path]]:

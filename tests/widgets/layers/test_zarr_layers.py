@@ -159,6 +159,8 @@ def test_labels_with_levels_are_saved_and_exported_at_full_size(tmp_path, monkey
     image = Image([KeptBlocks(lazy * 2), KeptBlocks(lazy[::2, ::2] * 2)], multiscale=True, name="DNA")
     labels = Labels(levels, multiscale=True, name="nuclei", features=table)
     write_layers(str(tmp_path / "saved" / f"a{ending}"), [one.as_layer_data_tuple() for one in (image, labels)])
+    inside = (tmp_path / "saved" / "a.ome.zarr" / "labels" / "nuclei").is_dir()
+    assert inside is (ending == ".ome.zarr"), "they have the place of the image"
     ((drawn, how, kind),) = drawn_layers([labels])
     assert not isinstance(drawn, np.ndarray), "an export reads them while it writes"
     session = Session()
