@@ -243,7 +243,7 @@ class CellsPanel(QWidget):
         here = int((cells.table["field"] == field.key).sum()) if field is not None else 0
         found = f"{len(cells.table):,} cells in {len(screen)} field{'s' * (len(screen) != 1)}, {here:,} in this one."
         if self._too_large():
-            found += " It is too large for the brush: to correct its cells, use a corrected label image."
+            found += " This field is too large for the brush: to correct its cells, use a corrected label image."
         if self._session.cells_position is None:
             return found
         return f"{found} Found at {self._session.place(self._session.cells_position)}; used in every plane."
