@@ -210,11 +210,11 @@ def test_another_map_has_the_same_distances_and_can_be_saved(atlas, tmp_path, na
     moved = finish(atlas.projected(name, seed=3))
     assert (moved.card.projection, moved.card.seed) == (name, 3)
     assert moved.vectors is atlas.vectors
-    assert np.allclose(moved.coordinates, atlas.coordinates) == (name == "pca")
+    assert np.allclose(moved.coordinates, atlas.coordinates) == (name == atlas.card.projection)
     again = Atlas.load(moved.save(tmp_path / "moved"))
     assert again.coordinates.tobytes() == moved.coordinates.tobytes()
-    back = finish(again.projected("pca"))
-    assert back.coordinates.tobytes() == atlas.coordinates.tobytes()
+    back = finish(again.projected(atlas.card.projection, seed=atlas.card.seed))
+    np.testing.assert_allclose(back.coordinates, atlas.coordinates, rtol=0, atol=1e-5)
     assert back.card == atlas.card
 
 

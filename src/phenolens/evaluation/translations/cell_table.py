@@ -21,9 +21,10 @@ def cell_table(
     parts = []
     for kind, some in cells.items():
         part = some.table.assign(kind=kind, synthetic=kind == "translated")
-        part["log_odds"] = np.nan if log_odds is None else log_odds[kind]
-        part["similarity"] = identity.similarity if kind == "translated" else np.nan
-        part["nucleus_iou"] = identity.overlap if kind == "translated" else np.nan
+        # of one dtype in all parts, whatever holds in those that are joined to others without a value
+        part["log_odds"] = np.nan if log_odds is None else np.asarray(log_odds[kind], float)
+        part["similarity"] = np.asarray(identity.similarity, float) if kind == "translated" else np.nan
+        part["nucleus_iou"] = np.asarray(identity.overlap, float) if kind == "translated" else np.nan
         parts.append(_joined(part, some.features))
     for dose, (judged, features) in doses.items():
         parts.append(_joined(judged.table.assign(kind="dose", synthetic=False, dose=dose), features))
