@@ -125,7 +125,10 @@ def test_an_adapter_an_encoder_and_an_atlas_open(place, folder, tmp_path):
     assert run("micon", "search", atlas, "--row", "0").status == 0
 
 
-WRONG = {"adapter": "ADAPTER", "encoder": "ENCODER", "atlas": "ATLAS", "evaluation": "evaluation", "export": "viewer"}
+WRONG = {
+    "adapter": "ADAPTER", "encoder": "ENCODER", "atlas": "ATLAS", "evaluation": "evaluation", "export": "viewer",
+    "session": "in the dock",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -139,7 +142,7 @@ def test_what_is_no_screen_says_where_it_belongs(place, adapters, tmp_path, what
     assert WRONG[what] in done.error
 
 
-@pytest.mark.parametrize("what", ["images", "encoder", "atlas", "evaluation", "export", "labels"])
+@pytest.mark.parametrize("what", ["images", "encoder", "atlas", "evaluation", "export", "labels", "session"])
 def test_what_is_no_adapter_says_where_it_belongs(place, folder, tmp_path, what):
     path = folder if what == "images" else place(of_kind(what))
     named = {"images": "a folder of images", "labels": "a folder of images", "export": "an export"}.get(what, what)

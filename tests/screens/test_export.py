@@ -3,13 +3,15 @@
 import json
 from xml.etree import ElementTree
 
+import dask.array
 import numpy as np
 import pytest
 import tifffile
 from npe2 import PluginManifest
 
 from phenolens.runtime.errors import ImageError, OutputError
-from phenolens.screens.export import WRITERS, write_ome_tiff
+from phenolens.screens import export
+from phenolens.screens.export import WRITERS, read_description, write_ome_tiff
 from phenolens.screens.image_details import AxisScale
 from phenolens.screens.images import read_image
 from project import ROOT
@@ -105,6 +107,43 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError):
         write_ome_tiff(tmp_path / "taken" / "a.ome.tif", np.zeros((4, 4)), "YX", ["a"], None, synthetic=False)
+
+
+@pytest.mark.parametrize("axes", ["YX", "CYX", "TCZYX"])
+@pytest.mark.parametrize(("dtype", "stored"), [(">u2", "u2"), ("i8", "i4"), ("?", "u1"), ("f4", "f4")])
+def test_a_large_image_is_written_by_tiles_and_is_the_same(tmp_path, monkeypatch, axes, dtype, stored):
+    monkeypatch.setattr(export, "BY_TILES", 0)
+    monkeypatch.setattr(export, "_SIDE", 32)
+    shape = [{"T": 2, "C": 2, "Z": 3, "Y": 70, "X": 33}[axis] for axis in axes]
+    pixels = np.random.default_rng(0).integers(0, 2 if dtype == "?" else 900, shape).astype(dtype)
+    most = []
+    read = dask.array.from_array(pixels, chunks=(*(1,) * (len(shape) - 2), 50, 50)).map_blocks(
+        lambda block: most.append(block.shape) or block, dtype=dtype, meta=np.zeros((0,) * len(shape), dtype)
+    )
+    names = NAMES["C"] if "C" in axes else ("DNA",)
+    how = {"synthetic": True, "description": {"strength": 0.5}, "z_spacing": 2.0}
+    path, again = (
+        write_ome_tiff(tmp_path / folder / "a.ome.tif", read, axes, names, (0.4, 0.325), **how) for folder in "ab"
+    )
+    assert path.read_bytes() == again.read_bytes(), "the same content is the same file"
+    with tifffile.TiffFile(path) as file:
+        assert file.pages.first.tile == (32, 32)
+        assert file.series[0].axes == axes
+        assert "urn:uuid:00000000" not in file.ome_metadata
+    image = read_image(path)
+    assert (image.axes, image.dtype, read_description(path)["strength"]) == (axes, np.dtype(stored), 0.5)
+    np.testing.assert_array_equal(image.data, pixels)
+    other = write_ome_tiff(tmp_path / "c" / "a.ome.tif", read + read.dtype.type(1), axes, names, (0.4, 0.325), **how)
+    assert tifffile.TiffFile(other).ome_metadata != tifffile.TiffFile(path).ome_metadata
+
+
+def test_a_large_image_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "BY_TILES", 0)
+    pixels = np.zeros((40, 40), np.float32)
+    pixels[39, 39] = np.nan
+    with pytest.raises(ImageError, match="NaN"):
+        write_ome_tiff(tmp_path / "a.ome.tif", dask.array.from_array(pixels), "YX", ["a"], None, synthetic=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ending", sorted(WRITERS))

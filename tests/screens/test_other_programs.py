@@ -1,9 +1,11 @@
 """What is written opens in other programs as it was meant."""
 
+import dask.array
 import numpy as np
 import pytest
 import tifffile
 
+from phenolens.screens import export
 from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.image_details import AxisScale
 
@@ -32,3 +34,14 @@ def test_bioio_and_tifffile_read_ome_tiff(tmp_path, axes, dtype):
     with tifffile.TiffFile(path) as file:
         assert file.series[0].axes == axes
         np.testing.assert_array_equal(file.asarray(), pixels)
+
+
+def test_bioio_reads_a_large_one_that_was_written_by_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "BY_TILES", 0)
+    monkeypatch.setattr(export, "_SIDE", 32)
+    pixels = np.random.default_rng(0).integers(0, 900, (2, 70, 90)).astype(np.uint16)
+    lazy = dask.array.from_array(pixels, chunks=(1, 40, 40))
+    path = write_ome_tiff(tmp_path / "a.ome.tif", lazy, "CYX", NAMES, (0.4, 0.325), synthetic=False)
+    image = pytest.importorskip("bioio").BioImage(path)
+    np.testing.assert_array_equal(image.get_image_data("CYX"), pixels)
+    assert image.channel_names == list(NAMES)

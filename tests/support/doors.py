@@ -160,6 +160,18 @@ def make_report(folder):
     return folder / "report"
 
 
+def make_session(folder):
+    """A session that was left at the second field of `make_folder`, with the slider at 0.4."""
+    from phenolens.sessions.folder import SessionFolder
+
+    screen = make_folder(folder)
+    session = SessionFolder(folder / "session")
+    about = {"name": screen.name, "path": str(screen), "pattern": None, "channels": list(NAMES), "fields": 2}
+    session.save({"screen": about, "place": {"field": "treated1", "position": [0, 0]}, "strength": 0.4})
+    session.close()
+    return folder / "session"
+
+
 def make_export(folder):
     """An export of two channels, as the dock's button writes it."""
     import numpy as np
@@ -332,6 +344,7 @@ FORMATS = (
     Format("atlas", make_atlas, ("the map",) * 3 + ("`ATLAS`", "`Atlas.load`"), what="atlas"),
     Format("encoder", make_encoder, ("for the open map",) * 3 + ("`ENCODER`", "`embed(encoder=)`"), what="encoder"),
     Format("evaluation", make_report, ("the evaluation dock",) * 3 + (SENT, SENT), what="evaluation"),
+    Format("session", make_session, ("taken up again",) * 3 + (SENT, SENT), what="session"),
     Format("export of ours", make_export, ("its layers, as they were",) * 3 + (SENT, SENT), what="export"),
 )
 

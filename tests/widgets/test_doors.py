@@ -157,6 +157,7 @@ _OTHERS = {
     "atlas": lambda window: len(window.map.session.data.atlas.profiles),
     "encoder": lambda window: window.map.session.encoder.card.name,
     "evaluation": lambda window: window.evaluation.answers.evaluation.name,
+    "session": lambda window: (len(window.session.screen), window.session.field.key, window.session.strength),
     "export": lambda window: {
         layer.name: (layer.contrast_limits, layer.metadata["phenolens"]["synthetic"], str(layer.units[-1]))
         for layer in window.viewer.layers
@@ -168,6 +169,7 @@ _EXPECTED = {
     "atlas": 60,
     "encoder": "default",
     "evaluation": None,
+    "session": (2, "treated1", 0.4),
     "export": {
         f"{name} {kind}": ([3, 77], kind != "source", "micrometer")
         for kind in ("source", "translated", "difference")

@@ -35,7 +35,7 @@ def apply_labels(cells: Cells | None, screen: Screen, given: Mapping[str, NDArra
     for key, labels in given.items():
         if key not in known:
             raise CellError(f"These labels are of field {key}, which this screen does not have.")
-        made = _with_labels(made, key, check_labels(labels, key, known[key].image().plane().shape[1:]))
+        made = _with_labels(made, key, check_labels(labels, key, known[key].image().plane_shape))
     return made
 
 

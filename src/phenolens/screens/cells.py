@@ -153,7 +153,7 @@ class CellFinder:
         """
         labels = self._labels(one)
         if labels is None:
-            return Cells(_whole(one.key, one.image().plane().shape[1:]), {}, self.found)
+            return Cells(_whole(one.key, one.image().plane_shape), {}, self.found)
         return Cells(measure_cells(one.key, labels), {one.key: labels}, self.found)
 
     def _labels(self, one: Field) -> NDArray[Any] | None:
@@ -196,7 +196,7 @@ def suggest_crop(cells: Cells, screen: Screen) -> int:
 
     Four median nuclei across, at least 32 and no more than the field; a field taken whole is covered.
     """
-    height, width = screen.fields[0].image().plane().shape[1:]
+    height, width = screen.fields[0].image().plane_shape
     if not cells.labels:
         longest = max(height, width)
         return int(longest + longest % 2)
@@ -257,7 +257,7 @@ def _segmenter(how: object) -> Segmenter | None:
 
 
 def _checked(labels: NDArray[Any], one: Field) -> NDArray[np.int32]:
-    return check_labels(labels, one.key, one.image().plane().shape[1:])
+    return check_labels(labels, one.key, one.image().plane_shape)
 
 
 def check_labels(labels: NDArray[Any], key: str, shape: tuple[int, ...]) -> NDArray[np.int32]:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phenolens.runtime.engines.computing import computed
 from phenolens.runtime.errors import ImageError
 from phenolens.runtime.files import writing
 from phenolens.runtime.json_files import parsed_json
@@ -20,6 +22,11 @@ from phenolens.screens.pixel_numbers import check_finite
 
 # OME-XML's names of units of time, in seconds
 _TIMES = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+BY_TILES = 256 * 2**20
+"""Bytes beyond which an image that is read in parts is written in parts, too."""
+_SIDE = 1024
+_UNKNOWN = str(uuid.UUID(int=0))
 
 
 def write_ome_tiff(
@@ -39,8 +46,9 @@ def write_ome_tiff(
     Parameters
     ----------
     image
-        Pixels, numpy or dask. The dtype is kept where OME-TIFF has it; bool becomes uint8, and half floats and
-        64-bit integers (labels) the nearest type that there is.
+        Pixels, numpy or dask; a dask array of more than 256 MiB is written tile by tile, in little memory. The dtype is
+        kept where OME-TIFF has it; bool becomes uint8, and half floats and 64-bit integers (labels) the nearest type
+        that there is.
     axes
         One letter an axis, of ``TCZYX``.
     channel_names
@@ -65,12 +73,10 @@ def write_ome_tiff(
         Axes or channel names do not fit the image, its pixels are of a kind that OME-TIFF does not have, or some of
         them are NaN or infinite.
     """
-    from tifffile import imwrite
-
     path = Path(path)
     FieldImage(image, axes, tuple(map(str, channel_names)))  # refuses what does not fit together
-    pixels = _storable(np.asarray(image))
-    check_finite(pixels, path.name)
+    by_tiles = hasattr(image, "dask") and int(image.nbytes) > BY_TILES
+    pixels = image if by_tiles else _checked(np.asarray(image), path.name)
     if isinstance(pixel_size, (int, float)):
         pixel_size = (pixel_size, pixel_size)
     names = [f"synthetic {name}" if synthetic else str(name) for name in channel_names]
@@ -91,14 +97,60 @@ def write_ome_tiff(
         short = next((name for name, factor in _TIMES.items() if factor == time_scale.seconds / time_scale.step), None)
         step, unit = (time_scale.step, short) if short else (time_scale.seconds, "s")
         metadata |= {"TimeIncrement": float(step), "TimeIncrementUnit": unit}
-    pixels = np.ascontiguousarray(pixels)
-    metadata["UUID"] = str(_identity(pixels, metadata))
     with writing(path) as temporary:
-        imwrite(
-            temporary, pixels, ome=True, photometric="minisblack", metadata=metadata,
-            compression="zlib", bigtiff=pixels.nbytes > 2**31,
-        )  # fmt: skip
+        (_write_tiles if by_tiles else _write_whole)(temporary, pixels, metadata, path.name)
     return path
+
+
+def _write_whole(file: Path, pixels: NDArray[Any], metadata: Mapping[str, Any], _: str) -> None:
+    from tifffile import imwrite
+
+    pixels = np.ascontiguousarray(pixels)
+    imwrite(
+        file, pixels, ome=True, photometric="minisblack", compression="zlib", bigtiff=pixels.nbytes > 2**31,
+        metadata={**metadata, "UUID": str(_identity(pixels, metadata))},
+    )  # fmt: skip
+
+
+def _write_tiles(file: Path, pixels: Any, metadata: Mapping[str, Any], name: str) -> None:
+    """Write a dask array (..., Y, X) in the memory that a few tiles take; `name` is for what is said of a bad one.
+
+    The file's identity, which goes by its content, is put in at the end, when all pixels have been seen.
+    """
+    from tifffile import TiffFile, imwrite
+
+    dtype, shape = _storable(np.zeros(0, pixels.dtype)).dtype, tuple(map(int, pixels.shape))
+    content = hashlib.sha256(json.dumps([str(dtype), shape, _SIDE, metadata], sort_keys=True).encode())
+
+    def tiles() -> Iterator[NDArray[Any]]:
+        starts = [range(length) for length in shape[:-2]] + [range(0, length, _SIDE) for length in shape[-2:]]
+        for *plane, top, left in product(*starts):
+            part = pixels[(*plane, slice(top, top + _SIDE), slice(left, left + _SIDE))]
+            tile = _checked(np.asarray(computed(part)), name)
+            whole = np.zeros((_SIDE, _SIDE), dtype)
+            whole[: tile.shape[0], : tile.shape[1]] = tile
+            content.update(whole.data)
+            yield whole
+
+    imwrite(
+        file, tiles(), shape=shape, dtype=dtype, tile=(_SIDE, _SIDE), ome=True, photometric="minisblack",
+        metadata={**metadata, "UUID": _UNKNOWN}, compression="zlib", bigtiff=True,
+    )  # fmt: skip
+    known = str(uuid.uuid5(uuid.NAMESPACE_OID, content.hexdigest()))
+    with TiffFile(file) as tif:
+        description = tif.pages.first.tags["ImageDescription"]
+    with file.open("r+b") as written:
+        written.seek(description.valueoffset)
+        said = written.read(description.count)
+        written.seek(description.valueoffset)
+        written.write(said.replace(_UNKNOWN.encode(), known.encode()))
+
+
+def _checked(tile: NDArray[Any], name: str) -> NDArray[Any]:
+    """A tile as it is written, none of whose pixels is NaN or infinite."""
+    stored = _storable(tile)
+    check_finite(stored, name)
+    return stored
 
 
 def _identity(pixels: NDArray[Any], metadata: Mapping[str, Any]) -> uuid.UUID:

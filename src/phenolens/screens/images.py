@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.runtime.contents import IMAGE_SUFFIXES
+from phenolens.runtime.engines.computing import computed
 from phenolens.runtime.errors import ImageError
 from phenolens.screens.image_bounds import check_declared_pixels, png_values
 from phenolens.screens.image_details import AxisScale, ImageDetails
@@ -124,6 +125,11 @@ class FieldImage:
         return self.length("C")
 
     @property
+    def plane_shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.length("Y"), self.length("X")
+
+    @property
     def stack_axes(self) -> str:
         """The axes among ``TZ`` along which the image has more than one plane."""
         return "".join(axis for axis in "TZ" if self.length(axis) > 1)
@@ -151,8 +157,7 @@ class FieldImage:
                 raise ImageError(f"There is no {word} {wanted}; the image has {self.length(axis)} (counted from 0).")
         at = {"T": t, "Z": z}
         part = self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)]
-        # by name: without one dask imports its cluster first, which takes most of a second
-        plane = np.array(part.compute(scheduler="threads") if hasattr(part, "dask") else part)
+        plane = np.array(computed(part) if hasattr(part, "dask") else part)
         plane = plane.astype(plane.dtype.newbyteorder("="), copy=False)
         plane = plane if plane.ndim == 3 else plane[None]
         check_numbers(plane, self.channel_names, self.name)
@@ -164,7 +169,8 @@ class FieldImage:
         kept = [axis for axis in self.axes if axis not in at]
         pixels = self.data[tuple(at.get(axis, slice(None)) for axis in self.axes)]
         pixels = pixels.astype(self.dtype.newbyteorder("="), copy=False)
-        return pixels.transpose([kept.index(axis) for axis in (*self.stack_axes, "Y", "X")])
+        order = [kept.index(axis) for axis in (*self.stack_axes, "Y", "X")]
+        return pixels.transpose(order) if order != sorted(order) else pixels
 
     def channel_levels(self, index: int) -> tuple[Any, ...]:
         """`channel` at each of `levels`, the largest first."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from phenolens.runtime.engines.computing import computed
 from phenolens.screens.pixel_numbers import check_numbers
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class LargePlane:
         ImageError
             Pixels of it are no numbers.
         """
-        part = np.asarray(self.lazy[key].compute(scheduler="synchronous"))
+        part = np.asarray(computed(self.lazy[key], threads=False))
         if part.ndim == 3 and len(part) == len(self._names):
             check_numbers(part, self._names, self._of)
         return part

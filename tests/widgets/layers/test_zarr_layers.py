@@ -12,15 +12,23 @@ from napari.layers import Image, Labels, Layer
 
 from layer_places import places
 from phenolens.runtime.errors import ImageError
+from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import screen_from_arrays
 from phenolens.widgets.layers import zarr_layers
 from phenolens.widgets.layers.kept_blocks import KeptBlocks
 from phenolens.widgets.layers.layer_files import LayerData
 from phenolens.widgets.reader import get_reader, read_export
+from phenolens.widgets.state.session import Session
+from phenolens.widgets.translation.export import drawn_layers, export_job, looks_of
 from phenolens.widgets.writer import write_layers
 
 SHAPE = (40, 50)
 PLACE = {"scale": [0.5, 0.25], "translate": [3.0, -4.0], "units": ["um", "um"]}
+
+
+FORMATS = {".ome.zarr": "ome-zarr", ".ome.tif": "ome-tiff"}
 
 
 def channels() -> list[Layer]:
@@ -138,6 +146,35 @@ def test_a_large_image_is_written_and_read_without_being_held(tmp_path, monkeypa
         assert all(isinstance(level, KeptBlocks) for level in levels)
         np.testing.assert_array_equal(np.asarray(levels[0]), np.asarray(whole))
         assert Layer.create(levels, how, kind).multiscale
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".ome.tif"])
+def test_labels_with_levels_are_saved_and_exported_at_full_size(tmp_path, monkeypatch, ending):
+    """As those of a large field that was opened: read in parts, never held by the layer."""
+    monkeypatch.setattr(zarr_layers, "LARGE", 300 * 300)
+    whole = np.random.default_rng(0).integers(0, 9, (600, 700)).astype(np.int32)
+    lazy = da.from_array(whole, chunks=(256, 256))
+    table = pd.DataFrame({"index": range(9), "class": list("abcdefghi")})
+    levels = [KeptBlocks(lazy), KeptBlocks(lazy[::2, ::2])]
+    image = Image([KeptBlocks(lazy * 2), KeptBlocks(lazy[::2, ::2] * 2)], multiscale=True, name="DNA")
+    labels = Labels(levels, multiscale=True, name="nuclei", features=table)
+    write_layers(str(tmp_path / "saved" / f"a{ending}"), [one.as_layer_data_tuple() for one in (image, labels)])
+    inside = (tmp_path / "saved" / "a.ome.zarr" / "labels" / "nuclei").is_dir()
+    assert inside is (ending == ".ome.zarr"), "they have the place of the image"
+    ((drawn, how, kind),) = drawn_layers([labels])
+    assert not isinstance(drawn, np.ndarray), "an export reads them while it writes"
+    session = Session()
+    screen = screen_from_arrays({"A01": whole[None].astype(np.uint16)}, ["DNA"])
+    session.set_screen(screen, IntensityMap("affine", ("DNA",), (0.0,), (9.0,)), "s")
+    session.set_field(screen.fields[0], screen.fields[0].image())
+    looks = looks_of([Image(whole, name="DNA")], (), ())
+    exported = finish(export_job(session, tmp_path, looks, [(drawn, how, kind)], FORMATS[ending]))
+    for folder in (tmp_path / "saved", exported):
+        back = {how["name"]: (data, how) for data, how, _ in read_export(folder)}
+        data, how = back["nuclei"]
+        np.testing.assert_array_equal(np.asarray(data[0] if how.get("multiscale") else data), whole)
+        pd.testing.assert_frame_equal(how["features"], table, check_dtype=False)
+        assert how.get("multiscale", False) is (ending == ".ome.zarr")
 
 
 def test_an_image_whose_looks_are_broken_gets_a_sentence(tmp_path):

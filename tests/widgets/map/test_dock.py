@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,7 +273,7 @@ def test_another_projection_moves_the_points_and_nothing_else(map_window, tmp_pa
 
     def mirrored(vectors, name="pca", seed=0):
         """UMAP is no part of what the tests need."""
-        fitted = yield from fit_projection(vectors, "pca", seed)
+        fitted: Any = yield from fit_projection(vectors, "pca", seed)
         return fitted if name == "pca" else replace(fitted, axes=-fitted.axes)
 
     w = map_window

@@ -3,7 +3,6 @@
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -147,11 +146,13 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     assert known["synthetic"] is True
     assert known["adapter_sha256"]
 
-    drawn = str(tmp_path / "figure.svg")
-    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_: (drawn, ""))
-    panel.figure.menu().actions()[0].trigger()
-    window.wait(lambda: "figure.svg" in panel.state.text() and not dock.running.busy)
-    words = Path(drawn).read_text()
+    for ending, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
+        drawn = tmp_path / f"figure.{ending}"
+        monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_, to=drawn: (str(to), ""))
+        panel.figure.menu().actions()[0].trigger()
+        window.wait(lambda name=drawn.name: name in panel.state.text() and not dock.running.busy)
+        assert drawn.read_bytes().startswith(start)
+    words = drawn.read_text()
     assert words.count(">synthetic<") == 3 * len(raw)  # half of the strength, all of it, and the difference
     low, high = dock.field_layers.channels[0].contrast_limits
     assert f"contrast {low:.5g} to {high:.5g}" in words

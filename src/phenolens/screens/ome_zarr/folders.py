@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ _AT_ONCE = 16  # requests; a small server turns away many more
 def is_url(address: object) -> bool:
     """Whether `address` is a URL, such as ``https://host/plate.zarr`` or ``s3://bucket/plate.zarr``."""
     return isinstance(address, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", address) is not None
+
+
+def load_reader() -> None:
+    """Import what reads images in parts, which takes a second or two, before the first of them is opened."""
+    with suppress(ImportError):  # zarr is an extra
+        import dask.array
+        import dask.threaded
+        import zarr
+
+        _ = dask.array, dask.threaded, zarr
 
 
 def shown_name(place: str | os.PathLike[str]) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Labels, Layer
-from napari.utils import DirectLabelColormap
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
@@ -15,7 +14,9 @@ from qtpy.QtCore import QTimer
 from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
+from phenolens.widgets.layers.cell_colours import CellColours
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
+from phenolens.widgets.layers.label_levels import label_levels, too_large_to_paint
 from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.state.translation_steps import STROKE
@@ -92,23 +93,35 @@ class CellsLayer:
                 layer.visible = False
             self._base, self._field = None, ""
             return
-        another = field.key != self._field
+        another = field.key != self._field or not self._shows(labels)
         self._base, self._field = labels, field.key
+        if self.layer is not None and self.layer.multiscale != too_large_to_paint(labels):
+            self._viewer.layers.remove(self.layer)
+            self.layer = None
         if self.layer is None:
             self._add(labels)
-        elif another or not np.array_equal(self.layer.data, labels):
-            self.layer.data = np.array(labels, np.int32)
+        elif another:
+            self.layer.data = _shown(labels)
             self.layer.visible = True
             self._painted_last = False
         assert self.layer is not None
         self.layer.metadata["phenolens"]["field"] = field.key
         self._say(None)
 
+    def _shows(self, labels: NDArray[Any]) -> bool:
+        """Whether the layer shows these labels."""
+        if self.layer is None or self.layer.multiscale or too_large_to_paint(labels):
+            return labels is self._base
+        return np.array_equal(self.layer.data, labels)
+
     def apply(self) -> None:
         """Count the cells as they are painted now, and keep what was written into columns of the user's own."""
         self._soon.stop()
         cells, layer = self._session.cells, self.layer
         if layer is None or layer not in self._viewer.layers or cells is None or self._base is None:
+            return
+        if layer.multiscale:  # which is not painted in
+            self._remember_columns()
             return
         if cells.labels.get(self._field) is not self._base:
             return  # the cells were found anew meanwhile
@@ -140,8 +153,8 @@ class CellsLayer:
         return max(known) + 1
 
     def begin_cell(self) -> int | None:
-        """Take the brush to paint a new cell; return its label, or None where no cells are shown."""
-        if self.layer is None or self._base is None:
+        """Take the brush to paint a new cell; return its label, or None where none can be painted."""
+        if self.layer is None or self._base is None or self.layer.multiscale:
             return None
         label = self.free_label()
         self._viewer.layers.selection.active = self.layer
@@ -153,7 +166,7 @@ class CellsLayer:
     def delete(self, label: int) -> bool:
         """Rub a cell out; the brush's undo brings it back. False where the field has no such cell."""
         layer = self.layer
-        if layer is None or self._base is None or not label:
+        if layer is None or self._base is None or layer.multiscale or not label:
             return False
         there = np.nonzero(np.asarray(layer.data) == label)
         if not len(there[0]):
@@ -178,7 +191,7 @@ class CellsLayer:
 
     def _step(self, undo: bool) -> bool:
         layer, annotations = self.layer, self._session.annotations
-        if layer is None or self._base is None:
+        if layer is None or self._base is None or layer.multiscale:
             return False
         self.apply()
         before = self._base
@@ -203,8 +216,10 @@ class CellsLayer:
 
     def _add(self, labels: NDArray[Any]) -> None:
         made = {"phenolens": {"made": True, "synthetic": False, "kind": "cells"}}
-        layer = Labels(np.array(labels, np.int32), name="cells", metadata=made, **self._place())
-        layer.contour = 1
+        layer = Labels(
+            _shown(labels), name="cells", metadata=made, multiscale=too_large_to_paint(labels), **self._place()
+        )
+        layer.contour, self._classed = 1, False
         layer.events.paint.connect(self._painted)
         self.layer = layer
         self._viewer.add_layer(layer)
@@ -231,7 +246,7 @@ class CellsLayer:
             # colours are told apart in thick lines; once, for the user may want others
             layer.contour, layer.opacity = self._line_width(), 1.0
         dashed = self._base.size <= MOST_PIXELS
-        layer.colormap = DirectLabelColormap(color_dict=outline_colours(annotations, self._field, dashed))
+        layer.colormap = CellColours(color_dict=outline_colours(annotations, self._field, dashed))
         self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
 
     def _line_width(self) -> int:
@@ -268,6 +283,11 @@ class CellsLayer:
         names = {name for cell, kept in self._columns.items() if cell[0] == self._field for name in kept}
         for name in sorted(names - set(features.columns)):
             features[name] = [self._columns.get((self._field, int(i)), {}).get(name) for i in features["index"]]
+
+
+def _shown(labels: NDArray[Any]) -> Any:
+    """What the layer is given: a copy that the brush may write to, or levels of a large image."""
+    return label_levels(labels) if too_large_to_paint(labels) else np.array(labels, np.int32)
 
 
 def deletes_cells(words: str) -> bool:

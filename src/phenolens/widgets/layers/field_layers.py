@@ -13,7 +13,7 @@ from phenolens.widgets.kit.channel_colours import SHOWN_AT_FIRST, image_colours
 from phenolens.widgets.kit.style import rgb
 from phenolens.widgets.layers.cells_layer import CellsLayer
 from phenolens.widgets.layers.plane_stack import PlaneStack
-from phenolens.widgets.layers.shown_levels import shown_pixels
+from phenolens.widgets.layers.shown_levels import same_levels, shown_pixels
 from phenolens.widgets.state.planes import in_memory
 from phenolens.widgets.state.session import Session
 
@@ -242,5 +242,7 @@ class FieldLayers:
         if len(found) != image.n_channels or found[0].multiscale != by_levels(image):
             return []
         for index, layer in enumerate(found):
-            layer.data = self._pixels(image, index)
+            pixels = self._pixels(image, index)
+            if not (by_levels(image) and same_levels(layer.data, pixels)):
+                layer.data = pixels
         return found

@@ -3,13 +3,18 @@
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from phenolens.runtime.engines.computing import computed
+
 _MOST_BYTES = 512 * 2**20
+_STEP = 256  # pixels: napari asks for whole steps, and anew only where the view leaves them
+_TOGETHER = 16  # blocks, so that a whole level is never held beside what is made of it
 _kept: OrderedDict[tuple[str, tuple[int, ...]], NDArray[Any]] = OrderedDict()
 _lock = threading.Lock()
 
@@ -41,6 +46,12 @@ class ArrayInParts(ABC):
         """The part, not empty, of all axes."""
 
     @property
+    def chunks(self) -> tuple[int, ...]:
+        """What the canvas reads at once along each axis: more than is in view, so that most moves read nothing."""
+        steps = (1,) * (len(self.shape) - 2) + (_STEP, _STEP)
+        return tuple(min(step, length) for step, length in zip(steps, self.shape, strict=True))
+
+    @property
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)
@@ -58,14 +69,15 @@ class ArrayInParts(ABC):
         if len(parts) < self.ndim and not any(part is Ellipsis for part in parts):
             parts = (*parts, *(slice(None),) * (self.ndim - len(parts)))
         if len(parts) != self.ndim or not all(_plain(part) for part in parts):
-            return np.asarray(self.lazy[key])
-        spans = [_span(part, length) for part, length in zip(parts, self.shape, strict=True)]
-        lengths = [max(stop - start, 0) for start, stop in spans]
+            return np.asarray(computed(self.lazy[key]))
+        wanted = [_wanted(part, length) for part, length in zip(parts, self.shape, strict=True)]
+        spans = [span for span, _ in wanted]
+        lengths = [stop - start for start, stop in spans]
         out = self.read(spans) if all(lengths) else np.empty(lengths, self.dtype)
-        return out[tuple(slice(None) if isinstance(part, slice) else 0 for part in parts)]
+        return out[tuple(there for _, there in wanted)]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.lazy, dtype)
+        return np.asarray(computed(self.lazy), dtype)
 
 
 class KeptBlocks(ArrayInParts):
@@ -94,45 +106,56 @@ class KeptBlocks(ArrayInParts):
             range(int(np.searchsorted(at, start, "right")) - 1, int(np.searchsorted(at, stop, "left")))
             for at, (start, stop) in zip(self._starts, spans, strict=True)
         ]
-        for index in product(*touched):
-            self._put(out, index, spans)
+        for index, block in self._blocks(list(product(*touched))):
+            self._put(out, index, block, spans)
         return out
 
-    def _put(self, out: NDArray[Any], index: tuple[int, ...], spans: list[Span]) -> None:
-        """Copy what lies in `spans` of the block at `index` to where it belongs in `out`."""
+    def _put(self, out: NDArray[Any], index: tuple[int, ...], block: NDArray[Any], spans: list[Span]) -> None:
+        """Copy what lies in `spans` of the `block` at `index` to where it belongs in `out`."""
         here, there = [], []
         for at, number, (start, stop) in zip(self._starts, index, spans, strict=True):
             first, last = max(int(at[number]), start), min(int(at[number + 1]), stop)
             here.append(slice(first - int(at[number]), last - int(at[number])))
             there.append(slice(first - start, last - start))
-        out[tuple(there)] = self._block(index)[tuple(here)]
+        out[tuple(there)] = block[tuple(here)]
 
-    def _block(self, index: tuple[int, ...]) -> NDArray[Any]:
-        name = (str(self.lazy.name), index)
-        with _lock:
-            if name in _kept:
-                _kept.move_to_end(name)
-                return _kept[name]
-        block = np.asarray(self.lazy.blocks[index].compute(scheduler="synchronous"))
-        with _lock:
-            _kept[name] = block
-            held = sum(one.nbytes for one in _kept.values())
-            while held > _MOST_BYTES and len(_kept) > 1:
-                held -= _kept.popitem(last=False)[1].nbytes
-        return block
+    def _blocks(self, wanted: list[tuple[int, ...]]) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
+        """Blocks by their index; those that are not kept are read together, a few at a time."""
+        name = str(self.lazy.name)
+        for start in range(0, len(wanted), _TOGETHER):
+            some = wanted[start : start + _TOGETHER]
+            with _lock:
+                found = {index: _kept[name, index] for index in some if (name, index) in _kept}
+                for index in found:
+                    _kept.move_to_end((name, index))
+            missing = [index for index in some if index not in found]
+            if missing:
+                read = computed(*(self.lazy.blocks[index] for index in missing))
+                found |= zip(missing, read if len(missing) > 1 else (read,), strict=True)
+                _keep({(name, index): found[index] for index in missing})
+            yield from found.items()
+
+
+def _keep(blocks: dict[tuple[str, tuple[int, ...]], NDArray[Any]]) -> None:
+    with _lock:
+        _kept.update(blocks)
+        held = sum(one.nbytes for one in _kept.values())
+        while held > _MOST_BYTES and len(_kept) > 1:
+            held -= _kept.popitem(last=False)[1].nbytes
 
 
 def _plain(part: Any) -> bool:
-    if isinstance(part, slice):
-        return part.step in (None, 1)
-    return isinstance(part, (int, np.integer)) and not isinstance(part, bool)
+    return isinstance(part, (slice, int, np.integer)) and not isinstance(part, bool)
 
 
-def _span(part: Any, length: int) -> Span:
+def _wanted(part: Any, length: int) -> tuple[Span, int | slice]:
+    """What of an axis is read for an index or a slice, and where in that it lies."""
     if isinstance(part, slice):
-        start, stop, _ = part.indices(length)
-        return start, stop
+        places = range(*part.indices(length))
+        if not places:
+            return (0, 0), slice(None)
+        return (min(places[0], places[-1]), max(places[0], places[-1]) + 1), slice(None, None, places.step)
     at = int(part)
     if not -length <= at < length:
         raise IndexError(f"There is no index {at} along an axis of {length}.")
-    return at % length, at % length + 1
+    return (at % length, at % length + 1), 0

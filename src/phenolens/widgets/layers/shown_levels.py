@@ -13,6 +13,14 @@ def shown_pixels(image: FieldImage, channel: int) -> Any:
     return halving(image.channel_levels(channel)) if by_levels(image) else image.channel(channel)
 
 
+def same_levels(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether two lists of levels are those of one file: a layer of one need not be drawn again for the other."""
+    return len(one) == len(other) and all(
+        isinstance(first, KeptBlocks) and isinstance(second, KeptBlocks) and first.lazy.name == second.lazy.name
+        for first, second in zip(one, other, strict=True)
+    )
+
+
 def halving(levels: Sequence[Any]) -> list[KeptBlocks]:
     """Levels (dask) for the canvas; those that are not smaller than the one before are left out, as napari asks."""
     kept = [levels[0]]

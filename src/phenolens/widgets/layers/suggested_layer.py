@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from napari import Viewer
 from napari.layers import Labels
-from napari.utils import DirectLabelColormap
 from numpy.typing import NDArray
+
+from phenolens.widgets.layers.cell_colours import CellColours
 
 NAME = "suggested classes"
 MOST_PIXELS = 16_000_000
@@ -51,7 +52,7 @@ class SuggestedLayer:
         drawn: dict[int | None, Any] = {0: _CLEAR, None: _CLEAR}
         for label, colour in colours.items():
             drawn[label] = colour
-        self.layer.colormap = DirectLabelColormap(color_dict=drawn)
+        self.layer.colormap = CellColours(color_dict=drawn)
         self.layer.visible = True
 
     def _add(self, drawn: NDArray[np.int32]) -> None:

@@ -89,7 +89,8 @@ def labels_of(layers: Sequence[LayerData]) -> "tuple[dict[str, LabelImage], dict
 def lies_on(labels: LayerData, image: LayerData) -> bool:
     """Whether labels have the shape and the place of an image, or of its planes, so that they can lie inside it."""
     (pixels, of_labels, _), (data, of_image, _) = labels, image
-    shape, whole = np.shape(pixels), np.shape(data[0] if of_image.get("multiscale") else data)
+    shape = np.shape(pixels[0] if of_labels.get("multiscale") else pixels)
+    whole = np.shape(data[0] if of_image.get("multiscale") else data)
     if shape not in (whole, whole[-2:]):
         return False
     one, other = (appearance(meta, "image") for meta in (of_labels, of_image))

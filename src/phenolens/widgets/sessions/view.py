@@ -104,9 +104,10 @@ class View:
             kind = type(layer).__name__.lower()
             if not isinstance(layer.metadata.get("phenolens"), Mapping) or kind not in KINDS:
                 continue
-            look = appearance({name: getattr(layer, name) for name in _LOOKS if hasattr(layer, name)}, kind)
+            # the colours of labels follow the classes, and there may be as many of them as cells
+            names = (name for name in _LOOKS if not (kind == "labels" and name == "colormap"))
+            look = appearance({name: getattr(layer, name) for name in names if hasattr(layer, name)}, kind)
             if kind == "labels":
-                look = {name: value for name, value in look.items() if name != "colormap"}  # it follows the classes
                 look["contour"] = int(layer.contour)
             self._looks[layer.name] = {"kind": kind, **look}
         active = self._viewer.layers.selection.active

@@ -15,6 +15,7 @@ from phenolens.widgets.kit.channel_colours import is_nuclear
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.label_levels import too_large_to_paint
 from phenolens.widgets.layers.layer_keys import at_rest
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
@@ -219,7 +220,7 @@ class CellsPanel(QWidget):
 
     def _allow_correcting(self) -> None:
         cells, field, chosen = self._session.cells, self._session.field, self._session.pen.chosen
-        outlined = cells is not None and field is not None and field.key in cells.labels
+        outlined = cells is not None and field is not None and field.key in cells.labels and not self._too_large()
         self._correcting.setVisible(outlined)
         self.delete_cell.setEnabled(outlined and chosen is not None and field is not None and chosen[0] == field.key)
 
@@ -240,10 +241,18 @@ class CellsPanel(QWidget):
         assert cells is not None
         assert screen is not None
         here = int((cells.table["field"] == field.key).sum()) if field is not None else 0
-        found = f"{len(cells.table):,} cells in {len(screen)} field{'s' * (len(screen) != 1)}, {here} in this one."
+        found = f"{len(cells.table):,} cells in {len(screen)} field{'s' * (len(screen) != 1)}, {here:,} in this one."
+        if self._too_large():
+            found += " This field is too large for the brush: to correct its cells, use a corrected label image."
         if self._session.cells_position is None:
             return found
         return f"{found} Found at {self._session.place(self._session.cells_position)}; used in every plane."
+
+    def _too_large(self) -> bool:
+        """Whether the cells of the shown field cannot be painted."""
+        cells, field = self._session.cells, self._session.field
+        labels = None if cells is None or field is None else cells.labels.get(field.key)
+        return labels is not None and too_large_to_paint(labels)
 
     def _show_crop(self) -> None:
         crop = self._session.crop

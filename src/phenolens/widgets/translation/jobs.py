@@ -66,9 +66,15 @@ def read_field(field: "Field") -> "Job[tuple[Field, FieldImage, np.ndarray | Non
 
 
 def name_devices() -> Job[list[str]]:
-    """Devices of this machine; a job because asking for them imports torch."""
-    from phenolens.runtime.devices import list_devices
+    """Devices of this machine; a job because asking for them imports torch.
 
+    Before that it loads what reads images, so that the first screen that is opened does not wait for it.
+    """
+    from phenolens.runtime.devices import list_devices
+    from phenolens.screens.ome_zarr.folders import load_reader
+
+    yield Progress(0, 0, "getting ready")
+    load_reader()
     yield Progress(0, 0, "looking for devices")
     return list_devices()
 

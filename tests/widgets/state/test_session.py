@@ -1,0 +1,29 @@
+"""What the session says of the open screen, without a window."""
+
+import numpy as np
+
+from phenolens.screens.image_details import ChannelDisplay, ImageDetails
+from phenolens.screens.images import FieldImage
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import screen_from_arrays
+from phenolens.widgets.kit.channel_colours import channel_colours
+from phenolens.widgets.state.session import Session
+
+NAMES = ("DNA", "actin", "ER")
+
+
+def test_colours_are_those_that_the_shown_field_states_and_else_those_of_the_names():
+    session = Session()
+    assert session.colours == []
+    pixels = np.zeros((3, 8, 8), np.uint8)
+    limits = IntensityMap("affine", NAMES, (0.0,) * 3, (9.0,) * 3)
+    screen = screen_from_arrays({"A01": pixels}, NAMES)
+    session.set_screen(screen, limits, "s")
+    named = channel_colours(NAMES)
+    assert session.colours == named, "before a field is read"
+    stated = tuple(ChannelDisplay(colour) for colour in ("FF8000", None, "00FF00"))
+    shown = FieldImage(pixels, "CYX", NAMES, details=ImageDetails(displays=stated))
+    session.set_field(screen.fields[0], shown)
+    assert session.colours == ["#ff8000", named[1], "#00ff00"]
+    session.set_screen(screen_from_arrays({"A01": pixels[:2]}, NAMES[:2]), limits, "other")
+    assert session.colours == named[:2], "those of one screen are not another's"
