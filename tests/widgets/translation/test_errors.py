@@ -140,7 +140,7 @@ def test_a_folder_that_is_no_adapter_says_what_it_is(window, small_screen, small
     }
     for folder, words in wrong.items():
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, folder=folder: str(folder))
-        window.press(panel.load)
+        panel.load.menu().actions()[0].trigger()
         window.wait(lambda words=words: words in panel.state.text() and not window.dock.running.busy)
         assert window.messages[-1] == panel.state.text()
         assert panel.load.isEnabled()
