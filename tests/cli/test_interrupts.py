@@ -95,6 +95,7 @@ def check(name: str, given: Path, base: Path, tmp_path: Path, moment: float, num
     raise AssertionError(f"{name} took {took} s to end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULT)
 def test_a_command_ends_within_a_second(name, given, tiny_base, tmp_path, record_property):
     check(name, given, tiny_base, tmp_path, 8.0, signal.SIGTERM, record_property)

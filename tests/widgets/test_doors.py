@@ -17,6 +17,7 @@ from project import ROOT
 pytest_plugins = ["real_window"]
 
 IDS = [one.name for one in FORMATS]
+DOORS = [door if door == "drop" else pytest.param(door, marks=pytest.mark.slow) for door in IN_WINDOW]
 _FOUND: dict[str, dict[str, object]] = {}
 """What came of each format, by door: all of a door are opened in one window, when the first of them is asked for."""
 
@@ -197,7 +198,7 @@ def found(request, made, monkeypatch):
 
 @pytest.mark.window
 @pytest.mark.parametrize("one", FORMATS, ids=IDS)
-@pytest.mark.parametrize("door", IN_WINDOW)
+@pytest.mark.parametrize("door", DOORS)
 def test_it_opens(found, door, one):
     came = found(door)[one.name]
     if one.kept is None:
@@ -227,7 +228,7 @@ def test_it_opens(found, door, one):
 
 
 @pytest.mark.window
-@pytest.mark.parametrize("door", IN_WINDOW)
+@pytest.mark.parametrize("door", DOORS)
 def test_nothing_is_complained_of(found, door):
     assert found(door)["messages"] == []
 

@@ -113,6 +113,7 @@ def test_a_network_is_exported_once_and_then_read(adapter, cache, monkeypatch):
     assert files(cache) == [name]
 
 
+@pytest.mark.slow
 def test_other_weights_are_another_file(adapter, cache):
     base = applied(adapter)
     base.predict(*inputs(base))

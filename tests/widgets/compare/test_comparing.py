@@ -72,6 +72,7 @@ def test_keys_show_each_view_and_one_that_is_held_flickers(ready):
     assert not [one for one in layer.keymap if str(one) in ("O", "T", "D", "F")]
 
 
+@pytest.mark.slow
 def test_brackets_move_the_slider_and_play_moves_it_alone(ready):
     session, panel = ready.session, ready.dock.compare_panel
     key(ready, Qt.Key.Key_BracketLeft)
@@ -199,6 +200,7 @@ def test_a_click_changes_the_clicked_cell_and_the_line_follows_it(ready):
     np.testing.assert_allclose(np.stack([pixels(layer) for layer in made.differences]), difference, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_label_the_whole_crop_is_changed(window, small_screen, small_adapter):
     window.open(small_screen)
     window.dock.load_adapter(small_adapter)

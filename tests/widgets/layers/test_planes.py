@@ -67,6 +67,7 @@ class Longest:
         self.ms = max(self.ms, self._clock.restart())
 
 
+@pytest.mark.slow
 def test_the_window_goes_on_while_a_slider_moves_over_a_slow_file(window, slow):
     session, layer = window.session, window.dock.field_layers.channels[0]
     longest = Longest(window.dock)

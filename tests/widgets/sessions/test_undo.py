@@ -128,6 +128,7 @@ def test_all_cells_are_one_step(ready):
     assert not panel.translating_all.running
 
 
+@pytest.mark.slow
 def test_labels_of_the_users_own_keep_their_own_undo(ready):
     own = ready.viewer.add_layer(Labels(np.zeros((192, 192), np.int32), name="mine"))
     ready.viewer.layers.selection.active = own

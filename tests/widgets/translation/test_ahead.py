@@ -98,6 +98,7 @@ def test_a_cell_that_was_translated_ahead_is_there_at_once(ready):
     assert off < 0.05 * np.linalg.norm(right.difference[-1])
 
 
+@pytest.mark.slow
 def test_those_nearest_to_the_pointer_come_first(ready, monkeypatch):
     asked = []
     from phenolens.widgets.translation import jobs
@@ -159,6 +160,7 @@ def test_a_job_ends_it_at_once_and_it_goes_on_when_all_is_still(ready):
     ready.wait(lambda: held(ready))
 
 
+@pytest.mark.slow
 def test_it_never_steps_while_training_waits_for_the_device(ready):
     """Also where another dock's job, of which this one does not know, is what goes on."""
     from phenolens.runtime.queue import device_queue
