@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from psygnal import Signal
 
+from phenolens.widgets.kit.without_triton import keep_triton_out
 from phenolens.widgets.state.session import Session
 
 if TYPE_CHECKING:
@@ -81,4 +82,5 @@ _WORKPLACES: "weakref.WeakKeyDictionary[Any, Workplace]" = weakref.WeakKeyDictio
 
 def workplace(viewer: "Viewer") -> Workplace:
     """The workplace of a viewer; plugins get the viewer behind a proxy, which leads to the same place."""
+    keep_triton_out()  # before anything of ours imports torch beside what draws the window
     return _WORKPLACES.setdefault(getattr(viewer, "__wrapped__", viewer), Workplace())
