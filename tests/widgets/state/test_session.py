@@ -2,14 +2,38 @@
 
 import numpy as np
 
+from phenolens.screens.crops import Window
 from phenolens.screens.image_details import ChannelDisplay, ImageDetails
 from phenolens.screens.images import FieldImage
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
+from phenolens.translation.apply.cell_translation import CellTranslation
+from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.kit.channel_colours import channel_colours
 from phenolens.widgets.state.session import Session
+from phenolens.widgets.state.translated_cell import TranslatedCell
 
 NAMES = ("DNA", "actin", "ER")
+
+
+def test_a_coarser_result_that_comes_late_replaces_nothing():
+    def result(trajectory, steps, *strengths):
+        how = TranslationSettings(steps=steps, strengths=strengths)
+        return CellTranslation(
+            window=Window(0, 0, 4), settings=how, conditions=("a", "b"), crop=np.zeros((1, 4, 4), np.uint8),
+            difference=np.full((len(strengths), 1, 4, 4), float(steps), np.float32), trajectory=trajectory,
+        )  # fmt: skip
+
+    session, coarse, fine = Session(), object(), object()
+    cell = TranslatedCell("A01", 2, 2, "cell 1", ("a", "b"))
+    session.add_cell(cell)
+    session.update_cell(cell, result(coarse, 8, 1.0))
+    session.update_cell(cell, result(fine, 20, 1.0))
+    session.update_cell(cell, result(coarse, 8, 0.5))  # of the coarse one, computed before the fine one was known
+    assert (cell.translation.steps, cell.translation.strengths) == (20, (1.0,))
+    session.update_cell(cell, result(fine, 20, 0.25))
+    assert cell.translation.strengths == (0.25, 1.0)
+    assert (cell.translation.difference == 20).all()
 
 
 def test_colours_are_those_that_the_shown_field_states_and_else_those_of_the_names():

@@ -345,11 +345,14 @@ class Session:
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
         """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.
 
-        A result that holds other channels than are held by now comes too late.
+        A result that holds other channels than are held by now comes too late, and so does one of fewer steps than the
+        result that is there.
         """
         if self.translator is not None and translation.held != self.translator.held:
             return
         old = cell.translation
+        if old is not None and old.held == translation.held and old.steps > translation.steps:
+            return
         if (
             old is not None
             and old.held == translation.held
