@@ -1,6 +1,9 @@
 """What the session says of the open screen, without a window."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 
 from phenolens.screens.crops import Window
 from phenolens.screens.image_details import ChannelDisplay, ImageDetails
@@ -16,7 +19,8 @@ from phenolens.widgets.state.translated_cell import TranslatedCell
 NAMES = ("DNA", "actin", "ER")
 
 
-def test_a_coarser_result_that_comes_late_replaces_nothing():
+@pytest.mark.parametrize("asked", [20, 6])
+def test_a_coarse_result_that_comes_late_replaces_nothing(asked):
     def result(trajectory, steps, *strengths):
         how = TranslationSettings(steps=steps, strengths=strengths)
         return CellTranslation(
@@ -25,15 +29,16 @@ def test_a_coarser_result_that_comes_late_replaces_nothing():
         )  # fmt: skip
 
     session, coarse, fine = Session(), object(), object()
+    session.translator = SimpleNamespace(settings=TranslationSettings(steps=asked), held=())
     cell = TranslatedCell("A01", 2, 2, "cell 1", ("a", "b"))
     session.add_cell(cell)
     session.update_cell(cell, result(coarse, 8, 1.0))
-    session.update_cell(cell, result(fine, 20, 1.0))
+    session.update_cell(cell, result(fine, asked, 1.0))
     session.update_cell(cell, result(coarse, 8, 0.5))  # of the coarse one, computed before the fine one was known
-    assert (cell.translation.steps, cell.translation.strengths) == (20, (1.0,))
-    session.update_cell(cell, result(fine, 20, 0.25))
+    assert (cell.translation.steps, cell.translation.strengths) == (asked, (1.0,))
+    session.update_cell(cell, result(fine, asked, 0.25))
     assert cell.translation.strengths == (0.25, 1.0)
-    assert (cell.translation.difference == 20).all()
+    assert (cell.translation.difference == asked).all()
 
 
 def test_colours_are_those_that_the_shown_field_states_and_else_those_of_the_names():

@@ -345,14 +345,15 @@ class Session:
     def update_cell(self, cell: TranslatedCell, translation: "CellTranslation") -> None:
         """Keep a better or further result of a cell; strengths of the same accuracy are added to those known.
 
-        A result that holds other channels than are held by now comes too late, and so does one of fewer steps than the
-        result that is there.
+        A result that holds other channels than are held by now comes too late, and so does one of other steps than are
+        asked for where one of those is there.
         """
-        if self.translator is not None and translation.held != self.translator.held:
-            return
         old = cell.translation
-        if old is not None and old.held == translation.held and old.steps > translation.steps:
-            return
+        if self.translator is not None:
+            asked = self.translator.settings.steps
+            late = old is not None and old.steps == asked != translation.steps
+            if translation.held != self.translator.held or late:
+                return
         if (
             old is not None
             and old.held == translation.held
