@@ -29,7 +29,8 @@ def test_a_coarse_result_that_comes_late_replaces_nothing(asked):
         )  # fmt: skip
 
     session, coarse, fine = Session(), object(), object()
-    session.translator = SimpleNamespace(settings=TranslationSettings(steps=asked), held=())
+    translator = SimpleNamespace(settings=TranslationSettings(steps=asked), held=())
+    session.set_adapter(SimpleNamespace(crop=4), translator, "cpu")
     cell = TranslatedCell("A01", 2, 2, "cell 1", ("a", "b"))
     session.add_cell(cell)
     session.update_cell(cell, result(coarse, 8, 1.0))
