@@ -15,6 +15,10 @@ pytest_plugins = ["real_window"]
 OWN = "test of my own.txt"
 
 
+def _in_use(window):
+    return None if window.session.adapter is None else window.session.adapter.folder
+
+
 @pytest.mark.slow
 def test_adapters_are_listed_compared_on_a_cell_used_and_deleted(
     window, small_screen, small_adapter, tmp_path, monkeypatch
@@ -32,13 +36,14 @@ def test_adapters_are_listed_compared_on_a_cell_used_and_deleted(
     (own / "second" / OWN).write_text("mine")
     elsewhere = tmp_path / "elsewhere"
     here.save(elsewhere)
-    remember_adapter(elsewhere)
     remember_adapter(tmp_path / "gone")
     panel = window.dock.translate_panel
     window.open(small_screen)
     window.find_cells()
-    window.dock.load_adapter(own / "first")
-    window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
+    # what was used once is listed, wherever it lies
+    for folder in (elsewhere, own / "first"):
+        window.dock.load_adapter(folder)
+        window.wait(lambda folder=folder: _in_use(window) == folder and not window.dock.running.busy)
     panel.load.menu().actions()[1].trigger()
     listed = panel.adapters
     assert [one.folder.name for one in listed.adapters] == ["elsewhere", "strange", "second", "first"]

@@ -50,6 +50,7 @@ class DeviceRow(QWidget):
         for name in ("auto", *self._session.devices):
             self.box.addItem(name, name)
         self.box.setCurrentIndex(max(self.box.findData(self._session.device), 0))
+        self._why_no_gpu = why_no_gpu() if self._session.devices else ""
         self.look()
 
     def look(self) -> None:
@@ -62,9 +63,8 @@ class DeviceRow(QWidget):
         memory = memory_of(where) if where in session.devices else None
         words = f"{where}" if memory is None else f"{where}: {memory[0] / _GB:.1f} of {memory[1] / _GB:.1f} GB free"
         self.free.setVisible(where.startswith("cuda"))
-        reason = why_no_gpu()
-        self.about.say(words + (". No GPU (why: rest the pointer here)" if reason else ""))
-        self.about.setToolTip(reason)
+        self.about.say(words + (". No GPU (why: rest the pointer here)" if self._why_no_gpu else ""))
+        self.about.setToolTip(self._why_no_gpu)
 
     def showEvent(self, a0: QShowEvent | None) -> None:
         """Follow what is free while it is seen."""
@@ -81,3 +81,4 @@ class DeviceRow(QWidget):
         freed = give_back(self._session.queue())
         self.look()
         self.about.say(f"{self.about.text()}. {freed / _GB:.1f} GB were given back")
+        self._timer.start(_EVERY)  # so that it can be read
