@@ -219,3 +219,17 @@ def test_a_folder_that_vanishes_midway_is_not_taken_for_whole(tmp_path):
             shutil.rmtree(made)
             write_json(made / "b.json", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_begins_to_remove_is_not_taken_for_whole(tmp_path):
+    def removing(folder: Path) -> None:
+        """As ``rm -r`` does where a file appears after it has looked: that one stays, and with it the folder."""
+        for path in list(folder.iterdir()):
+            path.unlink()
+
+    with pytest.raises(OutputError, match="its folder was removed meanwhile"):  # noqa: SIM117
+        with writing_folder(tmp_path / "out") as made:
+            write_json(made / "a.json", {})
+            removing(made)
+            write_json(made / "b.json", {})
+    assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import TypeVar
 
 from phenolens.runtime.choices.preferences import preferences
 from phenolens.runtime.errors import DeviceError
+from phenolens.runtime.progress import Job, Progress, relabelled
+
+T = TypeVar("T")
 
 
 def list_devices() -> list[str]:
@@ -83,22 +87,32 @@ def memory_of(device: str) -> tuple[int, int] | None:
 
 
 class MemoryTaken:
-    """How much more memory this process has taken of a device than when this was made.
+    """How much more memory this process has taken of a device than before.
 
     Parameters
     ----------
     device
         As `resolve_device` names it.
+
+    Attributes
+    ----------
+    most
+        The most that was seen (bytes).
     """
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._before = _taken_of(device)
         self.most = 0
 
-    def look(self) -> None:
-        """Look how much it is now; ``most`` is the most that was seen (bytes)."""
-        self.most = max(self.most, _taken_of(self._device) - self._before)
+    def during(self, job: Job[T]) -> Job[T]:
+        """Run `job`, and look after each of its steps, where it runs: who follows it may look too late."""
+        before = _taken_of(self._device)
+
+        def look(now: Progress) -> Progress:
+            self.most = max(self.most, _taken_of(self._device) - before)
+            return now
+
+        return (yield from relabelled(job, look))
 
 
 def give_back(device: str) -> int:

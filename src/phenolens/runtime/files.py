@@ -129,7 +129,7 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
         _check_empty(target)
     with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
         partial.mkdir()
-        with _the_same(partial):
+        with _undisturbed(partial):
             yield partial
         _flush_all(partial, permissions)
         (place or _rename)(partial, target)
@@ -242,18 +242,12 @@ def _removed(partial: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _the_same(folder: Path) -> Iterator[None]:
-    """See that a folder was not removed, and made anew by what was written after that: the rest would be lacking."""
-    if os.name == "nt":  # there a folder that is written to cannot be removed
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)  # while it is open, no other folder is given its number
-    try:
-        yield
-        if not os.path.samestat(os.fstat(held), os.stat(folder)):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    finally:
-        os.close(held)
+def _undisturbed(folder: Path) -> Iterator[None]:
+    """See that nobody removed a folder, or began to, while the block wrote into it: a part would be lacking."""
+    witness = temporary_name(folder / "witness")  # goes with the rest, whoever removes it
+    witness.touch()
+    yield
+    witness.unlink()
 
 
 @contextmanager

@@ -189,7 +189,7 @@ class FinetunePanel(QWidget):
         self.smaller.hide()
         self.curve.show()
         self.job.run(
-            self._job(self._folder(), resume, start_over),
+            self._memory.during(self._job(self._folder(), resume, start_over)),
             "Fine-tuning",
             self._session.queue(),
             progress=self._progress,
@@ -295,8 +295,6 @@ class FinetunePanel(QWidget):
         return (id(session.screen), id(session.cells), *plane, *conditions, *numbers, *chosen, self.out.text())
 
     def _progress(self, now: Progress) -> None:
-        if self._memory is not None:
-            self._memory.look()
         if "loss" in now.values:
             self.curve.add(now.step, now.values["loss"])
             self.job.show_progress(now, f"loss {now.values['loss']:.3g} · {self._time_left(now)}")
