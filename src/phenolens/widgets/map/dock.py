@@ -16,6 +16,7 @@ from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.map import jobs
 from phenolens.widgets.map.classes import MapClasses
+from phenolens.widgets.map.densities import MapDensities
 from phenolens.widgets.map.encoder_box import EncoderBox
 from phenolens.widgets.map.head import MapHead
 from phenolens.widgets.map.link import MapLink
@@ -67,6 +68,7 @@ class MapDock(QWidget):
         self.head = MapHead()
         self.empty = Note(_EMPTY)
         self.view = MapView(session)
+        self.densities = MapDensities(self, session, self.running, self.view)
         self.state = Note()
         self.comparison = Note()
         self.neighbours = NeighboursPanel(session, self._known_classes)
@@ -330,6 +332,7 @@ class MapDock(QWidget):
     def _theme(self, _: Any = None) -> None:
         theme = MapTheme.of(self.viewer)
         self.view.set_theme(theme)
+        self.densities.set_theme(theme)
         self.smiles.set_theme(theme)
         self.neighbours.theme = theme
         if self.session.data is not None:
