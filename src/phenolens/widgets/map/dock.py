@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import Session
 
 WIDGET = "Phenolens map"
-_WIDTH = 350
 _EMPTY = (
     "No map yet.\n\nOpen the folder of an atlas, or a file of profiles.\n\nOr open a screen and find its cells in the "
     "Phenolens dock; then “Embed this screen” makes a map of them."
@@ -85,7 +84,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        stand_beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock, "Map")
         self._connect()
         self._theme()
         self._show_data()
@@ -128,7 +127,6 @@ class MapDock(QWidget):
         whole.addWidget(self.head)
         whole.addWidget(self.empty, 1)
         whole.addWidget(self.parts, 1)
-        self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
         session = self.session

@@ -73,7 +73,7 @@ class ScreenPanel(QWidget):
         self.why, self.problem = Note(), Note()
         self.field = QComboBox()
         self.field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.field.setMinimumContentsLength(12)
+        self.field.setMinimumContentsLength(4)
         self.field.setToolTip("The field on the canvas")
         self.field.activated.connect(self._show_chosen)
         self.intensity = Note()
@@ -113,7 +113,7 @@ class ScreenPanel(QWidget):
             arrow = QToolButton()
             arrow.setText(text)
             arrow.setToolTip(tip)
-            arrow.setFixedWidth(24)
+            arrow.setFixedWidth(20)
             arrow.clicked.connect(lambda _=False, step=step: self._step(step))
             line.addWidget(arrow)
         return row
