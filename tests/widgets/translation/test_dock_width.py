@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtWidgets import QScrollArea, QWidget
+from qtpy.QtWidgets import QScrollArea, QTabBar, QWidget
 
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
@@ -62,7 +62,11 @@ def test_the_image_keeps_half_of_the_window_and_eight_channels_are_readable(wind
     assert len({tuple(layer.colormap.colors[-1]) for layer in layers}) == 8
     canvas = window.viewer.window._qt_viewer.canvas.native
     window.wait(lambda: canvas.width() >= width / 2, 3000)
-    for name in ("map", "evaluation"):
-        open_dock(window.viewer, f"Phenolens {name}")
+    docks = [open_dock(window.viewer, f"Phenolens {name}") for name in ("map", "evaluation")]
     window.qtbot.wait(300)
+    if width < 1600:
+        tabs = [bar.tabText(tab) for bar in qt_window.findChildren(QTabBar) for tab in range(bar.count())]
+        assert sorted(tabs) == ["Evaluation", "Map", "Phenolens"], "short enough to be read"
+    for area in (area for dock in docks for area in dock.findChildren(QScrollArea)):
+        assert area.widget().minimumSizeHint().width() <= docks[0].width(), "nothing is cut off"
     assert canvas.width() >= width / 2, "further docks are tabs where they would take the image's room"
