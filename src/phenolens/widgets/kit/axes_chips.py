@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QSizePolicy, QWidget
 from phenolens.screens.axes import FIELDS, LETTERS
 from phenolens.widgets.kit.style import SPACE
 
-_NARROWEST = 54  # pixels: a letter, a number of two digits, and the arrow
-_IN_A_LINE = 4
+_NARROWEST = 72  # pixels: a letter, a number of three digits, and the arrow
+_IN_A_LINE = 3
 
 
 class AxesChips(QWidget):

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 _NARROW = 1600  # of a window in which napari's docks at the left and a usual one of ours leave the image less than half
 _LEFT = 220
-_USUAL, _NARROWEST = 350, 290  # of our docks; napari's own need 320 at least
+_USUAL, _NARROWEST = 350, 292  # of our docks; napari's own need 320 at least
 
 
 class OnceShown(QObject):

@@ -9,7 +9,7 @@ AMBER = "#e3a83b"
 MUTED = "#808a94"  # of lines and marks; words are as the theme writes
 ERROR = "#f0806a"
 SPACE = 6
-LABEL_WIDTH = 72
+LABEL_WIDTH = 84
 
 _ACCENTED = (
     f"QPushButton {{ background: {ACCENT}; color: white; font-weight: bold; padding: 5px 10px; }}"
