@@ -68,7 +68,8 @@ def density_outlines(places: ArrayLike, shares: Sequence[float] = SHARES) -> tup
     low, high = np.percentile(points, [_OUTER, 100 - _OUTER], axis=0) + _REACH * bandwidth * np.array([[-1], [1]])
     cells = np.clip(np.ceil(_CELLS * (high - low) / bandwidth), 8, _MOST_CELLS).astype(int)
     step = (high - low) / cells
-    counts, _, _ = np.histogram2d(*points.T, bins=tuple(cells), range=list(zip(low, high, strict=True)))
+    x, y = points[:, 0], points[:, 1]
+    counts, _, _ = np.histogram2d(x, y, [int(cells[0]), int(cells[1])], np.stack([low, high], axis=1))
     density = gaussian_filter(counts, np.maximum(bandwidth / step, 1.0), mode="constant")
     # between the middles of the grid's cells as the lines go; beyond the grid there is no density
     here = map_coordinates(density, ((points - low) / step - 0.5).T, order=1, mode="constant")

@@ -15,7 +15,8 @@ from phenolens.widgets.compare.what_changed import WhatChanged
 from phenolens.widgets.kit.style import SPACE, Form, action
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
-from phenolens.widgets.layers.synthetic_layers import VIEWS, SyntheticLayers
+from phenolens.widgets.layers.layer_groups import VIEWS
+from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session
 
 _MOST = 1.5

@@ -16,7 +16,8 @@ from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
 from phenolens.widgets.kit.workers import Running
-from phenolens.widgets.layers.synthetic_layers import VIEWS, SyntheticLayers
+from phenolens.widgets.layers.layer_groups import VIEWS
+from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.held_channels import HeldChannels
