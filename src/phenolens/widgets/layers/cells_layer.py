@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
-from phenolens.widgets.layers.cell_colours import CellColours
+from phenolens.widgets.layers.cell_colours import CellColours, recolour
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
 from phenolens.widgets.layers.label_levels import label_levels, too_large_to_paint
 from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
@@ -246,8 +246,8 @@ class CellsLayer:
             # colours are told apart in thick lines; once, for the user may want others
             layer.contour, layer.opacity = self._line_width(), 1.0
         dashed = self._base.size <= MOST_PIXELS
-        layer.colormap = CellColours(color_dict=outline_colours(annotations, self._field, dashed))
-        self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
+        recolour(layer, CellColours.of_cells(labels, outline_colours(annotations, self._field, dashed)))
+        self._suggested.show(self._base, labels, dash_colours(annotations, self._field), self._line_width())
 
     def _line_width(self) -> int:
         """Pixels that an outline may take of a cell: one where cells are small, or little of them would be seen."""
