@@ -13,6 +13,7 @@ from phenolens.runtime.errors import CellError
 from phenolens.screens.label_images import field_of_labels
 from phenolens.widgets.kit.style import Form
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.part_layer import KIND
 from phenolens.widgets.layers.suggested_layer import NAME
 from phenolens.widgets.state.session import Session
 
@@ -79,7 +80,7 @@ class OwnLabels(QWidget):
             if isinstance(layer, Labels)
             and layer != self._field_layers.labels
             and not layer.metadata.get("phenolens", {}).get("synthetic")
-            and layer.metadata.get("phenolens", {}).get("kind") != NAME
+            and layer.metadata.get("phenolens", {}).get("kind") not in (NAME, KIND)
         ]
 
     def _naming(self) -> list[tuple[Labels, str]]:
