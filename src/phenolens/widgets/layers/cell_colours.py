@@ -82,7 +82,7 @@ class CellColours(DirectLabelColormap):  # type: ignore[misc]
         return numbers, colours
 
     @cached_property
-    def _codes(self) -> NDArray[np.unsignedinteger[Any]] | None:
+    def _codes(self) -> NDArray[Any] | None:
         """Number of each label, and of all that are higher; None where it is left to napari."""
         if self._cells is not None:
             dtype = np.uint8 if len(self._cells) + 2 <= np.iinfo(np.uint8).max else np.uint16
@@ -98,7 +98,7 @@ class CellColours(DirectLabelColormap):  # type: ignore[misc]
         shared[np.fromiter(known, np.int64, len(known))] = np.fromiter(known.values(), np.uint8, len(known))
         return shared
 
-    def _looked_up(self, values: Any) -> NDArray[np.unsignedinteger[Any]] | None:
+    def _looked_up(self, values: Any) -> NDArray[Any] | None:
         # labels of 16 bits are drawn as they are
         if not isinstance(values, np.ndarray) or values.dtype.itemsize <= 2 or (codes := self._codes) is None:
             return None
