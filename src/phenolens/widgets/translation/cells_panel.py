@@ -12,6 +12,7 @@ from phenolens.runtime.errors import CellError, PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.segmenters import SEGMENTERS
 from phenolens.widgets.kit.channel_colours import is_nuclear
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.layers.field_layers import FieldLayers
@@ -47,10 +48,10 @@ class CellsPanel(QWidget):
         self._viewer, self._session, self._running, self._field_layers = viewer, session, running, field_layers
         self._worker: JobWorker | None = None
         self._wrong = ""
-        self.way = _narrow(QComboBox())
+        self.way = _narrow(ElidedComboBox())
         self._list_ways()
         self.way.currentIndexChanged.connect(lambda _: self.refresh())
-        self.nucleus = _narrow(QComboBox())
+        self.nucleus = _narrow(ElidedComboBox())
         self.nucleus.setToolTip("Channel that shows the nuclei")
         self.own = OwnLabels(viewer, session, field_layers)
         self.own.changed.connect(self.refresh)

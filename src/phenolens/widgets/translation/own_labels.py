@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import CellError
 from phenolens.screens.label_images import field_of_labels
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import Form
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.part_layer import KIND
@@ -32,7 +33,7 @@ class OwnLabels(QWidget):
     def __init__(self, viewer: Viewer, session: Session, field_layers: FieldLayers) -> None:
         super().__init__()
         self._viewer, self._session, self._field_layers = viewer, session, field_layers
-        self.layer, self.field = QComboBox(), QComboBox()
+        self.layer, self.field = ElidedComboBox(), ElidedComboBox()
         for box in (self.layer, self.field):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(10)
