@@ -120,6 +120,10 @@ def test_planes_that_are_read_whole_are_bounded_and_those_read_in_parts_are_not(
     tifffile.imwrite(tmp_path / "strip.tif", data, rowsperstrip=150, compression="zlib", photometric="minisblack")
     with pytest.raises(ImageError, match="declares 31,500 pixels"):
         read_image(tmp_path / "strip.tif")
+    tifffile.imwrite(tmp_path / "bomb.tif", 0 * data, tile=(64, 64), compression="zlib", photometric="minisblack")
+    monkeypatch.setattr(tiffs, "_MOST_PACKED", 20)
+    with pytest.raises(ImageError, match="declares 31,500 pixels"):
+        read_image(tmp_path / "bomb.tif")
     monkeypatch.setattr(tiffs, "LARGEST_PLANE", 60_000)
     with pytest.raises(ImageError, match="declares 31,500 pixels"):
         read_image(tmp_path / "tiles.tif")

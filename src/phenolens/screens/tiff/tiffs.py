@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 LAZY_BYTES = 64 * 2**20
+# A file that declares more than so many times what it holds is taken for a bomb where its planes are large.
+_MOST_PACKED = 200
 # An axis that the file does not name is taken as channels up to this length, as depth beyond.
 _MOST_CHANNELS = 10
 
@@ -78,9 +80,9 @@ def read_tiff(path: Path) -> TiffContent:
             colour = series.axes.endswith("S") and series.shape[-1] >= 3
             alpha = colour and any(int(extra) in (1, 2) for extra in series.keyframe.extrasamples)
             coarser, levels = None, _levels(path, series)
-            if levels is None:
+            if levels is None or series.nbytes > _MOST_PACKED * path.stat().st_size:
                 _check_first_page(tif, path, by_parts=False)
-            else:
+            if levels is not None:
                 smaller, stored_axes = levels[1:], series.axes
                 coarser = lambda: tuple(_named_axes(one, stored_axes, path, alpha)[0] for one in smaller)  # noqa: E731
             data = levels[0] if levels is not None else _lazy(path, series) if series.nbytes > LAZY_BYTES else None
