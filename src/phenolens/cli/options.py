@@ -118,6 +118,12 @@ Gather = Annotated[bool, typer.Option("--gather", help="End what the jobs of an 
 Subset = Annotated[
     int | None, typer.Option(min=1, help="Try it on N wells first, spread over the screen.", metavar="N")
 ]
+ImageFormat = Annotated[
+    str,
+    typer.Option(
+        "--format", help="tiff: a file for each result; zarr: OME-Zarr plates of the same wells.", metavar="tiff|zarr"
+    ),
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try the fields again that could not be done before.")
 ]
