@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaozarrs
 
 from cli_run import run
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
 from phenolens.screens.images import read_image
 from phenolens.screens.ome_zarr.images import read_labels
 from phenolens.screens.ome_zarr.tables import read_table_inside
 from phenolens.screens.table import read_screen
+from phenolens.translation.model.adapter import Adapter
 from tiny_base import make_tiny_adapter
 from tiny_plates import COMPOUNDS, a_cluster, a_plate
 
@@ -107,6 +110,7 @@ def test_other_programs_open_the_plates_as_they_are(plate, expected):
         made = json.loads((expected / name / "zarr.json").read_text())["attributes"]["ome"]["plate"]
         for part in ("rows", "columns", "wells", "acquisitions", "field_count"):
             assert made[part] == original[part], part
+        yaozarrs.validate_zarr_store(str(expected / name))
         opened = open_ome_zarr_plate(expected / name)
         images = opened.get_images()
         assert sorted(images) == ["A/1/1", "A/1/2", "A/2/1", "A/2/2"]
@@ -196,3 +200,22 @@ def test_files_of_others_are_never_replaced(adapter, plate, tmp_path):
     assert refused.status == 2
     assert "did not write" in refused.error
     assert (foreign / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_what_is_beyond_the_noise_floor_is_a_plate_too(adapter, plate, tmp_path):
+    copied = shutil.copytree(adapter, tmp_path / "adapter")
+    maxima = np.random.default_rng(0).uniform(0.01, 0.02, (1, 39, 2))
+    names = Adapter.load(copied).channel_names
+    NoiseFloor((1.0,), maxima, np.zeros(39, int), np.full(39, "w"), names, (), 1.0, 1.0).save(copied / "noise_floor")
+    ran = run("translate", copied, plate, "--out", tmp_path / "out", *OPTIONS, "--format", "zarr", "--guidance", "1",
+              "--alpha", "0.05")  # fmt: skip
+    assert ran.status == 0
+    (first, *_) = marked = read_screen(tmp_path / "out" / "P1__significant.zarr").fields
+    assert len(marked) == 4
+    mask = np.asarray(first.image().data)
+    assert first.image().details.synthetic
+    assert set(np.unique(mask)) <= {0, 1}
+    difference = read_screen(tmp_path / "out" / "P1__difference.zarr").fields[0].image().plane()
+    kept = read_screen(tmp_path / "out" / "P1__significant_difference.zarr").fields[0].image().plane()
+    np.testing.assert_array_equal(kept, np.where(mask > 0, difference, 0))

@@ -58,7 +58,7 @@ def _write_all(
             significant(image.plane(t, z), difference.plane(t, z), adapter.intensity, floor, alpha)
             for t, z in image.positions()
         ]
-        mask = np.asarray(image.restacked(planes).data)
+        mask = np.asarray(image.restacked(planes).data) > 0  # truth values become 255 in an image
         changed = np.asarray(difference.data)
         facts = {
             "source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key, "alpha": alpha,

@@ -317,14 +317,12 @@ def _write_labels(
         _, paths = _write_levels(where, pixels, axes, zarr_format, labels=True)
         own = {axis: scales.get(axis, AxisScale()) for axis in axes}
         ome = _multiscales(name, axes, own, paths, version, "nearest")
-        about: dict[str, Any] = {
-            "source": {"image": "../../"},
-            # even where there are none: ome-zarr-models cannot do without
-            "colors": [
+        about: dict[str, Any] = {"source": {"image": "../../"}}
+        if label.colours:
+            about["colors"] = [
                 {"label-value": int(value), "rgba": list(bytes.fromhex(colour))}
                 for value, colour in label.colours.items()
-            ],
-        }
+            ]
         if label.properties is not None:
             rows = label.properties.astype(object).where(label.properties.notna(), None)
             about["properties"] = [

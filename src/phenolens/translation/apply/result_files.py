@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -222,8 +223,17 @@ def cells_inside(
         for name, value in field.metadata.items()
     }
     table = rows.assign(**measured, **dict(about), **known)
-    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX")}
+    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX", colours=_colours(rows["label"].tolist()))}
     return outlines, {"cells": table}
+
+
+def _colours(labels: Iterable[int]) -> dict[int, str]:
+    """A colour for each label, the background's clear: some programs do not open labels that have none."""
+    found = {0: "00000000"}
+    for label in labels:
+        parts = hsv_to_rgb(label * 0.618034 % 1, 0.6, 1.0)  # the golden section sets neighbours far apart
+        found[label] = "".join(f"{round(255 * part):02X}" for part in (*parts, 1.0))
+    return found
 
 
 def _displays(image: FieldImage, kind: str, intensity: IntensityMap) -> tuple[ChannelDisplay, ...]:
