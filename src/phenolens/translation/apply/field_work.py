@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from phenolens.runtime.engines.failing import noted
 from phenolens.runtime.engines.work import Do
-from phenolens.runtime.errors import DeviceError, OutputError, PhenolensError
 from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job
 from phenolens.screens.cells import CellFinder, Cells
@@ -73,7 +73,7 @@ class FieldWork:
             translator = Translator(load_base(adapter.base, self.device), adapter, self.settings)
 
         def do(key: str) -> Job[str]:
-            return _noted(self, key, _translate(translator, self, key, check))
+            return noted(self.manifest, key, _translate(translator, self, key, check))
 
         return do
 
@@ -87,17 +87,6 @@ class FieldWork:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "translator": None}
-
-
-def _noted(work: FieldWork, key: str, job: Job[str]) -> Job[str]:
-    """Note why a field cannot be translated, where it cannot."""
-    try:
-        return (yield from job)
-    except (OutputError, DeviceError):
-        raise
-    except PhenolensError as error:
-        work.manifest.fail(key, str(error))
-        raise
 
 
 def _translate(translator: Translator, work: FieldWork, key: str, check: Callable[[], None]) -> Job[str]:

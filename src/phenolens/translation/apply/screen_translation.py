@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.engines.failing import known_failures, new_failures, raise_failed
 from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
 from phenolens.runtime.engines.work import Engine, Outcome
-from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError, PhenolensError
+from phenolens.runtime.errors import ModelError, OutputError, PhenolensError
 from phenolens.runtime.files import absolute, sweep, writing
 from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
@@ -33,7 +34,7 @@ from phenolens.translation.model.base import open_base
 from phenolens.translation.solvers import WITH_TRAJECTORY
 
 _JUDGED = 8  # cells whose inverted noise is looked at
-_NAMED = 3  # failed fields whose reasons a message has
+_SAID = ("translated", "the others are finished")  # of fields that failed
 _COMMON = ("cells.parquet", "provenance.json", SIGNIFICANCE)
 _WORDS = {
     "strengths": "set of strengths", "steps": "number of steps", "cells": "choice of cells",
@@ -168,16 +169,13 @@ def translate_screen(
             folder=adapter.folder and absolute(adapter.folder), translator=None if engine else task.translator,
         )  # fmt: skip
         mine = task.keys if part is None else part.of(task.keys)
-        known = {} if retry_failed else {key: why for key in mine if (why := manifest.failed(key)) is not None}
+        known = {} if retry_failed else known_failures(manifest, mine)
         with closing((engine or Here()).run(work, [key for key in mine if key not in known], check)) as job:
             outcomes = yield from job
-        for outcome in outcomes:
-            if outcome.error is not None and manifest.failed(outcome.key) is None:
-                manifest.fail(outcome.key, str(outcome.error))
-        failed = known | {one.key: str(one.error) for one in outcomes if one.error is not None}
+        failed = known | new_failures(manifest, outcomes)
         if part is None:
             _finish(task, manifest, outcomes, failed)
-    _raise_failed(failed, len(mine), outcomes)
+    raise_failed(failed, len(mine), outcomes, *_SAID)
     return task.out
 
 
@@ -208,7 +206,7 @@ def gather_translation(
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
     task = yield from _prepare(adapter, screen, out, settings, files, cells, device, with_noise=True)
     with _opened(task, None, False) as (_, manifest):
-        failed = {key: why for key in task.keys if (why := manifest.failed(key)) is not None}
+        failed = known_failures(manifest, task.keys)
         missing: list[str] = []
         for number, key in enumerate(task.keys, start=1):
             if key not in failed and (manifest.facts(key) is None or manifest.damaged(key)):
@@ -220,7 +218,7 @@ def gather_translation(
                 f"{named(missing)}. Start the jobs again that have not finished, and then gather."
             )
         _finish(task, manifest, [Outcome(key, "kept") for key in task.keys if key not in failed], failed)
-    _raise_failed(failed, len(screen), [])
+    raise_failed(failed, len(screen), [], *_SAID)
     return task.out
 
 
@@ -346,18 +344,3 @@ def _finish(task: Task, manifest: Manifest, outcomes: Sequence[Outcome], failed:
         if outcome.error is None:
             counts[outcome.how] = counts.get(outcome.how, 0) + 1
     write_provenance(task.out, **task.facts(), fields=counts, **({"failed": dict(failed)} if failed else {}))
-
-
-def _raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outcome]) -> None:
-    """Raise where fields could not be translated: the one error where that is all there was to do."""
-    if not failed:
-        return
-    if total == 1 and outcomes and outcomes[0].error is not None:
-        raise outcomes[0].error
-    said = " ".join(why if key in why else f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
-    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
-    raise FieldsFailed(
-        f"{len(failed)} of {total} fields could not be translated, the others are finished. {said}{more} Mend them and "
-        "start again with --retry-failed.",
-        failed,
-    )
