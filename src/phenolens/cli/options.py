@@ -127,6 +127,10 @@ ImageFormat = Annotated[
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try the fields again that could not be done before.")
 ]
+ProgressFile = Annotated[
+    Path | None,
+    typer.Option("--progress", help="Write how far it is to this file, for programs that follow it.", metavar="FILE"),
+]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 
 

@@ -19,6 +19,7 @@ from phenolens.cli.options import (
     NoiseSeed,
     Overwrite,
     Pattern,
+    ProgressFile,
     Renoise,
     RetryFailed,
     Scheduler,
@@ -76,6 +77,7 @@ def translate(
     gather: Gather = False,
     subset: Subset = None,
     retry_failed: RetryFailed = False,
+    progress: ProgressFile = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +89,7 @@ def translate(
     run.
     """
     with reporting("translate", as_json) as console:
+        console.write_progress(progress)
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
         part = None if job is None else Part.parse(job)

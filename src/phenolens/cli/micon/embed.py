@@ -17,6 +17,7 @@ from phenolens.cli.options import (
     JobPart,
     Overwrite,
     Pattern,
+    ProgressFile,
     RetryFailed,
     Scheduler,
     Subset,
@@ -62,6 +63,7 @@ def embed(
     gather: Gather = False,
     subset: Subset = None,
     retry_failed: RetryFailed = False,
+    progress: ProgressFile = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -70,6 +72,7 @@ def embed(
     The same command goes on with an interrupted run.
     """
     with reporting("micon embed", as_json) as console:
+        console.write_progress(progress)
         found, said = cells_from(cells), annotations_from(annotations)
         part = None if job is None else Part.parse(job)
         if gather and (job or scheduler or workers > 1 or retry_failed):
