@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,7 +16,6 @@ from cli_run import run
 from phenolens.runtime.engines.parts import JOBS
 from phenolens.runtime.errors import FieldsFailed
 from phenolens.runtime.locks import LOCK, SILENCE, Held, holding
-from phenolens.runtime.progress import finish
 from phenolens.screens.table import read_screen
 from phenolens.translation.apply.screen_translation import translate_screen
 from phenolens.translation.apply.settings import TranslationSettings
@@ -123,7 +121,7 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(adapter, plate, expected, 
     more = ("--format", file_format)
 
     def full(path):
-        if "A02_s2" in str(path) or "A/2/2" in Path(path).parent.as_posix() or ".zarr/A/2" in str(path):
+        if "A02_s2" in str(path) or ".zarr/A/2/" in path.as_posix():
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         usual(path)
 
@@ -192,20 +190,4 @@ def test_a_job_array_that_is_submitted_again_while_it_runs(adapter, plate, expec
         running.kill()
         running.communicate()
     assert translate(adapter, plate, out, "--gather").status == 0
-    assert_same(out, expected)
-
-
-def test_a_worker_that_ends_while_it_finishes_leaves_nothing_half_done(adapter, plate, expected, tmp_path):
-    """Closing a run in the middle of a field is what a signal does."""
-    out = tmp_path / "out"
-    settings = TranslationSettings(strengths=(1.0,), steps=2)
-    job = translate_screen(Adapter.load(adapter), read_screen(plate), out, settings, cells="whole", device="cpu")
-    for now in job:
-        if now.step == 2:
-            break
-    job.close()
-    assert 4 <= len(list(out.glob("*.ome.tif"))) < 12
-    assert finish(
-        translate_screen(Adapter.load(adapter), read_screen(plate), out, settings, cells="whole", device="cpu")
-    )
     assert_same(out, expected)
