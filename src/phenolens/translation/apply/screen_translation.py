@@ -18,7 +18,7 @@ from phenolens.runtime.files import absolute, sweep, writing
 from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
 from phenolens.runtime.outputs import named
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, CellFinder, Cells, cell_finder, guess_nucleus_channel, no_cells
 from phenolens.screens.crops import window_at
@@ -162,7 +162,8 @@ def translate_screen(
     if engine is not None and adapter.folder is None:
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
-    task = yield from _prepare(adapter, screen, out, settings, files, cells, device, with_noise=part is None)
+    preparing = _prepare(adapter, screen, out, settings, files, cells, device, with_noise=part is None)
+    task = yield from relabelled(preparing, lambda now: Progress(0, 0, now.message))  # steps of this are no fields
     with _opened(task, part, overwrite) as (check, manifest):
         work = FieldWork(
             screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest, files=files,

@@ -202,7 +202,7 @@ def _far(run: Run) -> str:
     """How far a run is, in words."""
     if not run.total:
         return f"{run.message or 'Starting'}…"
-    return f"{run.step:,} of {run.total:,}. {run.message}.{_time_left(run.left)}"
+    return f"{run.step:,} of {run.total:,} fields. {run.message}.{_time_left(run.left)}"
 
 
 def _time_left(seconds: float | None) -> str:
