@@ -48,6 +48,11 @@ def first_number(value):
     return change
 
 
+def unseen(tensors):
+    """A key of attention that a try with one kind of token may pass over."""
+    tensors["mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"].view(-1)[-2:] = float("nan")
+
+
 def rename_one(tensors):
     tensors["other"] = tensors.pop(min(tensors))
 
@@ -96,6 +101,7 @@ BASES = {
     "levels of text": config(SCHEDULER, trained_betas=["a", "b"]),
     "a card of numbers": config("card.json", attribution=[1, {}]),
     "NaN in the UNet": weights("unet", first_number(float("nan"))),
+    "NaN in a key of attention": weights("unet", unseen),
     "infinity in the autoencoder": weights("vae", first_number(float("inf"))),
     "a weight of another shape": weights("unet", lambda w: w.update({min(w): torch.zeros(3, 3)})),
     "a weight that is missing": weights("unet", rename_one),
@@ -146,6 +152,7 @@ def test_forged_bases_are_refused_in_little_memory_and_time(tiny_base, tmp_path)
     assert "declares" in by_name["huge_channels"]
     assert "layers, not 256 at most" in by_name["a_million_layers"]
     assert "NaN" in by_name["NaN_in_the_UNet"]
+    assert "attn2.to_k" in by_name["NaN_in_a_key_of_attention"]
     assert "lacks 1 weight" in by_name["a_weight_that_is_missing"]
 
 

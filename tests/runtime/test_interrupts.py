@@ -35,6 +35,17 @@ def main():
 """
 
 
+STARTED: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
 def starts(tmp_path: Path, body: str, before: object = signal.SIG_DFL, **options) -> subprocess.Popen:
     """Start a program that says by a file that it has come to the place where it is to be interrupted."""
 
@@ -47,6 +58,7 @@ def starts(tmp_path: Path, body: str, before: object = signal.SIG_DFL, **options
         [sys.executable, "-c", code, tmp_path / "begun"],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=as_asked, **options,
     )  # fmt: skip
+    STARTED.append(process)
     until = time.monotonic() + 60
     while not (tmp_path / "begun").exists():
         assert process.poll() is None, process.communicate()

@@ -39,7 +39,7 @@ def read_network(kind: Any, folder: Path) -> Any:
     Raises
     ------
     NotABase
-        The configuration asks for more than the weights fill, or weights are missing.
+        The configuration asks for more than the weights fill, or weights are missing, or are not finite.
     """
     config = read_json_object(folder / "config.json")
     _check_numbers(config)
@@ -53,6 +53,10 @@ def read_network(kind: Any, folder: Path) -> Any:
     lacking = [*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])]
     if lacking:
         raise NotABase(f"{folder.name} lacks {len(lacking)} weights, such as {min(lacking)}")
+    # One try cannot tell: a kernel may pass over a weight that is NaN where what it weighs is zero.
+    odd = [name for name, value in network.state_dict().items() if not bool(value.isfinite().all())]
+    if odd:
+        raise NotABase(f"weights in {folder.name} are NaN or infinite, such as those of {min(odd)}")
     return network
 
 
