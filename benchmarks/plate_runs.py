@@ -8,12 +8,12 @@ Each part prints a Markdown table, and a line of JSON. Every process computes wi
 *memory* translates (a base of few random weights, two cells a field, 64 x 64 pixels) and embeds plates of so many
 fields, each in a process of its own, and gives the highest memory of any of its processes.
 
-*speed* translates simulated fields with the shipped adapter: with the command, in one process, by ``--workers 2``, and by
-two jobs in folders of their own, each with half of the fields, which is what the machine gives two independent
-processes. A rate counts from the moment when the first field of each process is finished, so neither imports nor loading
-count. The loop takes each cell by itself through the DDIM inversion and generation of diffusers on torch, 50 steps each
-way, with the same adapter, and writes each field with tifffile; `--loop` fields are enough for its rate. *efficiency* is
-the rate of two workers over that of two independent processes.
+*speed* translates simulated fields with the shipped adapter: with the command, in one process, by ``--workers 2``, and
+by two jobs in folders of their own, each with half of the fields, which is what the machine gives two independent
+processes. A rate counts from the moment when the first field of each process is finished, so neither imports nor
+loading count. The loop takes each cell by itself through the DDIM inversion and generation of diffusers on torch, 50
+steps each way, with the same adapter, and writes each field with tifffile; `--loop` fields are enough for its rate.
+*efficiency* is the rate of two workers over that of two independent processes.
 """
 
 import argparse
@@ -102,9 +102,9 @@ def memory(options):
     print(json.dumps(rows))
 
 
-def rate(outs, started):
-    """Fields an hour, from the first finished field of each process on, by when the files were written."""
-    times = sorted(path.stat().st_mtime for out in outs for path in out.glob("*__difference.ome.tif"))
+def rate(out, started):
+    """Fields an hour, from the first finished field of each of so many processes on, by when files were written."""
+    times = sorted(path.stat().st_mtime for path in out.glob("*__difference.ome.tif"))
     first = times[started - 1]
     return 3600 * (len(times) - started) / (times[-1] - first)
 
@@ -126,10 +126,8 @@ def loop(screen, cells, adapter_folder, count, out):
     adapter = Adapter.load(adapter_folder)
     translator = Translator(load_base(adapter.base, "cpu"), adapter)  # puts the adapter's weights into the UNet
     base = translator.base
-    unet, config = (
-        base.predict,
-        {**base.scheduler_config, "timestep_spacing": "leading", "set_alpha_to_one": False, "clip_sample": False},
-    )
+    unet, known = base.predict, base.scheduler_config
+    config = {**known, "timestep_spacing": "leading", "set_alpha_to_one": False, "clip_sample": False}
     inverse, forward = DDIMInverseScheduler.from_config(config), DDIMScheduler.from_config(config)
     inverse.set_timesteps(50)
     forward.set_timesteps(50)
@@ -185,7 +183,8 @@ def speed(options):
             ]
             for one in begun:
                 ended(one)
-            rates[name] = rate(outs, 2 if "two" in name else 1)
+            each = [rate(out, 2 if "--workers" in runs[0] else 1) for out in outs]
+            rates[name] = sum(each)
             print(json.dumps({name: rates[name]}), file=sys.stderr, flush=True)
 
         measure("one process", ())
@@ -203,7 +202,7 @@ def speed(options):
         print(f"| {name} | {found:,.0f} | {found / stock:.1f} |")
     efficiency = rates["two workers"] / rates["two independent processes"]
     print(f"\nefficiency of two workers: {efficiency:.2f}")
-    print(json.dumps({**rates, "efficiency": efficiency, "cells": each}))
+    print(json.dumps({**rates, "efficiency": efficiency, "cells": len(cells) / fields}))
 
 
 def main():
