@@ -156,12 +156,15 @@ def start_run(folder: Path, arguments: Sequence[str]) -> Run:
     return Run(folder, "running", message="Starting", process=Process(process.pid, owner["start"], owner["host"]))
 
 
-def stop_run(run: Run) -> None:
-    """Ask a run of this computer to end; what it has finished is kept."""
+def stop_run(run: Run) -> bool:
+    """Ask a run to end, which keeps what it has finished; False where it is on another computer."""
     process = run.process
-    if process is not None and process.is_here and not process.has_ended:
+    if process is None or not process.is_here:
+        return False
+    if not process.has_ended:
         with suppress(OSError):
             os.kill(process.pid, signal.SIGTERM)
+    return True
 
 
 def last_said(folder: Path) -> str:

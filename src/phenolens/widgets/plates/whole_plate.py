@@ -135,10 +135,13 @@ class WholePlate(QWidget):
 
     def stop(self) -> None:
         """Ask the run to end."""
-        if self._run is not None:
-            stop_run(self._run)
-            self.cancel.setEnabled(False)
-            self.state.say("Stopping…")
+        if self._run is None:
+            return
+        if not stop_run(self._run):
+            self.state.say("The run is on another computer: stop it there.", "warning")
+            return
+        self.cancel.setEnabled(False)
+        self.state.say("Stopping…")
 
     def show_folder(self) -> None:
         """Open the output folder."""
