@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import psutil
 import pytest
@@ -72,7 +73,7 @@ class Scheduler:
     def __init__(self, port):
         self.address = f"tcp://127.0.0.1:{port}"
         dask = [sys.executable, "-m", "dask"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.scheduler = subprocess.Popen(
             [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"], **quiet
         )
@@ -177,7 +178,8 @@ def test_a_job_array_that_is_submitted_again_while_it_runs(adapter, plate, expec
     out = tmp_path / "out"
     running = started(adapter, plate, out, "--job", "1/2")
     try:
-        wait_until(lambda: (out / JOBS / "job-1-of-2.lock").is_file() or running.poll() is not None, 240)
+        wait_until(lambda: list(out.glob("*.ome.tif")) or running.poll() is not None, 240)
+        assert (out / JOBS / "job-1-of-2.lock").is_file()
         psutil.Process(running.pid).suspend()  # so that it is at work for as long as we look
         for part in ("1/2", "1/3"):
             refused = translate(adapter, plate, out, "--job", part)

@@ -14,7 +14,7 @@ pytest_plugins = ["real_window"]
 @pytest.mark.slow
 def test_a_run_is_followed_found_again_after_a_restart_and_ended(window, small_screen, small_adapter, tmp_path):
     dock, session = window.dock, window.session
-    panel = dock.whole_plate.panel
+    panel = dock.whole_plate_panel
     assert panel.why.text() == "Open a screen first."
     window.open(small_screen)
     assert panel.why.text() == "Fine-tune, or load an adapter."

@@ -148,12 +148,12 @@ def start_run(folder: Path, arguments: Sequence[str]) -> Run:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, **apart,
         )  # fmt: skip
     _started[:] = [one for one in _started if one.poll() is None] + [process]
-    owner = {"pid": process.pid, "start": start_mark(process.pid) or "ended", "host": this_process().host}
-    started = {"state": "running", "message": "Starting", **owner}
+    owner = Process(process.pid, start_mark(process.pid) or "ended", this_process().host)
+    started = {"state": "running", "message": "Starting", "pid": owner.pid, "start": owner.start, "host": owner.host}
     partial = temporary_name(folder / PROGRESS)
     partial.write_text(json.dumps(started), encoding="utf-8")
     os.replace(partial, folder / PROGRESS)
-    return Run(folder, "running", message="Starting", process=Process(process.pid, owner["start"], owner["host"]))
+    return Run(folder, "running", message="Starting", process=owner)
 
 
 def stop_run(run: Run) -> bool:

@@ -98,7 +98,8 @@ class PhenolensDock(QWidget):
             ("More than noise?", self.noise_panel, "noise_floor"),
         )
         self.sections = [Section(number, *about) for number, about in enumerate(panels, start=1)]
-        self.whole_plate = Section("▦", "Whole plate", WholePlate(self.session), "plates")
+        self.whole_plate_panel = WholePlate(self.session)
+        self.whole_plate = Section("▦", "Whole plate", self.whole_plate_panel, "plates")
         self.annotate = Section("✎", "Annotate", self.annotate_panel, "annotation")
         self.walk_keys = WalkKeys(napari_viewer, self.session, self.annotating.show)
         self.tour = Tour(self._show_step)
@@ -124,7 +125,7 @@ class PhenolensDock(QWidget):
         session.adapter_changed.connect(self._adapter_loaded)
         for section in (*self.sections[1:], self.annotate, self.whole_plate):
             section.unfold(False)
-        self.whole_plate.unfold(self.whole_plate.panel.busy)
+        self.whole_plate.unfold(self.whole_plate_panel.busy)
         for keys, step in (("Ctrl+Z", self.annotating.undo), ("Ctrl+Shift+Z", self.annotating.redo)):
             shortcut = QShortcut(QKeySequence(keys), self)  # on the image they are bound to its layers
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
