@@ -204,7 +204,7 @@ def embed_on(
         mine = list(screen.table.index) if part is None else part.of(list(screen.table.index))
         run = _Run(engine or Here(), check, retry_failed, gather)
         failed = yield from run.do(FindWork(screen=screen, cells=cells, manifest=found), found, mine)
-        there = [key for key in mine if key not in failed]
+        there = _left(mine, failed)
         if crop is None:
             crop = suggest_crop(_all_cells(screen, cells, found, there), _of(screen, there))
         manifest = open_vectors(crop)
@@ -213,7 +213,7 @@ def embed_on(
             crop=crop, intensity=intensity, loaded=None if engine else encoder,
         )  # fmt: skip
         failed |= yield from run.do(work, manifest, there)
-        there = [key for key in there if key not in failed]
+        there = _left(there, failed)
         made = None
         if part is None:
             made = _profiles(encoder, screen, found, manifest, there, card_of(encoder, screen, intensity, crop))
@@ -278,6 +278,14 @@ class _Run:
         with closing(self.engine.run(work, wanted, self.check)) as job:
             outcomes = yield from job
         return known | new_failures(manifest, outcomes)
+
+
+def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
+    """The fields that did not fail; where all did, what is wrong with the first is raised, for it is wrong with all."""
+    left = [key for key in keys if key not in failed]
+    if failed and not left:
+        raise CellError(next(iter(failed.values())))
+    return left
 
 
 def _of(screen: Screen, keys: Sequence[str]) -> Screen:
