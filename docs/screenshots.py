@@ -204,6 +204,8 @@ def take_the_map() -> None:
         wait(lambda: dock.session.data is not None and not dock.running.busy, settle=1)
         dock.view.tools.colours.setCurrentText("Mechanism")
         dock.session.colour_by("Mechanism")
+        dock.view.tools.density_button.click()
+        wait(lambda: bool(dock.view.canvas.contours.shown))
         mark(dock, "SIM-0003")
         viewer.reset_view()
         take(dock, "map.png")
@@ -352,16 +354,16 @@ def take_side_by_side(screen: Path, adapter: Path) -> None:
     dock.viewer.close()
 
 
-def take_faults(screen: Path, folder: Path) -> None:
-    """Take ``tutorial_latrunculin_translated.png``: what an adapter of `TUTORIAL_STEPS` steps makes of long cells."""
+def take_translated(treatment: str, screen: Path, folder: Path, across: float) -> None:
+    """Take ``tutorial_<treatment>_translated.png``: some cells, by an adapter of `TUTORIAL_STEPS` steps."""
     if not (folder / "card.json").is_file():
-        finish(finetune(screen, "Role=negative control", "latrunculin", out=folder, steps=TUTORIAL_STEPS))
+        finish(finetune(screen, "Role=negative control", treatment, out=folder, steps=TUTORIAL_STEPS))
     dock = open_ready(screen, folder)
-    translate(dock, middle_cells(dock, 5, across=0.18))
+    translate(dock, middle_cells(dock, 5, across=across))
     dock.compare_panel.beside.click()
     height, width = dock.session.plane_shape[-2:]
     look_at(dock, (0.5 * height, 0.24 * width), 2.2)
-    take_small(dock, "tutorial_latrunculin_translated.png")
+    take_small(dock, f"tutorial_{treatment}_translated.png")
     dock.viewer.close()
 
 
@@ -455,8 +457,10 @@ def take_the_tutorials(adapters: Path, shipped: Path) -> None:
         take_the_axes(screen)
         take_the_conditions(screen)
         for treatment in ("latrunculin", "lrrk2", "nocodazole"):
-            take_the_truth(treatment, finish(simulated(Path(name) / treatment, treatment)))
-        take_faults(Path(name) / "latrunculin", adapters / "latrunculin")
+            made = finish(simulated(Path(name) / treatment, treatment))
+            take_the_truth(treatment, made)
+            if treatment == "latrunculin":
+                take_translated(treatment, made, adapters / treatment, across=0.18)
 
 
 def widen(dock: MapDock, main: PhenolensDock) -> None:

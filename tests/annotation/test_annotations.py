@@ -248,7 +248,7 @@ def test_suggestions_are_no_annotations_until_they_are_accepted():
     made.suggest(suggestions(a=("mitotic", 0.99), b=("mitotic", 0.6), c=("dead", 0.9)))
     assert made.class_of(B) is None
     assert made.suggested.of(B) == ("mitotic", 0.6)
-    assert made.suggested.in_field("A02") == {1: ("dead", 0.9)}
+    assert list(made.suggested.in_field("A02").rows()) == [(("A02", 1), "dead", 0.9)]
     assert len(made) == 1
     assert made.accept(least=0.8) == 1
     assert made.class_of(C).name == "dead"

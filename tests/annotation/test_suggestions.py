@@ -139,6 +139,19 @@ def test_the_score_leaves_wells_out_where_it_can():
     assert "when their well is left out" in score.words
 
 
+def test_accepted_suggestions_do_not_flatter_the_score():
+    cells, truth = a_plate(apart=0)  # nothing to be learned: the score is chance, whatever is accepted
+    made = annotate(cells, truth, range(16))
+    plain = score_left_out(cells, made)
+    made.suggest(suggest(cells, made).suggested)
+    before = set(made.cells)
+    made.accept()
+    accepted = set(made.cells) - before
+    assert len(accepted) == len(cells) - 16
+    assert score_left_out(cells, made).balanced_accuracy > plain.balanced_accuracy + 0.2
+    assert score_left_out(cells, made, accepted) == plain
+
+
 def test_the_score_says_when_it_is_not_known():
     cells, truth = a_plate(apart=9)
     rows = [row for row in range(40) if cells.wells[row] == "0_W0"]

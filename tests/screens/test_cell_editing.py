@@ -14,7 +14,9 @@ from phenolens.screens.cell_editing import (
     apply_labels,
     cell_changes,
     correct_labels,
+    correct_part,
     delete_cells,
+    outline_of,
     same_cells,
 )
 from phenolens.screens.cells import find_cells
@@ -212,3 +214,44 @@ def test_the_same_cells_of_many_are_found_without_a_table_of_all_pairs():
     assert len(found) == 400 * 400 - 1
     assert found[1] == 8
     assert found[3] is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_painted_part_is_counted_as_the_whole_would_be(data):
+    labels = np.zeros((30, 40), np.int32)
+    for label, (y, x) in enumerate(data.draw(st.lists(st.tuples(st.integers(0, 26), st.integers(0, 36)))), start=3):
+        labels[y : y + 4, x : x + 4] = label
+    screen = screen_from_arrays({key: np.zeros((1, 30, 40), np.uint8) for key in ("a", "b")}, ("DNA",))
+    known = apply_labels(None, screen, {"a": labels, "b": np.ones_like(labels)})
+    top, left = data.draw(st.integers(0, 29)), data.draw(st.integers(0, 39))
+    part = labels[top : top + 12, left : left + 9].copy()
+    part[data.draw(arrays(bool, part.shape))] = data.draw(st.integers(0, 9))
+    painted = labels.copy()
+    painted[top : top + 12, left : left + 9] = part
+    made, changes = correct_part(known, "a", (top, left), part)
+    whole = correct_labels(known, "a", painted)
+    assert changes == cell_changes(labels, painted)
+    np.testing.assert_array_equal(made.labels["a"], painted)
+    columns = ["field", "label", "area"]
+    assert made.table[columns].to_numpy().tolist() == whole.table[columns].to_numpy().tolist()
+    np.testing.assert_allclose(made.table[["y", "x"]].astype(float), whole.table[["y", "x"]].astype(float))
+    assert made.table["label"].dtype == whole.table["label"].dtype
+    np.testing.assert_array_equal(known.labels["a"], labels)
+
+
+def test_a_part_lies_in_its_field_and_a_cell_is_found_wherever_it_reaches(cells):
+    with pytest.raises(CellError, match="does not lie in field f1"):
+        correct_part(cells, "f1", (100, 0), np.ones((40, 3), np.int32))
+    with pytest.raises(CellError, match="whole numbers"):
+        correct_part(cells, "f1", (0, 0), np.ones((4, 3)))
+    long = drawn((7, 50, 50))
+    long[50, 3:140] = 7
+    long[100, 2] = 7
+    made = apply_labels(cells, a_screen(fields=3), {"f1": long})
+    (top, left), mask = outline_of(made, "f1", 7)
+    there = np.zeros(long.shape, bool)
+    there[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    np.testing.assert_array_equal(there, long == 7)
+    with pytest.raises(CellError, match="no cell 8"):
+        outline_of(made, "f1", 8)

@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 from phenolens.runtime.errors import ImageError
-from phenolens.screens import tiffs
 from phenolens.screens.images import FieldImage, read_image, stack_channels
+from phenolens.screens.tiff import tiffs
 
 
 def noise(*shape: int, dtype: type = np.uint16) -> np.ndarray:

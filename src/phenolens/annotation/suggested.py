@@ -74,10 +74,13 @@ class Suggested:
         """Return the class suggested for a cell and its probability, or None."""
         return next(((name, probability) for _, name, probability in self.rows([cell])), None)
 
-    def in_field(self, field: str) -> dict[int, tuple[str, float]]:
-        """Return class and probability by label, of the cells of one field."""
-        rows = self.index.rows_in(field)
-        return {int(self.labels[row]): (self.names[self.codes[row]], float(self.probabilities[row])) for row in rows}
+    def in_field(self, field: str) -> Suggested:
+        """Return the suggestions for the cells of one field."""
+        if len(self) and (self.fields == field).all():
+            return self
+        rows = np.zeros(len(self), bool)
+        rows[self.index.rows_in(field)] = True
+        return self.only(rows)
 
     def rows(self, cells: Iterable[CellKey] | None = None, least: float = 0.0) -> Iterator[tuple[CellKey, str, float]]:
         """Yield cell, class and probability of all or some cells, where the probability is at least `least`."""

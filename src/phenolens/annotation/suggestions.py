@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +61,21 @@ class Suggestions:
     uncertain: tuple[CellKey, ...]
 
 
-def annotated_cells(cells: EmbeddedCells, annotations: Annotations) -> Annotated:
-    """Return the cells with a class that are among `cells`.
+def annotated_cells(
+    cells: EmbeddedCells, annotations: Annotations, without: Collection[CellKey] = frozenset()
+) -> Annotated:
+    """Return the cells with a class that are among `cells`, and not among those to be left `without`.
 
     Raises
     ------
     AnnotationError
         Fewer than two classes have at least two such cells; the message says how many each has.
     """
-    known = [(key, one.class_number) for key, one in annotations.cells.items() if one.class_number is not None]
+    known = [
+        (key, one.class_number)
+        for key, one in annotations.cells.items()
+        if one.class_number is not None and key not in without
+    ]
     rows = cells.index.rows_of([key for key, _ in known])
     numbers = np.array([number for _, number in known], np.int64)[rows >= 0]
     rows = rows[rows >= 0]

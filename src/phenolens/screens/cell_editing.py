@@ -57,6 +57,96 @@ def correct_labels(cells: Cells, key: str, labels: NDArray[Any]) -> Cells:
     return _with_labels(cells, key, check_labels(labels, key, _outlines(cells, key).shape))
 
 
+def corrected(
+    cells: Cells, key: str, labels: NDArray[Any], corner: tuple[int, int] | None = None
+) -> tuple[Cells, CellChanges]:
+    """Return what `correct_labels` does, or, from a `corner` on, `correct_part`, and what differs."""
+    if corner is not None:
+        return correct_part(cells, key, corner, labels)
+    made = correct_labels(cells, key, labels)
+    return made, cell_changes(cells.labels[key], made.labels[key])
+
+
+def correct_part(cells: Cells, key: str, corner: tuple[int, int], labels: NDArray[Any]) -> tuple[Cells, CellChanges]:
+    """Return the cells with an edited part of one field's label image, and what differs.
+
+    Nothing but the pixels that changed is counted, so that a stroke takes as long as to copy the label image.
+
+    Parameters
+    ----------
+    corner
+        Row and column at which the part begins.
+    labels
+        (h, w) of the part.
+
+    Raises
+    ------
+    CellError
+        The field has no label image, or the part does not lie in it.
+    """
+    outlines = _outlines(cells, key)
+    part = tuple(slice(start, start + length) for start, length in zip(corner, labels.shape, strict=True))
+    before = outlines[part]
+    if min(corner) < 0 or before.shape != labels.shape:
+        raise CellError(f"A part of {labels.shape} from {corner} on does not lie in field {key}, {outlines.shape}.")
+    after = check_labels(labels, key, labels.shape)
+    made = outlines.copy()
+    made[part] = after
+    changed = before != after
+    y, x = (places + start for places, start in zip(np.nonzero(changed), corner, strict=True))
+    lost, won = before[changed], after[changed]
+    touched = np.setdiff1d(np.union1d(lost, won), [0])
+    table = cells.table[cells.table["field"] == key].set_index("label")
+    old = table.reindex(touched).fillna({"area": 0, "y": 0.0, "x": 0.0})
+    if not np.isin(lost[lost != 0], table.index).all():  # the table says nothing of some that are there
+        return _with_labels(cells, key, made), cell_changes(outlines, made)
+
+    def difference(values: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """What the touched cells won, less what they lost: pixels, or a sum of `values` of them."""
+        sums = np.zeros((2, len(touched)))
+        for row, of in enumerate((lost, won)):
+            inside = of != 0
+            at = np.searchsorted(touched, of[inside])
+            sums[row] = np.bincount(at, None if values is None else values[inside], len(touched))
+        return np.asarray(sums[1] - sums[0])
+
+    area = old["area"].to_numpy(float)
+    now = np.rint(area + difference()).astype(int)
+    places = {
+        axis: (old[axis].to_numpy(float) * area + difference(values)) / np.maximum(now, 1)
+        for axis, values in (("y", y), ("x", x))
+    }
+    left = DataFrame({"field": key, "label": touched, **places, "area": now}, columns=list(COLUMNS))[now > 0]
+    rest = table[~table.index.isin(touched)].reset_index()[list(COLUMNS)]
+    rows = concat([one for one in (rest, left) if len(one)] or [left], ignore_index=True)
+    groups = (touched[(area == 0) & (now > 0)], touched[(area > 0) & (now == 0)], touched[(area > 0) & (now > 0)])
+    changes = CellChanges(*(tuple(map(int, one)) for one in groups))
+    return _with_labels(cells, key, made, rows.sort_values("label", ignore_index=True)), changes
+
+
+def outline_of(cells: Cells, key: str, label: int) -> tuple[tuple[int, int], NDArray[np.bool_]]:
+    """Return where a part of a field begins that holds all of one cell, and its mask (h, w) there.
+
+    Raises
+    ------
+    CellError
+        There is no such cell, or the field has no label image.
+    """
+    outlines, table = _outlines(cells, key), cells.table
+    rows = table[(table["field"] == key) & (table["label"] == label)]
+    if not len(rows):
+        raise CellError(f"Field {key} has no cell {label}.")
+    centre, area = rows[["y", "x"]].to_numpy(float)[0], int(rows["area"].iloc[0])
+    reach = int(np.ceil(np.sqrt(area))) + 1
+    while True:
+        start = np.maximum(centre.astype(int) - reach, 0)
+        stop = np.minimum(centre.astype(int) + reach + 1, outlines.shape)
+        mask = outlines[start[0] : stop[0], start[1] : stop[1]] == label
+        if int(mask.sum()) >= area or mask.shape == outlines.shape:
+            return (int(start[0]), int(start[1])), mask
+        reach *= 2
+
+
 def delete_cells(cells: Cells, key: str, labels: Iterable[int]) -> Cells:
     """Return the cells without some of one field; their pixels become background.
 
@@ -142,10 +232,10 @@ def same_cells(before: NDArray[Any], after: NDArray[Any]) -> dict[int, int | Non
     return {int(label): partner.get(place) for place, label in enumerate(old) if label != 0}
 
 
-def _with_labels(cells: Cells, key: str, labels: NDArray[np.int32]) -> Cells:
-    """The cells with one field's measured anew, in its place in the table."""
+def _with_labels(cells: Cells, key: str, labels: NDArray[np.int32], rows: DataFrame | None = None) -> Cells:
+    """The cells with one field's in its place in the table: its `rows`, measured anew where None."""
     before = dict(list(cells.table.groupby("field", sort=False)))
-    before[key] = measure_cells(key, labels)
+    before[key] = measure_cells(key, labels) if rows is None else rows
     parts = [part for part in before.values() if len(part)]
     table = concat(parts, ignore_index=True) if parts else DataFrame(columns=list(COLUMNS))
     return replace(cells, table=table, labels={**cells.labels, key: labels}, found="given")

@@ -19,7 +19,7 @@ from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_numbers import check_numbers
 from phenolens.screens.pixel_sizes import is_size
-from phenolens.screens.tiffs import read_tiff
+from phenolens.screens.tiff.tiffs import read_tiff
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -223,7 +223,7 @@ def read_image(path: str | os.PathLike[str]) -> FieldImage:
         try:
             return FieldImage(
                 content.data, content.axes, content.channel_names, content.pixel_size, content.z_spacing,
-                name=str(path), details=content.details,
+                name=str(path), details=content.details, coarser=content.coarser,
             )  # fmt: skip
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error

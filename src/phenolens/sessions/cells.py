@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from phenolens.screens.cells import Cells
 
+_BLOCK = 1 << 24  # pixels
 _COLUMNS = {"label": np.int64, "y": np.float64, "x": np.float64, "area": np.int64}
 
 
@@ -116,7 +117,12 @@ def _rows(arrays: Mapping[str, NDArray[Any]]) -> DataFrame | None:
 def _packed(labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Runs of equal labels, row after row: outlines are mostly background, and what is read stays in bounds."""
     flat = np.ascontiguousarray(labels, np.int32).ravel()
-    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] + 1)) if len(flat) else np.zeros(0, np.int64)
+    # a block at a time: a large field must not be held once more, let alone thrice
+    blocks = [
+        np.flatnonzero(flat[begin + 1 : begin + _BLOCK + 1] != flat[begin : min(begin + _BLOCK, len(flat) - 1)]) + begin
+        for begin in range(0, len(flat), _BLOCK)
+    ]
+    starts = np.concatenate([np.zeros(min(len(flat), 1), np.int64), *(block + 1 for block in blocks)])
     lengths = np.diff(starts, append=len(flat))
     return {"shape": np.array(labels.shape, np.int64), "values": flat[starts], "lengths": lengths.astype(np.int64)}
 

@@ -72,6 +72,34 @@ def test_keys_show_each_view_and_one_that_is_held_flickers(ready):
     assert not [one for one in layer.keymap if str(one) in ("O", "T", "D", "F")]
 
 
+def test_groups_of_layers_are_shown_and_hidden_whole_and_channels_keep_their_own(ready):
+    made, source, box = ready.dock.synthetic, ready.dock.field_layers.channels, ready.dock.compare_panel.layers
+    key(ready, Qt.Key.Key_T)
+    ready.press(box.folded.line)
+    assert {view: len(ticks) for view, ticks in box.ticks.items()} == dict.fromkeys(box.ticks, len(source))
+    assert [box.chips[view].isChecked() for view in box.chips] == [False, True, False]
+    ready.press(box.ticks["translated"][0])
+    assert visible(made.translated) == [False, *[True] * (len(source) - 1)]
+    ready.press(box.chips["translated"])
+    assert not any(visible([*source, *made.translated, *made.differences]))
+    ready.press(box.chips["difference"])
+    assert visible(made.differences) == [i == made.difference_channel for i in range(len(source))]
+    ready.press(box.chips["translated"])
+    assert visible(made.translated) == [False, *[True] * (len(source) - 1)], "beside the difference, as they were"
+    key(ready, Qt.Key.Key_O)
+    assert visible(source) == [False, *[True] * (len(source) - 1)], "the channels that it is compared in"
+    assert not any(visible([*made.translated, *made.differences]))
+    canvas(ready).setFocus()
+    ready.qtbot.keyClick(canvas(ready), Qt.Key.Key_T, Qt.KeyboardModifier.ShiftModifier)
+    assert visible(source) == visible(made.translated), "with Shift beside it"
+    assert made.view == "original"
+    source[1].visible = False  # by napari's own eye
+    assert not box.ticks["original"][1].isChecked()
+    ready.press(ready.dock.translate_panel.clear)
+    assert not box.chips["difference"].isEnabled()
+    assert box.chips["original"].isChecked()
+
+
 @pytest.mark.slow
 def test_brackets_move_the_slider_and_play_moves_it_alone(ready):
     session, panel = ready.session, ready.dock.compare_panel

@@ -4,7 +4,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QLabel, QMessageBox
 
-from phenolens.widgets.compare.compare_keys import FLICKER, LESS, MORE, VIEW_KEYS
+from phenolens.widgets.compare.compare_keys import FLICKER, LAYER_KEYS, LESS, MORE, VIEW_KEYS
 from phenolens.widgets.help.cheat_sheet import KEYS
 from phenolens.widgets.help.walk_keys import CELLS, FIELDS
 from phenolens.widgets.kit.pages import address
@@ -15,7 +15,7 @@ pytest_plugins = ["real_window"]
 
 
 def test_the_sheet_has_all_keys():
-    assert {*VIEW_KEYS, FLICKER, LESS, MORE} == set(KEYS["Look"])
+    assert {*VIEW_KEYS, *LAYER_KEYS, FLICKER, LESS, MORE} == set(KEYS["Look"])
     assert {*FIELDS, *CELLS} <= set(KEYS["Go"])
 
 

@@ -103,6 +103,30 @@ def test_labels_that_lie_elsewhere_have_an_image_of_their_own(tmp_path, how):
     assert level.details.facts["layers"][0]["kind"] == "labels"
 
 
+def test_labels_lie_on_an_image_of_their_shape_at_their_place_and_on_no_other():
+    image = channels()[0].as_layer_data_tuple()
+    stack = Image(np.zeros((3, *SHAPE), np.uint16), scale=[2, 0.5, 0.25], translate=[9, 3, -4], units=["um"] * 3)
+    whole, planes = nuclei().as_layer_data_tuple(), stack.as_layer_data_tuple()
+    assert zarr_layers.lies_on(whole, image)
+    assert zarr_layers.lies_on(whole, planes)
+    levels = [whole[0], whole[0][::2, ::2]]
+    assert zarr_layers.lies_on((levels, whole[1] | {"multiscale": True}, "labels"), image)
+    larger = np.zeros((80, 100), np.int32)
+    assert not zarr_layers.lies_on(([larger, whole[0]], whole[1] | {"multiscale": True}, "labels"), image)
+    for how in (
+        {"translate": [3.0, 4.0]}, {"scale": [0.5, 0.5]}, {"units": ["nm", "nm"]}, {"rotate": 20.0}, {"shear": [0.5]},
+    ):  # fmt: skip
+        elsewhere = nuclei(**how).as_layer_data_tuple()
+        assert not zarr_layers.lies_on(elsewhere, image), how
+        if not {"rotate", "shear"} & set(how):
+            assert not zarr_layers.lies_on(elsewhere, planes), how
+    # an image that says less of its place, as what is exported of a field does, is not for that another's
+    said = {name: image[1][name] for name in ("scale", "translate", "units")}
+    assert zarr_layers.lies_on(whole, (image[0], said, "image"))
+    assert not zarr_layers.lies_on(whole, (image[0], said | {"translate": [0.0, 0.0]}, "image"))
+    assert not zarr_layers.lies_on((whole[0][:-1], whole[1], "labels"), (image[0], said, "image"))
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), ndim=st.sampled_from([2, 3, 4]), dtype=st.sampled_from([np.uint8, np.int32, np.uint16]))
 def test_labels_of_any_place_come_back_beside_an_image(data, ndim, dtype, tmp_path_factory):

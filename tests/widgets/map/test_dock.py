@@ -24,6 +24,7 @@ from phenolens.simulation.compound_screen import simulate_compound_screen
 from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.widgets.map.dock import MapDock
+from phenolens.widgets.map.drawing.lasso import points_within
 from phenolens.widgets.map.session import CELL, COMPOUND, DIRECT, SELECTION, TRANSLATED
 from phenolens.widgets.state.session import TranslatedCell
 from phenolens.widgets.state.workplace import workplace
@@ -120,7 +121,7 @@ def test_neighbours_are_listed_within_150_ms_and_many_points_are_drawn(map_windo
     colours = w.session.grouping.colour_points()
     seen = []
     for most in (30_000, 1_000):  # as markers, and as a picture
-        monkeypatch.setattr("phenolens.widgets.map.points.MOST_MARKERS", most)
+        monkeypatch.setattr("phenolens.widgets.map.drawing.points.MOST_MARKERS", most)
         w.canvas.colour(colours)
         w.qtbot.wait(50)
         seen.append(w.canvas.canvas.render()[..., :3].astype(float))
@@ -352,6 +353,48 @@ def test_both_themes_and_a_narrow_dock_show_the_map(map_window, tmp_path):
             left = widget.mapTo(w.dock, widget.rect().topLeft()).x()
             assert left >= 0
             assert left + widget.width() <= w.dock.width(), f"{widget.toolTip()} is cut off"
+
+
+def test_lines_of_density_are_drawn_once_a_map_and_follow_legend_and_theme(map_window, tmp_path):
+    w = map_window
+    button, drawn = w.dock.view.tools.density_button, w.canvas.contours
+    w.open(made_up_atlas(50).save(tmp_path / "few"))
+    assert not button.isEnabled()
+    assert "no group has 30 points" in button.toolTip()
+    w.open(made_up_atlas(900, compounds=5).save(tmp_path / "made up"))
+    assert not drawn.shown
+    w.window.press(button)
+    w.wait(lambda: drawn.shown)
+    grouping, codes = w.session.grouping, w.session.grouping.codes
+    assert [one.colour for one in drawn.shown] == list(grouping.colours), "of five groups the middle lines"
+    places = np.asarray(w.session.data.atlas.coordinates)
+    for code, one in enumerate(drawn.shown):
+        inside = np.logical_xor.reduce([points_within(places[codes == code], line) for line in one.lines])
+        assert inside.mean() == pytest.approx(0.5, abs=0.03)
+    # panning and zooming draws no line anew, and computes none
+    times = drawn.drawn
+    w.canvas.view.camera.zoom(0.5)
+    w.qtbot.wait(100)
+    assert drawn.drawn == times
+    seen = {}
+    for theme in ("light", "dark"):
+        w.viewer.theme = theme
+        w.qtbot.wait(100)
+        with_lines = w.canvas.canvas.render()[..., :3].astype(int)
+        kept = drawn.shown
+        drawn.hide()
+        without = w.canvas.canvas.render()[..., :3].astype(int)
+        drawn.draw(kept, *(("#ffffff", "#000000") if theme == "dark" else ("#000000", "#ffffff")))
+        seen[theme] = np.abs(with_lines - without).max(2) > 60
+        assert seen[theme].sum() > 300, "lines are told from the points of their colour"
+    place = w.dock.view.legend.visualItemRect(w.dock.view.legend.item(1)).center()
+    w.qtbot.mouseClick(w.dock.view.legend.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert [one.colour for one in drawn.shown] == [grouping.colours[1]] * 3, "all lines of the one that is chosen"
+    w.session.colour_by("Plate")
+    w.wait(lambda: len(drawn.shown) == 6)
+    w.window.press(button)
+    assert not drawn.shown
+    assert w.window.messages == []
 
 
 def test_the_shipped_encoder_and_a_trained_one(window, tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from phenolens.profiling.atlas.structure_search import Applicability
 from phenolens.profiling.molecules.drawing import contrast
 from phenolens.widgets.kit.style import rgb
-from phenolens.widgets.map.canvas import extent
 from phenolens.widgets.map.colours import CONTROL, OTHER, PALETTE, group, groupings
 from phenolens.widgets.map.comparison import TargetCompound, compare, cosine_distance, spread
+from phenolens.widgets.map.drawing.canvas import extent
+from phenolens.widgets.map.drawing.points import rasterise
 from phenolens.widgets.map.places import RowPlaces
-from phenolens.widgets.map.points import rasterise
 from phenolens.widgets.map.session import CELL, COMPOUND, SELECTION, TRANSLATED, MapData, MapSession
 from phenolens.widgets.map.smiles_box import trust
 from plain_encoder import CAFFEINE, PlainEncoder, known_compounds, made_up_atlas

@@ -25,6 +25,7 @@ def test_a_map_comes_back(window, made_here, small_screen, small_atlas, encoders
     mask[[1, 3, 4]] = True
     title = list(session.ways)[-1]
     session.colour_by(title)
+    session.show_contours(True)
     session.select(mask)
     here.dock.neighbours.set_count(5, True)
     session.focus(2)
@@ -41,6 +42,7 @@ def test_a_map_comes_back(window, made_here, small_screen, small_atlas, encoders
     assert np.array_equal(back.session.lassoed, mask)
     assert back.session.grouping.title == title
     assert back.session.marks[CELL].row == 2
+    assert back.session.contours
     assert (back.session.count, back.session.other_wells) == (5, True)
     assert workplace(again.viewer).memory is again.dock.sessions.memory
     back.dock.running.stop()

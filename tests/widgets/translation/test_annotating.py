@@ -159,6 +159,10 @@ def test_suggestions_are_pale_until_they_are_accepted(cells):
     window.wait(lambda: session.field.key == unsure[0] and not dock.running.busy)
     window.press(panel.accept_one)
     assert session.annotations.class_of(unsure) is not None
+    session.annotations.annotate([panel.suggesting.next_unsure()], "treated")
+    window.wait(lambda: "accepted" in panel.score.text(), 2000)
+    assert "1 accepted suggestion is not among them" in panel.score.text(), "it agrees with itself"
+    assert f" of {len(given) + 2} " in panel.score.text()
     panel.least.setValue(0.6)
     sure = sum(p >= 0.6 for c, _, p in session.annotations.suggested.rows() if session.annotations.class_of(c) is None)
     if sure:

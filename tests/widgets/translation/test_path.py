@@ -379,7 +379,7 @@ def test_the_window_has_a_picture(window, small_screen):
     window.qtbot.wait(200)
     picture = window.viewer.window.screenshot(flash=False, canvas_only=False)
     assert picture[..., :3].std() > 5
-    assert window.dock.width() >= 340
+    assert window.dock.width() >= 290
 
 
 @pytest.mark.slow

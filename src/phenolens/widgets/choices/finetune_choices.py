@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QSpinBox, QVBoxLayout, QWidget
 from phenolens.runtime.choices.preferences import METHODS, preferences
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.wells_left_out import WellsLeftOut, leave_wells_out
-from phenolens.widgets.choices.advanced import Advanced
 from phenolens.widgets.choices.base_row import BaseRow
+from phenolens.widgets.kit.folded import Folded
 from phenolens.widgets.kit.style import SPACE, Form, Note
 from phenolens.widgets.state.session import Session
 
@@ -54,7 +54,7 @@ class FinetuneChoices(QWidget):
         form.row("Method", self.method, tip="What is trained in the UNet")
         form.row("Batch", self.batch, tip="Crops to a step: fewer need less memory")
         inner.setLayout(form)
-        self.advanced = Advanced(inner, "Base, method and batch of the fine-tuning")
+        self.advanced = Folded(inner, "Base, method and batch of the fine-tuning")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)

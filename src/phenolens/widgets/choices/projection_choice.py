@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from phenolens.widgets.choices.advanced import Advanced
+from phenolens.widgets.kit.folded import Folded
 from phenolens.widgets.kit.style import Form
 
 WORDS = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}
@@ -40,7 +40,7 @@ class ProjectionChoice(QWidget):
             "they are. UMAP and t-SNE pull groups apart; how far apart two groups lie on them says little.",
         )
         inner.setLayout(form)
-        self.advanced = Advanced(inner, "The projection of the map")
+        self.advanced = Folded(inner, "The projection of the map")
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.advanced)

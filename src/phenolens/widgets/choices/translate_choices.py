@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWi
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.translation.apply.settings import TranslationSettings
-from phenolens.widgets.choices.advanced import Advanced
+from phenolens.widgets.kit.folded import Folded
 from phenolens.widgets.kit.style import SPACE, Form, Note
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.state.translating_anew import translate_otherwise
@@ -55,7 +55,7 @@ class TranslateChoices(QWidget):
         whole.setSpacing(SPACE)
         whole.addLayout(form)
         whole.addWidget(self.note)
-        self.advanced = Advanced(inner, "Solver, steps, guidance, noise and seed of translations")
+        self.advanced = Folded(inner, "Solver, steps, guidance, noise and seed of translations")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.advanced)

@@ -1,4 +1,4 @@
-"""Keys that compare: O, T and D for the views, F held to flicker, brackets for the slider."""
+"""Keys that compare: O, T and D for views, with Shift for their layers, F held to flicker, brackets for the slider."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,7 @@ from phenolens.widgets.layers.layer_keys import Held, Key, LayerKeys, at_rest
 from phenolens.widgets.state.session import Session
 
 VIEW_KEYS = {"O": "original", "T": "translated", "D": "difference"}
+LAYER_KEYS = {f"Shift-{key}": view for key, view in VIEW_KEYS.items()}
 FLICKER, LESS, MORE = "F", "[", "]"
 
 
@@ -25,6 +26,8 @@ class CompareKeys(LayerKeys):
         Whose keys, and whose cells.
     view
         Called with the name of a view.
+    toggle
+        Called with the name of a view whose layers are to be shown beside the others, or hidden.
     press, release
         Called when the key that flickers goes down, and when it comes up.
     step
@@ -36,12 +39,14 @@ class CompareKeys(LayerKeys):
         viewer: Viewer,
         session: Session,
         view: Callable[[str], Any],
+        toggle: Callable[[str], Any],
         press: Callable[[], Any],
         release: Callable[[], Any],
         step: Callable[[int], Any],
     ) -> None:
         self._session = session
         self._keys: dict[str, Key] = {key: partial(view, name) for key, name in VIEW_KEYS.items()}
+        self._keys |= {key: partial(toggle, name) for key, name in LAYER_KEYS.items()}
         self._keys |= {FLICKER: Held(press, release), LESS: partial(step, -1), MORE: partial(step, 1)}
         super().__init__(
             viewer,

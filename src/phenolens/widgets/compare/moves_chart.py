@@ -71,7 +71,7 @@ class MovesChart(QWidget):
 
         self._legend(painter, ink)
         painter.setPen(ink)
-        across = draw_axis(painter, room, low, high, "change, in spreads of real cells")
+        across = draw_axis(painter, room, low, high, "synthetic change, in spreads of real cells")
         for number, move in enumerate(self.moves):
             top = _HEAD + _ROW * number
             painter.setPen(ink)
@@ -94,7 +94,7 @@ class MovesChart(QWidget):
 
     def _legend(self, painter: QPainter, ink: Any) -> None:
         left = 8.0
-        kinds: list[tuple[str, str | None]] = [("this cell (synthetic)", None)]
+        kinds: list[tuple[str, str | None]] = [("this cell", None)]
         if self._several:
             kinds.append(("all translated cells", TRANSLATED))
         for text, kind in kinds:

@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from phenolens.widgets.compare.compare_keys import CompareKeys
 from phenolens.widgets.compare.inversion_note import InversionNote
+from phenolens.widgets.compare.layers_box import LayersBox
 from phenolens.widgets.compare.playing import STEP, Playing
 from phenolens.widgets.compare.real_cells import RealCellsBox
 from phenolens.widgets.compare.side_by_side import SideBySide
@@ -14,7 +15,8 @@ from phenolens.widgets.compare.what_changed import WhatChanged
 from phenolens.widgets.kit.style import SPACE, Form, action
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
-from phenolens.widgets.layers.synthetic_layers import VIEWS, SyntheticLayers
+from phenolens.widgets.layers.layer_groups import VIEWS
+from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session
 
 _MOST = 1.5
@@ -38,6 +40,7 @@ class ComparePanel(QWidget):
         super().__init__()
         self._session, self._synthetic = session, synthetic
         self._held_from = ""
+        self.layers = LayersBox(session, synthetic.groups)
         self.strip = StrengthStrip(session)
         self.inversion = InversionNote(session)
         self.real = RealCellsBox(session, running)
@@ -59,7 +62,9 @@ class ComparePanel(QWidget):
             "Where no label says what the cell is, the crop is changed. Exported tables say which."
         )
         self.limit.activated.connect(lambda _: session.set_limit(self.limit.currentData()))
-        self.keys = CompareKeys(viewer, session, self.view_wanted.emit, self._flicker, self._settle, self._step)
+        self.keys = CompareKeys(
+            viewer, session, self.view_wanted.emit, self.layers.toggle, self._flicker, self._settle, self._step
+        )
         self._lay_out()
         for signal in (
             session.cell_changed,
@@ -81,6 +86,7 @@ class ComparePanel(QWidget):
         buttons.addWidget(self.play, 1)
         buttons.addWidget(self.beside, 1)
         whole.addLayout(buttons)
+        whole.addWidget(self.layers)
         whole.addWidget(self.strip)
         whole.addWidget(self.inversion)
         whole.addWidget(self.real)
@@ -93,6 +99,7 @@ class ComparePanel(QWidget):
         """Leave the viewer as it was."""
         self.playing.stop()
         self.leave_side_by_side()
+        self.layers.detach()
 
     def leave_side_by_side(self) -> None:
         """Go back to one picture."""

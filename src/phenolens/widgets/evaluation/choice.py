@@ -53,11 +53,11 @@ class EvaluationChoice(QWidget):
         whole_condition = "The whole {} condition: the wells of it that fine-tuning has not used are judged"
         form.row("Control", self.source, tip=whole_condition.format("control"))
         form.row("Treated", self.target, tip=whole_condition.format("treated"))
-        form.row("", self.unseen)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE)
         whole.addLayout(form)
+        whole.addWidget(self.unseen)
         whole.addWidget(self.wells)
         self.source.chosen.connect(self.refresh)
         self.target.chosen.connect(self.refresh)

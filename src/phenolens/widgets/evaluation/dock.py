@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from phenolens.evaluation.reports.saved_report import SavedEvaluation
 
 WIDGET = "Phenolens evaluation"
-_WIDTH = 350
 _FILES = "Reports (*.json);;All files (*)"
 
 
@@ -47,7 +46,7 @@ class EvaluationDock(QWidget):
         )
         self._open = True
         self._lay_out()
-        stand_beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock, "Evaluation")
         self.panel.evaluated.connect(self._evaluated)
         self.answers.asked.connect(self._ask)
         self.place.changed.connect(self._main_changed)
@@ -70,7 +69,6 @@ class EvaluationDock(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.area)
-        self.setMinimumWidth(_WIDTH)
 
     def open_report(self, path: str | Path) -> None:
         """Show the report of a file or its folder; the one that is shown stays until it is read."""

@@ -134,7 +134,7 @@ class _Drawing(QWidget):
 
     def _legend(self, painter: QPainter, ink: Any) -> None:
         left = 8.0
-        for kind, text in ((REAL, "real treated"), (TRANSLATED, "translated (synthetic)")):
+        for kind, text in ((REAL, "real"), (TRANSLATED, "translated (synthetic)")):
             draw_figure(painter, QPointF(left, 9), None, kind)
             painter.setPen(ink)
             painter.drawText(QRectF(left + 10, 0, 200, 18), Qt.AlignmentFlag.AlignVCenter, text)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QSizePolicy, QWidget
 
 from phenolens.screens.axes import FIELDS, LETTERS
 from phenolens.widgets.kit.style import SPACE
 
-_NARROWEST = 54  # pixels: a letter, a number of two digits, and the arrow
+_NARROWEST = 72  # pixels: a letter, a number of three digits, and the arrow
+_IN_A_LINE = 3
 
 
 class AxesChips(QWidget):
@@ -19,17 +20,18 @@ class AxesChips(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.chips: list[QComboBox] = []
-        self._line = QHBoxLayout(self)
-        self._line.setContentsMargins(0, 0, 0, 0)
-        self._line.setSpacing(SPACE)
+        self._lines = QGridLayout(self)
+        self._lines.setContentsMargins(0, 0, 0, 0)
+        self._lines.setSpacing(SPACE)
 
     def offer(self, shape: Sequence[int], axes: str) -> None:
         """Show the axes of an image of `shape` as `axes` says they are."""
-        while (item := self._line.takeAt(0)) is not None:
+        while (item := self._lines.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
         self.chips = []
-        for length, letter in zip(shape, axes, strict=True):
+        in_line = len(axes) if len(axes) <= _IN_A_LINE else (len(axes) + 1) // 2
+        for place, (length, letter) in enumerate(zip(shape, axes, strict=True)):
             chip = QComboBox()
             for known, word in LETTERS.items():
                 chip.addItem(f"{known} · {length}", known)
@@ -39,11 +41,11 @@ class AxesChips(QWidget):
             chip.setToolTip(f"What the axis of length {length} is")
             chip.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             chip.setMinimumContentsLength(3)
-            chip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # five of them share the dock
+            chip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # all of a line are alike
             chip.setMinimumWidth(_NARROWEST)
             chip.activated.connect(lambda _: self.changed.emit(self.axes))
             self.chips.append(chip)
-            self._line.addWidget(chip, 1)
+            self._lines.addWidget(chip, *divmod(place, in_line))
 
     @property
     def axes(self) -> str:

@@ -80,6 +80,7 @@ class ConditionBox(QComboBox):
         self.setCurrentIndex(-1 if wanted is None else self.findData(wanted))
         if wanted is None:
             self.setEditText("")
+        self.lineEdit().setCursorPosition(0)  # else of a long name the end is seen
         self._last = self.expression()
 
     def choose(self, expression: str) -> None:
@@ -88,6 +89,7 @@ class ConditionBox(QComboBox):
         self.setCurrentIndex(index)
         if index < 0:
             self.setEditText(expression)
+        self.lineEdit().setCursorPosition(0)
         self._last = self.expression()
 
     def expression(self) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-_NARROW = 1600  # of a window in which napari's docks at the left would leave the image less than half
+_NARROW = 1600  # of a window in which napari's docks at the left and a usual one of ours leave the image less than half
 _LEFT = 220
+_USUAL, _NARROWEST = 350, 292  # of our docks; napari's own need 320 at least
 
 
 class OnceShown(QObject):
@@ -38,13 +39,31 @@ class OnceShown(QObject):
         return False
 
 
-def keep_room_for_the_image(dock: QWidget) -> None:
-    """Narrow napari's docks at the left once `dock` is first shown in a window that is not wide."""
-    OnceShown(dock, lambda: narrow_left_docks(dock))
+def keep_room_for_the_image(dock: QWidget, title: str) -> None:
+    """Give `dock` the usual width, or where the window is not wide the least, once it is first shown.
+
+    There, napari's docks at the left are narrowed as well.
+
+    Parameters
+    ----------
+    dock
+        What stands in the dock.
+    title
+        What its tab says: three of napari's long titles are not told apart in one dock.
+    """
+
+    def make_room() -> None:
+        share_room(dock)
+        _call(dock, title)
+
+    dock.setMinimumWidth(_NARROWEST)
+    OnceShown(dock, make_room)
 
 
-def stand_beside(new: QWidget, main: Callable[[], QWidget | None]) -> None:
+def stand_beside(new: QWidget, main: Callable[[], QWidget | None], title: str) -> None:
     """Put `new` beside the main dock once it is first shown: before that, napari has not placed it.
+
+    Where there is no main dock, it gets the room that that would get.
 
     Parameters
     ----------
@@ -52,20 +71,30 @@ def stand_beside(new: QWidget, main: Callable[[], QWidget | None]) -> None:
         What stands in the second dock.
     main
         Gives what stands in the main dock; None where that is not open.
+    title
+        What its tab says.
     """
 
     def stand() -> None:
+        _call(new, title)
         if (old := main()) is not None:
             _stand_beside(new, old)
+        else:
+            share_room(new)
 
+    new.setMinimumWidth(_NARROWEST)
     OnceShown(new, stand)
 
 
-def narrow_left_docks(dock: QWidget) -> None:
-    """Narrow napari's docks at the left of the window that `dock` is in, where that is not wide."""
+def share_room(dock: QWidget) -> None:
+    """Set how wide `dock` is, and where its window is not wide, narrow napari's docks at the left."""
     mine = _dock_of(dock)
     window = None if mine is None else mine.parent()
-    if not isinstance(window, QMainWindow) or window.width() >= _NARROW:
+    if mine is None or mine.isFloating() or not isinstance(window, QMainWindow):
+        return
+    narrow = window.width() < _NARROW
+    window.resizeDocks([mine], [_NARROWEST if narrow else _USUAL], Qt.Orientation.Horizontal)
+    if not narrow:
         return
     area = Qt.DockWidgetArea.LeftDockWidgetArea
     left = [
@@ -94,6 +123,12 @@ def _stand_beside(new: QWidget, old: QWidget) -> None:
     else:
         window.tabifyDockWidget(other, mine)
         mine.raise_()
+
+
+def _call(dock: QWidget, title: str) -> None:
+    mine = _dock_of(dock)
+    if mine is not None:
+        mine.setWindowTitle(title)  # napari has a name of its own, by which it knows the dock
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

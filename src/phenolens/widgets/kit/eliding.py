@@ -1,11 +1,12 @@
-"""A label and a button that shorten their text to the room there is; the tooltip has all of it."""
+"""A label, a button and a list that shorten their text to the room there is; it is whole in tooltip or list."""
 
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter
 
 _LEAST = 24  # pixels, enough for a letter and the dots
+_AROUND = 6  # pixels that styles leave free beside the text of a list
 
 
 class ElidedLabel(QLabel):
@@ -90,3 +91,17 @@ class ElidedButton(QPushButton):
         shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
         super().setText(shown)
         super().setToolTip(self._tip if shown == self._whole else f"{self._whole}\n\n{self._tip}".strip())
+
+
+class ElidedComboBox(QComboBox):
+    """A list whose chosen text ends in dots where it is too long, instead of in half a letter."""
+
+    def paintEvent(self, event: Any) -> None:
+        """Draw the frame, and as much of the text as there is room for."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        field = QStyle.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(QStyle.ComplexControl.CC_ComboBox, option, field, self).width() - _AROUND
+        option.currentText = self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideRight, room)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)

@@ -71,7 +71,7 @@ class Section(QFrame):
             row.addWidget(self.docs)
         row.addWidget(self._arrow)
         whole = QVBoxLayout(self)
-        whole.setContentsMargins(SPACE + 2, 0, SPACE + 2, 0)
+        whole.setContentsMargins(SPACE, 0, SPACE, 0)
         whole.setSpacing(0)
         whole.addWidget(self._header)
         whole.addWidget(panel)

@@ -14,14 +14,16 @@ from qtpy.QtCore import QTimer
 from phenolens.annotation.changes import CellKey, Value
 from phenolens.annotation.columns import checked_column, checked_value
 from phenolens.runtime.errors import AnnotationError, CellError
-from phenolens.widgets.layers.cell_colours import CellColours
+from phenolens.widgets.layers.cell_colours import CellColours, recolour
 from phenolens.widgets.layers.class_colours import OURS, cell_features, dash_colours, outline_colours
 from phenolens.widgets.layers.label_levels import label_levels, too_large_to_paint
+from phenolens.widgets.layers.part_layer import PartLayer, Patch
 from phenolens.widgets.layers.suggested_layer import MOST_PIXELS, SuggestedLayer
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.state.translation_steps import STROKE
 
 _SETTLE_MS = 300
+_SETTLE_PART_MS = 1000  # of a large field, whose label image is copied whole for each correction
 _LARGE = 24  # pixels across
 
 
@@ -44,6 +46,7 @@ class CellsLayer:
         self._viewer, self._session, self._place, self._below = viewer, session, place, below
         self.layer: Labels | None = None
         self._suggested = SuggestedLayer(viewer, place)
+        self._part = PartLayer(viewer, place, self._painted, self._settled)
         self._field = ""
         self._base: NDArray[Any] | None = None
         self._highest: dict[str, int] = {}
@@ -52,7 +55,6 @@ class CellsLayer:
         self._painted_last = self._applying = self._classed = False
         self._soon = QTimer()
         self._soon.setSingleShot(True)
-        self._soon.setInterval(_SETTLE_MS)
         self._soon.timeout.connect(self.apply)
         session.cells_changed.connect(self.show)
         session.pen.changed.connect(self._say)
@@ -61,7 +63,13 @@ class CellsLayer:
     @property
     def layers(self) -> list[Labels]:
         """All layers that show the cells."""
-        return [layer for layer in (self.layer, self._suggested.layer) if layer is not None]
+        return [layer for layer in (self.layer, self._suggested.layer, self._part.layer) if layer is not None]
+
+    @property
+    def brush(self) -> Labels | None:
+        """The layer that the brush paints in: of a large field, that of the part in view, where it is open."""
+        part = self._part.layer
+        return part if part is not None and part in self._viewer.layers else self.layer
 
     @property
     def field(self) -> str:
@@ -72,6 +80,7 @@ class CellsLayer:
         """Show no cells: another screen is opened. The layer is its caller's to remove."""
         self._soon.stop()
         self._suggested.forget()
+        self._part.forget()
         self.layer, self._base, self._field = None, None, ""
         self._highest, self._columns = {}, {}
         self._classed = False
@@ -89,11 +98,14 @@ class CellsLayer:
         if self.layer is not None and self.layer not in self._viewer.layers:
             self.layer = None
         if labels is None or field is None:
+            self._part.forget()
             for layer in self.layers:
                 layer.visible = False
             self._base, self._field = None, ""
             return
         another = field.key != self._field or not self._shows(labels)
+        if another and not self._applying:
+            self._part.forget()
         self._base, self._field = labels, field.key
         if self.layer is not None and self.layer.multiscale != too_large_to_paint(labels):
             self._viewer.layers.remove(self.layer)
@@ -103,7 +115,7 @@ class CellsLayer:
         elif another:
             self.layer.data = _shown(labels)
             self.layer.visible = True
-            self._painted_last = False
+            self._painted_last = self._applying
         assert self.layer is not None
         self.layer.metadata["phenolens"]["field"] = field.key
         self._say(None)
@@ -120,12 +132,13 @@ class CellsLayer:
         cells, layer = self._session.cells, self.layer
         if layer is None or layer not in self._viewer.layers or cells is None or self._base is None:
             return
-        if layer.multiscale:  # which is not painted in
-            self._remember_columns()
-            return
-        if cells.labels.get(self._field) is not self._base:
-            return  # the cells were found anew meanwhile
+        if self._applying or cells.labels.get(self._field) is not self._base:
+            return  # what was painted is being counted, or the cells were found anew meanwhile
         self._remember_columns()
+        if layer.multiscale:  # which is not painted in itself
+            if (patch := self._part.painted(self._base)) is not None:
+                self._correct_part(patch.corner, patch.after)
+            return
         painted = np.asarray(layer.data)
         if np.array_equal(painted, self._base):
             return
@@ -145,7 +158,7 @@ class CellsLayer:
         """A label that no cell of the field has or has had."""
         layer, table = self.layer, None if self._session.cells is None else self._session.cells.table
         known = [self._highest.get(self._field, 0)]
-        if layer is not None:
+        if layer is not None and not layer.multiscale:
             known.append(int(np.max(layer.data, initial=0)))
         if table is not None:
             known.append(int(table.loc[table["field"] == self._field, "label"].max() or 0) if len(table) else 0)
@@ -154,20 +167,26 @@ class CellsLayer:
 
     def begin_cell(self) -> int | None:
         """Take the brush to paint a new cell; return its label, or None where none can be painted."""
-        if self.layer is None or self._base is None or self.layer.multiscale:
+        if self.layer is None or self._base is None:
             return None
-        label = self.free_label()
-        self._viewer.layers.selection.active = self.layer
-        self.layer.visible = True
-        self.layer.selected_label = label
-        self.layer.mode = "paint"
+        self.apply()
+        label, layer = self.free_label(), self.layer
+        if layer.multiscale:
+            layer = self._part.open(layer, self._base, self._field)
+            self._say(None)
+        self._viewer.layers.selection.active = layer
+        layer.visible = True
+        layer.selected_label = label
+        layer.mode = "paint"
         return label
 
     def delete(self, label: int) -> bool:
         """Rub a cell out; the brush's undo brings it back. False where the field has no such cell."""
         layer = self.layer
-        if layer is None or self._base is None or layer.multiscale or not label:
+        if layer is None or self._base is None or not label:
             return False
+        if layer.multiscale:
+            return self._delete_part(label)
         there = np.nonzero(np.asarray(layer.data) == label)
         if not len(there[0]):
             return False
@@ -191,10 +210,12 @@ class CellsLayer:
 
     def _step(self, undo: bool) -> bool:
         layer, annotations = self.layer, self._session.annotations
-        if layer is None or self._base is None or layer.multiscale:
+        if layer is None or self._base is None:
             return False
         self.apply()
         before = self._base
+        if layer.multiscale:
+            return self._step_part(undo)
         if undo:
             layer.undo()
         else:
@@ -209,10 +230,62 @@ class CellsLayer:
         self._session.steps.other(STROKE, "undone" if undo else "redone")
         return True
 
+    def _step_part(self, undo: bool) -> bool:
+        patch, annotations = self._part.step(undo), self._session.annotations
+        if patch is None:
+            return False
+        before = self._labels_here()
+        self._correct_part(patch.corner, patch.before if undo else patch.after)
+        if undo and self._labels_here() - before and deletes_cells(annotations.undoable):
+            annotations.undo()
+        self._painted_last = True
+        self._session.steps.other(STROKE, "undone" if undo else "redone")
+        return True
+
+    def _delete_part(self, label: int) -> bool:
+        from phenolens.screens.cell_editing import outline_of
+
+        self.apply()
+        if self._session.cells is None or self._base is None or label not in self._labels_here():
+            return False
+        (top, left), mask = outline_of(self._session.cells, self._field, label)
+        before = self._base[top : top + mask.shape[0], left : left + mask.shape[1]]
+        if (patch := Patch.between(before, np.where(mask, 0, before), (top, left))) is None:
+            return False
+        self._part.note(patch)
+        self._session.steps.other(STROKE)
+        self._correct_part(patch.corner, patch.after)
+        self._painted_last = True
+        return True
+
+    def _labels_here(self) -> set[int]:
+        """Labels of the cells that the field has."""
+        cells = self._session.cells
+        return set() if cells is None else set(cells.table.loc[cells.table["field"] == self._field, "label"].tolist())
+
+    def _correct_part(self, corner: tuple[int, int], after: NDArray[Any]) -> None:
+        """Make a part of the field's labels what was painted."""
+        self._highest[self._field] = max(self._highest.get(self._field, 0), *self._labels_here(), 0)
+        self._applying = True
+        try:
+            self._session.correct_cells(self._field, after, corner)
+        except CellError as error:
+            show_error(str(error))
+        finally:
+            self._applying = False
+        if self._base is not None:
+            self._part.show(self._base)
+
+    def _settled(self) -> NDArray[Any] | None:
+        """Take in what was painted, and return the labels of the field."""
+        self.apply()
+        return self._base
+
     def _painted(self, _: Any = None) -> None:
         self._painted_last = True
         self._session.steps.other(STROKE)
-        self._soon.start()
+        large = self.layer is not None and self.layer.multiscale
+        self._soon.start(_SETTLE_PART_MS if large else _SETTLE_MS)
 
     def _add(self, labels: NDArray[Any]) -> None:
         made = {"phenolens": {"made": True, "synthetic": False, "kind": "cells"}}
@@ -246,8 +319,10 @@ class CellsLayer:
             # colours are told apart in thick lines; once, for the user may want others
             layer.contour, layer.opacity = self._line_width(), 1.0
         dashed = self._base.size <= MOST_PIXELS
-        layer.colormap = CellColours(color_dict=outline_colours(annotations, self._field, dashed))
-        self._suggested.show(self._base, dash_colours(annotations, self._field), self._line_width())
+        colours = outline_colours(annotations, self._field, dashed)
+        recolour(layer, CellColours.of_cells(labels, colours))
+        self._part.dress(labels, colours, layer)
+        self._suggested.show(self._base, labels, dash_colours(annotations, self._field), self._line_width())
 
     def _line_width(self) -> int:
         """Pixels that an outline may take of a cell: one where cells are small, or little of them would be seen."""

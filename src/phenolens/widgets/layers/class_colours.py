@@ -1,11 +1,13 @@
 """Colours of cells by their class: outlines in the class's own colour, suggestions in a pale one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.annotation.state import AnnotationState
+from phenolens.annotation.suggested import Suggested
 from phenolens.widgets.kit.style import rgb
 
 UNMARKED = "#f2e9b8"
@@ -33,31 +35,44 @@ def outline_colours(annotations: AnnotationState, field: str, dashed: bool) -> d
     unmarked = np.array([*rgb(UNMARKED), _UNMARKED_ALPHA if annotations.classes else 1], np.float32)
     colours: dict[int | None, Any] = {0: np.zeros(4, np.float32), None: unmarked}
     alpha = _FAINT_ALPHA if dashed else _PALE_ALPHA
-    suggested = {one.name: np.array([*pale(one.colour), alpha], np.float32) for one in annotations.classes}
-    colours |= {label: suggested[name] for label, name in _suggested(annotations, field).items()}
-    for (key, label), one in annotations.cells.items():
-        if key == field and one.class_number is not None:
-            colours[label] = of_class[one.class_number]
+    pales = {one.name: np.array([*pale(one.colour), alpha], np.float32) for one in annotations.classes}
+    colours |= _of_suggested(annotations, field, pales)
+    colours |= {label: of_class[number] for label, number in _classes_in(annotations, field).items()}
     return colours
 
 
-def dash_colours(annotations: AnnotationState, field: str) -> dict[int, Any]:
+def dash_colours(annotations: AnnotationState, field: str) -> dict[int | None, Any]:
     """Colour of the dashes of each cell of a field whose class is suggested, by its label."""
     colours = {one.name: np.array([*rgb(one.colour), 1], np.float32) for one in annotations.classes}
-    return {label: colours[name] for label, name in _suggested(annotations, field).items()}
+    return _of_suggested(annotations, field, colours)
 
 
-def _suggested(annotations: AnnotationState, field: str) -> dict[int, str]:
-    """Name of the suggested class by label, of the cells of a field that have none."""
-    if annotations.suggested is None:
-        return {}
-    known = {one.name for one in annotations.classes}
-    open_ = annotations.suggested.in_field(field).items()
+def _classes_in(annotations: AnnotationState, field: str) -> dict[int, int]:
+    """Number of the class by label, of the cells of a field that have one."""
     return {
-        label: name
-        for label, (name, _) in open_
-        if name in known and annotations.of((field, label)).class_number is None
+        label: one.class_number
+        for (key, label), one in annotations.cells.items()
+        if key == field and one.class_number is not None
     }
+
+
+def _suggested(annotations: AnnotationState, field: str) -> Suggested | None:
+    """What is suggested for the cells of a field that have no class; None where that is nothing."""
+    if annotations.suggested is None:
+        return None
+    here = annotations.suggested.in_field(field)
+    known = _classes_in(annotations, field)
+    return here.only(~np.isin(here.labels, np.fromiter(known, np.int64, len(known)))) if known else here
+
+
+def _of_suggested(annotations: AnnotationState, field: str, colours: Mapping[str, Any]) -> dict[int | None, Any]:
+    """The one of `colours`, by the name of a class, that each cell of a field gets whose class is suggested."""
+    here = _suggested(annotations, field)
+    if here is None:
+        return {}
+    palette = [colours.get(name) for name in here.names]  # None of a class that is there no longer
+    drawn = zip(here.labels.tolist(), map(palette.__getitem__, here.codes.tolist()), strict=True)
+    return {label: colour for label, colour in drawn if colour is not None}
 
 
 def cell_features(annotations: AnnotationState, field: str, labels: NDArray[Any]) -> Any:
@@ -70,20 +85,42 @@ def cell_features(annotations: AnnotationState, field: str, labels: NDArray[Any]
     """
     import pandas as pd
 
-    suggested = {} if annotations.suggested is None else annotations.suggested.in_field(field)
-    rows = [annotations.of((field, int(label))) for label in labels]
+    index = np.asarray(labels, np.int64)
+    order = np.argsort(index, kind="stable")
+
+    def rows_of(some: Any) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Rows of those of `some` labels that are there, and which of them are."""
+        wanted = np.asarray(some, np.int64)
+        if not len(index):
+            return np.zeros(0, np.intp), np.zeros(len(wanted), bool)
+        at = order[np.minimum(np.searchsorted(index, wanted, sorter=order), len(index) - 1)]
+        there = index[at] == wanted
+        return at[there], there
+
+    here = [(label, one) for (key, label), one in annotations.cells.items() if key == field]
+    rows, there = rows_of([label for label, _ in here])
+    said = [one for (_, one), is_there in zip(here, there.tolist(), strict=True) if is_there]
     names = {one.number: one.name for one in annotations.classes}
-    open_ = [int(label) if one.class_number is None else -1 for label, one in zip(labels, rows, strict=True)]
-    said = [suggested.get(label) for label in open_]
+
+    def filled(empty: Any, values: list[Any]) -> list[Any]:
+        column = np.full(len(index), empty, object)
+        column[rows] = np.fromiter(values, object, len(values))
+        return column.tolist()
+
+    suggested, probability = np.full(len(index), "", object), np.full(len(index), np.nan)
+    if (open_ := _suggested(annotations, field)) is not None and len(open_):
+        at, known = rows_of(open_.labels)
+        suggested[at] = np.array(open_.names, object)[open_.codes[known]]
+        probability[at] = open_.probabilities[known]
     columns: dict[str, Any] = {
-        "index": np.asarray(labels, np.int64),
-        "class": [names.get(one.class_number, "") if one.class_number is not None else "" for one in rows],
-        "suggested_class": [one[0] if one is not None else "" for one in said],
-        "suggested_probability": np.array([np.nan if one is None else one[1] for one in said], float),
-        "note": [one.note for one in rows],
+        "index": index,
+        "class": filled("", ["" if one.class_number is None else names.get(one.class_number, "") for one in said]),
+        "suggested_class": suggested.tolist(),
+        "suggested_probability": probability,
+        "note": filled("", [one.note for one in said]),
     }
     for column in annotations.own_columns:
-        columns[column] = [one.own.get(column) for one in rows]
+        columns[column] = filled(None, [one.own.get(column) for one in said])
     return pd.DataFrame(columns)
 
 

@@ -133,6 +133,11 @@ class FieldLayers:
         """The layer of the cells, where it was shown."""
         return self.cells.layer
 
+    @property
+    def brush(self) -> Labels | None:
+        """The layer in which the cells are painted, where they are shown."""
+        return self.cells.brush
+
     def adopt(self, layers: Sequence[Image]) -> None:
         """Use layers that are open already as the channels of the next screen's field."""
         self._adopted = list(layers)

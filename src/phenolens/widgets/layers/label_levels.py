@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from phenolens.widgets.layers.kept_blocks import ArrayInParts, Span
 
 MOST_PAINTED = 8192 * 8192
-"""Pixels of a field whose cells can be painted; each stroke in a larger one would take many seconds to be counted."""
+"""Pixels of a field whose cells are painted as a whole; a larger one is painted part by part."""
 _SMALLEST = 512
 
 
 def too_large_to_paint(labels: NDArray[Any]) -> bool:
-    """Whether a label image is shown by its levels, and cannot be painted in."""
+    """Whether a label image is shown by its levels, in which napari does not paint."""
     return labels.size > MOST_PAINTED
 
 

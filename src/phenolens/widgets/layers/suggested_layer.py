@@ -8,7 +8,7 @@ from napari import Viewer
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from phenolens.widgets.layers.cell_colours import CellColours
+from phenolens.widgets.layers.cell_colours import CellColours, recolour
 
 NAME = "suggested classes"
 MOST_PIXELS = 16_000_000
@@ -35,8 +35,11 @@ class SuggestedLayer:
         """Show nothing: another screen is opened. The layer is its caller's to remove."""
         self.layer = self._base = None
 
-    def show(self, labels: NDArray[Any], colours: Mapping[int, Any], width: int) -> None:
-        """Dash the outlines, `width` pixels wide, of those cells of a label image (H, W) that have one of `colours`."""
+    def show(self, labels: NDArray[Any], cells: NDArray[Any], colours: Mapping[int | None, Any], width: int) -> None:
+        """Dash the outlines, `width` pixels wide, of those cells of a label image (H, W) that have one of `colours`.
+
+        `cells` are the labels (n,) of all that are in it.
+        """
         if self.layer is not None and self.layer not in self._viewer.layers:
             self.layer = None
         if not colours or labels.size > MOST_PIXELS:
@@ -49,11 +52,9 @@ class SuggestedLayer:
             self.layer.data = dashes(labels, width)
         self._base = labels
         assert self.layer is not None
-        drawn: dict[int | None, Any] = {0: _CLEAR, None: _CLEAR}
-        for label, colour in colours.items():
-            drawn[label] = colour
-        self.layer.colormap = CellColours(color_dict=drawn)
-        self.layer.visible = True
+        recolour(self.layer, CellColours.of_cells(cells, {0: _CLEAR, None: _CLEAR, **colours}))
+        if not self.layer.visible:  # napari draws a layer anew that is told so once more
+            self.layer.visible = True
 
     def _add(self, drawn: NDArray[np.int32]) -> None:
         active = self._viewer.layers.selection.active

@@ -17,11 +17,10 @@ from phenolens.translation.apply.tile_pyramid import TilePyramid
 from phenolens.widgets.kit.style import AMBER, rgb
 from phenolens.widgets.layers.composed_levels import composed_levels
 from phenolens.widgets.layers.field_layers import FieldLayers, like, take_away
+from phenolens.widgets.layers.layer_groups import VIEWS, LayerGroups
 from phenolens.widgets.layers.plane_stack import PlaneStack
 from phenolens.widgets.layers.translated_planes import TranslatedPlanes
 from phenolens.widgets.state.session import Session, TranslatedCell
-
-VIEWS = ("original", "translated", "difference")
 
 # Blue, black, orange: no change is as dark as the empty canvas, and both ends are told apart by colour-blind eyes.
 _SIGNED = Colormap(
@@ -57,9 +56,7 @@ class SyntheticLayers:
         self._outlined: list[TranslatedCell] = []
         self._columns: dict[tuple[Any, Any], dict[str, Any]] = {}
         self._drawing = False
-        self.view = VIEWS[0]
-        self.difference_channel = 0
-        self._shown: list[bool] = []
+        self.groups = LayerGroups(lambda: (field.channels, self.translated, self.differences))
         session.screen_changed.connect(self._another_screen)
         session.adapter_changed.connect(self._restart)
         session.field_changed.connect(self._restart)
@@ -81,22 +78,19 @@ class SyntheticLayers:
         """The plane in view with its cells translated; None where there is none."""
         return self._planes.at(self._session.position) if self.translated and self._session.field else None
 
+    @property
+    def view(self) -> str:
+        """Which of the `VIEWS` was last asked for."""
+        return self.groups.view
+
+    @property
+    def difference_channel(self) -> int:
+        """The channel whose difference is shown."""
+        return self.groups.difference_channel
+
     def set_view(self, view: str, channel: int | None = None) -> None:
         """Show the original, the translated field or the difference (of one channel)."""
-        groups = dict(zip(VIEWS, (self._field.channels, self.translated, self.differences), strict=True))
-        if self.view != "difference" and groups[self.view]:
-            self._shown = [layer.visible for layer in groups[self.view]]
-        if channel is not None:
-            self.difference_channel = channel
-        self.view = view
-        for name, layers in groups.items():
-            for index, layer in enumerate(layers):
-                if name != view:
-                    layer.visible = False
-                elif name == "difference":
-                    layer.visible = index == self.difference_channel
-                else:
-                    layer.visible = self._shown[index] if len(self._shown) == len(layers) and any(self._shown) else True
+        self.groups.show_alone(view, channel)
 
     def strongest_channel(self) -> int:
         """The channel that changes most, measured in its own contrast range."""
@@ -108,7 +102,7 @@ class SyntheticLayers:
 
     def remove(self) -> None:
         """Take all of them off the canvas."""
-        self.set_view("original")
+        self.set_view(VIEWS[0])
         outlines = [] if self.outlines is None else [self.outlines]
         self._remember_columns()
         take_away(self._viewer, [*self.translated, *self.differences, *outlines])

@@ -16,6 +16,7 @@ from phenolens.widgets.kit.style import SPACE, Note
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.map import jobs
 from phenolens.widgets.map.classes import MapClasses
+from phenolens.widgets.map.densities import MapDensities
 from phenolens.widgets.map.encoder_box import EncoderBox
 from phenolens.widgets.map.head import MapHead
 from phenolens.widgets.map.link import MapLink
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import Session
 
 WIDGET = "Phenolens map"
-_WIDTH = 350
 _EMPTY = (
     "No map yet.\n\nOpen the folder of an atlas, or a file of profiles.\n\nOr open a screen and find its cells in the "
     "Phenolens dock; then “Embed this screen” makes a map of them."
@@ -67,6 +67,7 @@ class MapDock(QWidget):
         self.head = MapHead()
         self.empty = Note(_EMPTY)
         self.view = MapView(session)
+        self.densities = MapDensities(self, session, self.running, self.view)
         self.state = Note()
         self.comparison = Note()
         self.neighbours = NeighboursPanel(session, self._known_classes)
@@ -83,7 +84,7 @@ class MapDock(QWidget):
         self._followed: Session | None = None
         self._open = True
         self._lay_out()
-        stand_beside(self, lambda: self.place.dock)
+        stand_beside(self, lambda: self.place.dock, "Map")
         self._connect()
         self._theme()
         self._show_data()
@@ -126,7 +127,6 @@ class MapDock(QWidget):
         whole.addWidget(self.head)
         whole.addWidget(self.empty, 1)
         whole.addWidget(self.parts, 1)
-        self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
         session = self.session
@@ -330,6 +330,7 @@ class MapDock(QWidget):
     def _theme(self, _: Any = None) -> None:
         theme = MapTheme.of(self.viewer)
         self.view.set_theme(theme)
+        self.densities.set_theme(theme)
         self.smiles.set_theme(theme)
         self.neighbours.theme = theme
         if self.session.data is not None:

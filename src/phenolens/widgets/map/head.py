@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from phenolens.widgets.choices.projection_choice import WORDS
-from phenolens.widgets.kit.style import SPACE, Note, action, set_accent
+from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.map.session import MapData
 
 _FILES = "Profiles (*.parquet *.csv *.csv.gz *.h5ad *.npz);;All files (*)"
@@ -102,20 +102,25 @@ class MapTools(QWidget):
         super().__init__()
         self.colours = QComboBox()
         self.colours.setToolTip("What the colours of the points stand for")
-        self.colours.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.colours.activated.connect(lambda _: self.colour.emit(self.colours.currentText()))
         self.lasso_button = action("Lasso", "Draw around points to select them; a click beside them selects none")
         self.lasso_button.setCheckable(True)
         self.lasso_button.toggled.connect(self.lasso)
+        self.density_button = action("Density", "Lines around the densest parts of each group")
+        self.density_button.setCheckable(True)
         self.all_button = action("Show all", "Fit the view to all points")
         self.all_button.clicked.connect(self.reset)
-        line = QHBoxLayout(self)
-        line.setContentsMargins(0, 0, 0, 0)
+        form = Form()
+        form.row("Colour", self.colours)
+        line = QHBoxLayout()
         line.setSpacing(SPACE)
-        line.addWidget(QLabel("Colour"))
-        line.addWidget(self.colours, 1)
-        line.addWidget(self.lasso_button)
-        line.addWidget(self.all_button)
+        for button in (self.density_button, self.lasso_button, self.all_button):
+            line.addWidget(button, 1)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(SPACE // 2)
+        whole.addLayout(form)
+        whole.addLayout(line)
 
     def offer(self, titles: list[str], chosen: str) -> None:
         """List the ways to colour."""

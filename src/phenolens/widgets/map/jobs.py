@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from phenolens.widgets.map.session import MapData
 
 if TYPE_CHECKING:
     from phenolens.profiling.atlas.atlas import Atlas
+    from phenolens.profiling.atlas.density import DensityOutline
     from phenolens.profiling.encoders.encoder import CellEncoder
     from phenolens.profiling.tables.profiles import Profiles
     from phenolens.screens.cells import Cells
@@ -74,6 +75,28 @@ def project_anew(data: MapData, projection: str) -> Job[MapData]:
     """The same rows and distances on another map."""
     yield Progress(0, 0, "making the map")
     return replace(data, atlas=(yield from data.atlas.projected(projection)))
+
+
+def outline_groups(
+    places: NDArray[np.float32], codes: NDArray[np.int16], groups: Sequence[int]
+) -> Job[dict[int, tuple[DensityOutline, ...]]]:
+    """Lines around the densest parts of some groups, by group; without those that have too few points for it.
+
+    Parameters
+    ----------
+    places, codes
+        (n, 2) points on the map, and (n,) the group of each.
+    groups
+        Which are looked at.
+    """
+    from phenolens.profiling.atlas.density import density_outlines
+
+    found = {}
+    for step, group in enumerate(groups):
+        yield Progress(step, len(groups), "drawing lines of density")
+        if outlines := density_outlines(places[codes == group]):
+            found[group] = outlines
+    return found
 
 
 def fetch_encoder(folder: Path, atlas: Atlas) -> Job[CellEncoder]:

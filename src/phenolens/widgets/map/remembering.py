@@ -53,6 +53,7 @@ class MapMemory(QObject):
         session.places_changed.connect(self._moved)
         for signal in (
             session.data_changed, session.grouping_changed, session.selection_changed, session.marks_changed,
+            session.contours_changed,
         ):  # fmt: skip
             signal.connect(self._touch)
         place.changed.connect(self._follow)
@@ -115,6 +116,7 @@ class MapMemory(QObject):
             "cell": None if cell is None or cell.row is None else int(cell.row),
             "neighbours": int(session.count),
             "other_wells": bool(session.other_wells),
+            "contours": bool(session.contours),
         }
         lassoed = session.lassoed
         if lassoed is not None:
@@ -144,6 +146,7 @@ class MapMemory(QObject):
             self._set_neighbours(count, view.get("other_wells") is True)
         if (title := view.get("colour")) in session.ways:
             session.colour_by(str(title))
+        session.show_contours(view.get("contours") is True)
         names = 0 if session.grouping is None else len(session.grouping.names)
         entries = view.get("entries")
         for code in entries if isinstance(entries, list) else ():

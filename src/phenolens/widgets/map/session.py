@@ -126,6 +126,7 @@ class MapSession:
     selection_changed = Signal()
     marks_changed = Signal()
     encoder_changed = Signal()
+    contours_changed = Signal()
 
     def __init__(self) -> None:
         self.data: MapData | None = None
@@ -139,6 +140,7 @@ class MapSession:
         self.marks: dict[str, Mark] = {}
         self.count = NEIGHBOURS
         self.other_wells = False
+        self.contours = False
 
     def set_data(self, data: MapData, screen: Screen | None) -> None:
         """Show another atlas, coloured as the last one where it can be."""
@@ -196,6 +198,12 @@ class MapSession:
         """The ways to colour the points by title; by class first, where there are classes."""
         known = {} if self.data is None else self.data.groupings
         return known if self.classes is None else {self.classes.title: self.classes, **known}
+
+    def show_contours(self, on: bool) -> None:
+        """Draw lines around the densest parts of each group, or none."""
+        if on != self.contours:
+            self.contours = on
+            self.contours_changed.emit()
 
     def set_classes(self, classes: Grouping | None) -> None:
         """Take what is said of the cells as a way to colour; it is used until another is chosen by hand."""

@@ -7,10 +7,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from phenolens.widgets.kit.style import SPACE, Note
-from phenolens.widgets.map.canvas import MapCanvas
+from phenolens.widgets.map.drawing.canvas import MapCanvas
+from phenolens.widgets.map.drawing.marks import LOOKS, WORDS
 from phenolens.widgets.map.head import MapTools
 from phenolens.widgets.map.legend import MapLegend
-from phenolens.widgets.map.marks import LOOKS, WORDS
 from phenolens.widgets.map.session import SELECTION, MapSession
 from phenolens.widgets.map.theme import MapTheme
 

@@ -191,21 +191,19 @@ class Session:
             self.crop, self.crop_chosen = crop, self.crop_chosen or chosen
             self.crop_changed.emit()
 
-    def correct_cells(self, field: str, labels: np.ndarray) -> "CellChanges":
-        """Use a corrected label image (H, W) of one field; its cells are counted anew, and annotations follow.
+    def correct_cells(self, field: str, labels: np.ndarray, corner: tuple[int, int] | None = None) -> "CellChanges":
+        """Use a corrected label image (H, W) of one field, or a part of it from `corner` (y, x) on; annotations follow.
 
         Raises
         ------
         CellError
             The cells of this field have no outlines, or they have another shape.
         """
-        from phenolens.screens.cell_editing import cell_changes, correct_labels
+        from phenolens.screens.cell_editing import corrected
 
         if self.cells is None:
             raise CellError("There are no cells to correct: find the cells first.")
-        changed = correct_labels(self.cells, field, labels)
-        changes = cell_changes(self.cells.labels[field], changed.labels[field])
-        self.cells = changed
+        self.cells, changes = corrected(self.cells, field, labels, corner)
         self.pen.corrected(field, changes)
         self._limit_all()
         self.cells_changed.emit()

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
@@ -174,13 +175,11 @@ class AnnotatePanel(QWidget):
             # a cell that has a class keeps it: what is suggested for it says nothing any more
             has = [key for key, one in annotations.cells.items() if one.class_number is not None]
             at = suggested.index.rows_of(has)
-            free = [True] * len(suggested)
-            for row in at[at >= 0]:
-                free[row] = False
-            for code, probability, is_free in zip(suggested.codes, suggested.probabilities, free, strict=True):
-                if is_free:
-                    left[suggested.names[code]] += 1
-                    sure += bool(probability >= self.least.value())
+            free = np.ones(len(suggested), bool)
+            free[at[at >= 0]] = False
+            counted = np.bincount(suggested.codes[free], minlength=len(suggested.names))
+            left.update({name: count for name, count in zip(suggested.names, counted.tolist(), strict=True) if count})
+            sure = int((suggested.probabilities[free] >= self.least.value()).sum())
         total = sum(left.values())
         self._suggested.setVisible(total > 0)
         parts = ", ".join(f"{name} {count:,}" for name, count in left.most_common())

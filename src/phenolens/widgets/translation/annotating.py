@@ -37,7 +37,7 @@ class Annotating:
         self.keys = AnnotationKeys(
             viewer,
             session,
-            cells=lambda: layers.labels,
+            cells=lambda: layers.brush,
             annotate=lambda number: panel.annotate(self.cell_meant(), number),
             undo=self.undo,
             redo=self.redo,
@@ -85,12 +85,12 @@ class Annotating:
             steps.redo()
 
     def _draws(self) -> bool:
-        layer = self._layers.labels
+        layer = self._layers.brush
         return layer is not None and not at_rest(layer) and self._viewer.layers.selection.active == layer
 
     def delete(self) -> None:
         """Rub out the cell that is meant: while one draws, the one that the brush paints."""
-        layer = self._layers.labels
+        layer = self._layers.brush
         if layer is not None and not at_rest(layer):
             self._layers.cells.delete(int(layer.selected_label))
         elif (cell := self.cell_meant()) is not None and cell[0] == self._layers.cells.field:
@@ -123,7 +123,7 @@ class Annotating:
         cell = self._session.cell_key_at(y, x)
         if cell is not None:
             self._session.pen.choose(cell)
-            if (layer := self._layers.labels) is not None:
+            if (layer := self._layers.brush) is not None:
                 layer.selected_label = cell[1]  # the brush goes on with this cell
 
     def _at(self, position: tuple[float, ...]) -> "CellKey | None":

@@ -12,11 +12,13 @@ from phenolens.runtime.errors import CellError, PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.segmenters import SEGMENTERS
 from phenolens.widgets.kit.channel_colours import is_nuclear
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import JobWorker, Running
 from phenolens.widgets.layers.field_layers import FieldLayers
 from phenolens.widgets.layers.label_levels import too_large_to_paint
 from phenolens.widgets.layers.layer_keys import at_rest
+from phenolens.widgets.layers.part_layer import NAME
 from phenolens.widgets.state.session import Session
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.own_labels import OwnLabels
@@ -46,10 +48,10 @@ class CellsPanel(QWidget):
         self._viewer, self._session, self._running, self._field_layers = viewer, session, running, field_layers
         self._worker: JobWorker | None = None
         self._wrong = ""
-        self.way = _narrow(QComboBox())
+        self.way = _narrow(ElidedComboBox())
         self._list_ways()
         self.way.currentIndexChanged.connect(lambda _: self.refresh())
-        self.nucleus = _narrow(QComboBox())
+        self.nucleus = _narrow(ElidedComboBox())
         self.nucleus.setToolTip("Channel that shows the nuclei")
         self.own = OwnLabels(viewer, session, field_layers)
         self.own.changed.connect(self.refresh)
@@ -220,17 +222,18 @@ class CellsPanel(QWidget):
 
     def _allow_correcting(self) -> None:
         cells, field, chosen = self._session.cells, self._session.field, self._session.pen.chosen
-        outlined = cells is not None and field is not None and field.key in cells.labels and not self._too_large()
+        outlined = cells is not None and field is not None and field.key in cells.labels
         self._correcting.setVisible(outlined)
         self.delete_cell.setEnabled(outlined and chosen is not None and field is not None and chosen[0] == field.key)
 
     def _begin_cell(self) -> None:
         label = self._field_layers.cells.begin_cell()
         if label is not None:
-            self.why.say(f"Paint cell {label} in the image. It is counted as you paint; Z takes the brush away.")
+            where = f"the image, layer “{NAME}”" if self._too_large() else "the image"
+            self.why.say(f"Paint cell {label} in {where}. It is counted as you paint; Z takes the brush away.")
 
     def _delete_cell(self) -> None:
-        layer, chosen = self._field_layers.labels, self._session.pen.chosen
+        layer, chosen = self._field_layers.brush, self._session.pen.chosen
         if layer is not None and not at_rest(layer) and self._viewer.layers.selection.active == layer:
             self._field_layers.cells.delete(int(layer.selected_label))
         elif chosen is not None and self._session.field is not None and chosen[0] == self._session.field.key:
@@ -243,13 +246,13 @@ class CellsPanel(QWidget):
         here = int((cells.table["field"] == field.key).sum()) if field is not None else 0
         found = f"{len(cells.table):,} cells in {len(screen)} field{'s' * (len(screen) != 1)}, {here:,} in this one."
         if self._too_large():
-            found += " This field is too large for the brush: to correct its cells, use a corrected label image."
+            found += " In a field of this size New cell opens what is in view for the brush."
         if self._session.cells_position is None:
             return found
         return f"{found} Found at {self._session.place(self._session.cells_position)}; used in every plane."
 
     def _too_large(self) -> bool:
-        """Whether the cells of the shown field cannot be painted."""
+        """Whether the cells of the shown field are painted part by part."""
         cells, field = self._session.cells, self._session.field
         labels = None if cells is None or field is None else cells.labels.get(field.key)
         return labels is not None and too_large_to_paint(labels)

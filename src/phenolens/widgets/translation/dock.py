@@ -48,7 +48,6 @@ from phenolens.widgets.translation.translating import Translating
 if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
-_WIDTH = 350
 _Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys
 
 
@@ -169,8 +168,7 @@ class PhenolensDock(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(area)
-        self.setMinimumWidth(_WIDTH)
-        keep_room_for_the_image(self)
+        keep_room_for_the_image(self, "Phenolens")
 
     def _show_step(self, step: int) -> None:
         for number, section in enumerate(self.sections):

@@ -18,6 +18,7 @@ from phenolens.runtime.progress import Job, Progress
 from phenolens.widgets.layers.appearance import appearance, with_contour
 from phenolens.widgets.layers.class_colours import cell_features, outline_colours
 from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
+from phenolens.widgets.layers.part_layer import KIND
 from phenolens.widgets.layers.zarr_layers import labels_of, lies_on, write_zarr
 from phenolens.widgets.state.session import PlaneId, Session, TranslatedCell
 
@@ -42,6 +43,8 @@ def drawn_layers(layers: Iterable[Layer]) -> list[LayerData]:
     """Labels, points and shapes as they are now; what is painted afterwards is not in them."""
     drawn = []
     for layer in layers:
+        if facts_of({"metadata": layer.metadata}).get("kind") == KIND:
+            continue  # a part of the cells
         data, meta, kind = layer.as_layer_data_tuple()
         if kind in ("labels", "points", "shapes"):
             if kind == "labels" and meta.get("multiscale"):

@@ -57,11 +57,16 @@ def fit_intensity(screen: "Screen") -> "Job[IntensityMap]":
 def read_field(field: "Field") -> "Job[tuple[Field, FieldImage, np.ndarray | None]]":
     """A field, its image, and the plane (C, H, W) at the image's position; None where that is large."""
     yield Progress(0, 0, f"reading {field.key}")
+    from phenolens.runtime.engines.computing import computed
     from phenolens.screens.intensity import sample_of
+    from phenolens.screens.large_images import by_levels
 
     image = field.image()
     plane = sample_of(image)  # a broken file is found here rather than by the canvas
     whole = plane.shape[-2:] == (image.length("Y"), image.length("X"))
+    if by_levels(image):  # where the file has no smaller version one is made, and kept
+        at = dict(zip("TZ", image.position, strict=True))
+        computed(image.levels[-1][tuple(at.get(axis, slice(None)) for axis in image.axes)], threads=False)
     return field, image, plane if whole else None
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QSpinBox,
     QVBoxLayout,
@@ -14,6 +13,7 @@ from qtpy.QtWidgets import (
 
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import INTERACTIVE
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.job_box import JobBox
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
@@ -66,7 +66,7 @@ class NoisePanel(QWidget):
         self.outline = QCheckBox("outline")
         self.outline.setToolTip("Outline what is beyond the noise floor, in the channel whose difference is shown")
         self.outline.toggled.connect(self._look)
-        self.picture = QComboBox()
+        self.picture = ElidedComboBox()
         for text, kind, tip in _SHOWN:
             self.picture.addItem(text, kind)
             self.picture.setItemData(self.picture.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)

@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import CellError
 from phenolens.screens.label_images import field_of_labels
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import Form
 from phenolens.widgets.layers.field_layers import FieldLayers
+from phenolens.widgets.layers.part_layer import KIND
 from phenolens.widgets.layers.suggested_layer import NAME
 from phenolens.widgets.state.session import Session
 
@@ -31,7 +33,7 @@ class OwnLabels(QWidget):
     def __init__(self, viewer: Viewer, session: Session, field_layers: FieldLayers) -> None:
         super().__init__()
         self._viewer, self._session, self._field_layers = viewer, session, field_layers
-        self.layer, self.field = QComboBox(), QComboBox()
+        self.layer, self.field = ElidedComboBox(), ElidedComboBox()
         for box in (self.layer, self.field):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(10)
@@ -79,7 +81,7 @@ class OwnLabels(QWidget):
             if isinstance(layer, Labels)
             and layer != self._field_layers.labels
             and not layer.metadata.get("phenolens", {}).get("synthetic")
-            and layer.metadata.get("phenolens", {}).get("kind") != NAME
+            and layer.metadata.get("phenolens", {}).get("kind") not in (NAME, KIND)
         ]
 
     def _naming(self) -> list[tuple[Labels, str]]:

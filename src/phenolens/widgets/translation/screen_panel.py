@@ -26,6 +26,7 @@ from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.label_images import holds_labels
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
@@ -71,9 +72,9 @@ class ScreenPanel(QWidget):
         self._folder: Path | None = None
         self.source, self.target = ConditionBox(), ConditionBox()
         self.why, self.problem = Note(), Note()
-        self.field = QComboBox()
+        self.field = ElidedComboBox()
         self.field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.field.setMinimumContentsLength(12)
+        self.field.setMinimumContentsLength(4)
         self.field.setToolTip("The field on the canvas")
         self.field.activated.connect(self._show_chosen)
         self.intensity = Note()
@@ -113,7 +114,7 @@ class ScreenPanel(QWidget):
             arrow = QToolButton()
             arrow.setText(text)
             arrow.setToolTip(tip)
-            arrow.setFixedWidth(24)
+            arrow.setFixedWidth(20)
             arrow.clicked.connect(lambda _=False, step=step: self._step(step))
             line.addWidget(arrow)
         return row

@@ -45,6 +45,7 @@ class Suggesting(QObject):
         self._session, self._running, self._say, self._refresh = session, running, say, refresh
         self._worker: JobWorker | None = None
         self._live = self._accepting = False
+        self._accepted: dict[CellKey, int] = {}
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SETTLE_MS)
@@ -130,8 +131,7 @@ class Suggesting(QObject):
             return
         try:
             made = suggest(pen.embedded, pen.annotations)
-            few = sum(pen.annotations.counts().values()) <= _MOST_SCORED
-            words = score_left_out(pen.embedded, pen.annotations).words if few else ""
+            words = self._score(pen.embedded)
         except AnnotationError as error:
             pen.uncertain = ()
             pen.annotations.suggest(None)
@@ -144,11 +144,14 @@ class Suggesting(QObject):
 
     def accept(self, cells: list[CellKey] | None = None, least: float = 0.0) -> int:
         """Make suggestions the user's own; they are not suggested from until another cell gets its class by hand."""
+        annotations = self._session.annotations
+        before = {key for key, one in annotations.cells.items() if one.class_number is not None}
         self._accepting = True
         try:
-            return self._session.annotations.accept(cells, least)
+            return annotations.accept(cells, least)
         finally:
             self._accepting = False
+            self._accepted |= {key: of for key, of in self._classes().items() if key not in before}
             self._refresh()
 
     def next_unsure(self) -> CellKey | None:
@@ -157,6 +160,24 @@ class Suggesting(QObject):
         return next(
             (cell for cell in pen.uncertain if cell != pen.chosen and pen.annotations.class_of(cell) is None), None
         )
+
+    def _classes(self) -> dict[CellKey, int]:
+        """Number of the class of each cell that has one."""
+        cells = self._session.annotations.cells.items()
+        return {key: one.class_number for key, one in cells if one.class_number is not None}
+
+    def _score(self, embedded: EmbeddedCells) -> str:
+        """How good suggestions are, of the cells that were annotated and not accepted; "" where too many or few are."""
+        classes = self._classes()
+        accepted = {key for key, of in self._accepted.items() if classes.get(key) == of}
+        if len(classes) - len(accepted) > _MOST_SCORED:
+            return ""
+        try:
+            words = score_left_out(embedded, self._session.annotations, accepted).words
+        except AnnotationError:
+            return ""  # a class has no two cells that were annotated
+        many = f"{len(accepted):,} accepted suggestions are" if len(accepted) > 1 else "1 accepted suggestion is"
+        return words + (f" {many} not among them." if accepted else "")
 
     def _not_embedded(self) -> str:
         pen, cells = self._session.pen, self._session.cells
@@ -176,5 +197,6 @@ class Suggesting(QObject):
 
     def _another_screen(self) -> None:
         self._live = False
+        self._accepted = {}
         self.cancel()
         self._say("", "quiet")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QButtonGroup, QComboBox, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QFileDialog, QHBoxLayout, QLabel, QMenu, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
@@ -14,9 +14,11 @@ from phenolens.widgets.choices.translate_choices import TranslateChoices
 from phenolens.widgets.compare.adapters import AdaptersWindow
 from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.kit.conditions_box import short_condition
+from phenolens.widgets.kit.eliding import ElidedComboBox
 from phenolens.widgets.kit.style import AMBER, SPACE, Form, Note, action
 from phenolens.widgets.kit.workers import Running
-from phenolens.widgets.layers.synthetic_layers import VIEWS, SyntheticLayers
+from phenolens.widgets.layers.layer_groups import VIEWS
+from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.translation import jobs
 from phenolens.widgets.translation.held_channels import HeldChannels
@@ -82,7 +84,7 @@ class TranslatePanel(QWidget):
         self.slider = StrengthSlider()
         self.slider.moved.connect(session.set_strength)
         self.value = QLabel()
-        self.channel = QComboBox()
+        self.channel = ElidedComboBox()
         self.channel.setToolTip("Channel whose difference is shown")
         self.channel.activated.connect(self._choose_channel)
         self.held = HeldChannels()

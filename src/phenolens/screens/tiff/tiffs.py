@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from phenolens.runtime.errors import ImageError, PhenolensError
 from phenolens.screens.image_bounds import check_declared_pixels, check_declared_planes
 from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.pixel_sizes import MICROMETRES, is_size
-from phenolens.screens.tiff_structure import (
+from phenolens.screens.tiff.tiff_parts import LARGEST_PLANE, levels_of
+from phenolens.screens.tiff.tiff_structure import (
     check_chain_of_pages,
     check_other_files,
     check_pages_alike,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
 
 LAZY_BYTES = 64 * 2**20
+# A file that declares more than so many times what it holds is taken for a bomb where its planes are large.
+_MOST_PACKED = 200
 # An axis that the file does not name is taken as channels up to this length, as depth beyond.
 _MOST_CHANNELS = 10
 
@@ -44,6 +47,7 @@ class TiffContent:
     pixel_size: tuple[float, float] | None
     z_spacing: float | None
     details: ImageDetails = field(default_factory=ImageDetails)
+    coarser: Callable[[], tuple[Any, ...]] | None = None
 
 
 def read_tiff(path: Path) -> TiffContent:
@@ -62,7 +66,7 @@ def read_tiff(path: Path) -> TiffContent:
             if tif.is_ome and tif.ome_metadata:
                 check_declared_planes(declared_ome_planes(tif.ome_metadata), path)
                 check_other_files(tif.ome_metadata, path)
-            _check_first_page(tif, path)
+            _check_first_page(tif, path, by_parts=True)
             if not tif.series:
                 raise ImageError(f"{path} holds no image.")
             series = tif.series[0]
@@ -75,7 +79,13 @@ def read_tiff(path: Path) -> TiffContent:
             check_pages_alike(stored, _places(tif, series), path)
             colour = series.axes.endswith("S") and series.shape[-1] >= 3
             alpha = colour and any(int(extra) in (1, 2) for extra in series.keyframe.extrasamples)
-            data = _lazy(path, series) if series.nbytes > LAZY_BYTES else None
+            coarser, levels = None, _levels(path, series)
+            if levels is None or series.nbytes > _MOST_PACKED * path.stat().st_size:
+                _check_first_page(tif, path, by_parts=False)
+            if levels is not None:
+                smaller, stored_axes = levels[1:], series.axes
+                coarser = lambda: tuple(_named_axes(one, stored_axes, path, alpha)[0] for one in smaller)  # noqa: E731
+            data = levels[0] if levels is not None else _lazy(path, series) if series.nbytes > LAZY_BYTES else None
             if data is None:
                 data = series.asarray()
             data, axes = _named_axes(data, series.axes, path, alpha)
@@ -84,7 +94,7 @@ def read_tiff(path: Path) -> TiffContent:
             details = ImageDetails(scales=_time_scale(tif))
     if not names and colour and channels == 3:
         names = ("red", "green", "blue")
-    return TiffContent(data, axes, names, pixel_size, z_spacing, details)
+    return TiffContent(data, axes, names, pixel_size, z_spacing, details, coarser)
 
 
 def _places(tif: TiffFile, series: TiffPageSeries) -> list[tuple[int, int]]:
@@ -93,11 +103,13 @@ def _places(tif: TiffFile, series: TiffPageSeries) -> list[tuple[int, int]]:
     return [(int(page.offset), int(page.keyframe.offset)) for page in pages]
 
 
-def _check_first_page(tif: TiffFile, path: Path) -> None:
-    """Refuse planes, strips and tiles that declare more pixels than may be read."""
+def _check_first_page(tif: TiffFile, path: Path, by_parts: bool) -> None:
+    """Refuse planes, strips and tiles that declare more pixels than may be read; of a plane in parts, than is sane."""
     page: Any = tif.pages.first
     samples = max(int(page.samplesperpixel), 1)
-    check_declared_pixels(int(page.imagewidth) * int(page.imagelength) * samples, path)
+    pixels = int(page.imagewidth) * int(page.imagelength) * samples
+    if not by_parts or pixels * (int(page.bitspersample) // 8 or 1) > LARGEST_PLANE:
+        check_declared_pixels(pixels, path)
     if page.is_tiled:
         check_declared_pixels(int(page.tilewidth) * int(page.tilelength) * samples, path)
 
@@ -133,6 +145,16 @@ def _harmless(complaint: str) -> bool:
     """Whether a complaint is about a maker's own tag, which may be odd in a file whose pixels are whole."""
     tag = re.search(r"TiffTag (\d+) ", complaint)
     return tag is not None and int(tag[1]) >= 32768
+
+
+def _levels(path: Path, series: TiffPageSeries) -> list[Any] | None:
+    """Levels (dask) of an image whose planes are large; None where they are read whole."""
+    from phenolens.screens.large_images import LARGE
+
+    height, width = (int(series.shape[series.axes.index(axis)]) if axis in series.axes else 0 for axis in "YX")
+    if series.nbytes <= LAZY_BYTES or height * width <= LARGE:
+        return None
+    return levels_of(path, series, _broken_file)
 
 
 def _lazy(path: Path, series: TiffPageSeries) -> Any:

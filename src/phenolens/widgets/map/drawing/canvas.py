@@ -12,9 +12,10 @@ from vispy.app import use_app
 from vispy.scene import PanZoomCamera, SceneCanvas
 from vispy.scene.visuals import Line
 
-from phenolens.widgets.map.lasso import points_within
-from phenolens.widgets.map.marks import MapMarks
-from phenolens.widgets.map.points import MapPoints
+from phenolens.widgets.map.drawing.contours import MapContours
+from phenolens.widgets.map.drawing.lasso import points_within
+from phenolens.widgets.map.drawing.marks import MapMarks
+from phenolens.widgets.map.drawing.points import MapPoints
 from phenolens.widgets.map.session import Mark
 
 _STILL_PX = 4
@@ -48,6 +49,7 @@ class MapCanvas(QWidget):
         self.view = self.canvas.central_widget.add_view()
         self.view.camera = PanZoomCamera(aspect=1)
         self.points = MapPoints(self.canvas, self.view)
+        self.contours = MapContours(self.view.scene)
         self.marks = MapMarks(self.view.scene)
         self._pencil = Line(parent=self.canvas.scene, method="gl", antialias=False, width=1.5)
         self._pencil.visible = False

@@ -5,7 +5,7 @@ from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 from phenolens.widgets.kit.style import SPACE
 
 
-class Advanced(QWidget):
+class Folded(QWidget):
     """A line that unfolds a panel of further choices.
 
     Parameters
@@ -14,11 +14,14 @@ class Advanced(QWidget):
         What is unfolded.
     what
         What the choices are, for those who rest the pointer on the line.
+    title
+        What the line says.
     """
 
-    def __init__(self, panel: QWidget, what: str) -> None:
+    def __init__(self, panel: QWidget, what: str, title: str = "Advanced") -> None:
         super().__init__()
         self.panel = panel
+        self._title = title
         self.line = QToolButton()
         self.line.setStyleSheet("QToolButton { border: none; background: transparent; padding: 2px 0; }")
         self.line.setCheckable(True)
@@ -33,4 +36,4 @@ class Advanced(QWidget):
 
     def _unfold(self, wide: bool) -> None:
         self.panel.setVisible(wide)
-        self.line.setText("▾ Advanced" if wide else "▸ Advanced")
+        self.line.setText(f"{'▾' if wide else '▸'} {self._title}")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phenolens.widgets.map import lasso as map_lasso
-from phenolens.widgets.map.lasso import points_within
+from phenolens.widgets.map.drawing import lasso as map_lasso
+from phenolens.widgets.map.drawing.lasso import points_within
 
 
 def winding(points, corners):

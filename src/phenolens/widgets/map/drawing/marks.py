@@ -39,7 +39,7 @@ class MapMarks:
         self._shafts = Line(parent=parent, method="gl", connect="segments", antialias=False, width=2)
         self._near = Markers(parent=parent)
         self._marks = Markers(parent=parent)
-        for order, visual in enumerate((self._shafts, self._near, self._marks), start=1):
+        for order, visual in enumerate((self._shafts, self._near, self._marks), start=3):
             visual.order = order
             visual.set_gl_state("translucent", depth_test=False)
             visual.visible = False
