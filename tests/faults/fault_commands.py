@@ -48,6 +48,11 @@ class Command:
         ]
 
     @property
+    def by_field(self) -> bool:
+        """Whether it does field by field, and leaves out those that cannot be done."""
+        return self.name.startswith(("translate", "micon embed"))
+
+    @property
     def how(self) -> dict[str, Any]:
         """What the server of runs is told of it."""
         return {"prepare": self.prepare} if self.prepare else {}

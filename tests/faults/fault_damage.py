@@ -43,7 +43,7 @@ def damages(command: Command) -> list[Damage]:
     """All damages that can be done to what a command reads."""
     found = []
     for kind, entry in command.inputs.items():
-        by_field = (3,) if kind == "screen" and command.name.startswith("translate") else ()
+        by_field = (3,) if kind == "screen" and command.by_field else ()
         found += [Damage(fault, what, entry, do, allowed + by_field) for fault, what, do, allowed in _KINDS[kind]]
     return found
 

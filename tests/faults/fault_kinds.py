@@ -249,9 +249,9 @@ class Faults:
         problems += [*broken(place), *left_over(place)]
         if run.megabytes > self.whole.megabytes + _SLACK:
             problems.append(f"it took {run.megabytes} MB, and undisturbed {self.whole.megabytes}")
-        # The fields that were whole are kept of a translation, and go on where the others are mended.
+        # What is made of the fields that were whole is kept, and goes on where the others are mended.
         results = [name for name in contents(place) if name in self.whole.contents and "/." not in f"/{name}"]
-        if run.status != 0 and results and not self.command.name.startswith("translate"):
+        if run.status != 0 and results and not self.command.by_field:
             problems.append(f"it left a result: {results[0]}")
         return Outcome(self.command.name, damage.fault, run.status or 0, run.said, self._kept(place), problems)
 

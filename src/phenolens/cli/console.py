@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 
 from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
+from phenolens.runtime.engines.run_file import RunFile
 from phenolens.runtime.errors import FieldsFailed, PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
@@ -42,6 +43,11 @@ class Console:
         self.command = command
         self.as_json = as_json
         self._kept: Callable[[], str] = _nothing
+        self._file: RunFile | None = None
+
+    def write_progress(self, file: Path | None) -> None:
+        """Write how far the jobs that follow are to a file too, where one is wanted."""
+        self._file = None if file is None else RunFile(file)
 
     def follow(self, job: Job[T], kept: Callable[[], str] | None = None) -> T:
         """Step `job` to its end; a bar on stderr follows it where that is a terminal.
@@ -94,6 +100,8 @@ class Console:
 
     def done(self, text: str, **facts: Any) -> None:
         """Print the result: `text` for a person, `facts` as the one JSON object for a machine."""
+        if self._file is not None:
+            self._file.end("done", text, len(facts.get("failed") or ()))
         if self.as_json:
             self._print_json(facts)
         else:
@@ -103,6 +111,8 @@ class Console:
         """Report in one line what went wrong, and return the exception that ends the command with `status`."""
         line = " ".join(message.split())
         self.say(line)
+        if self._file is not None:
+            self._file.end("interrupted" if status == INTERRUPTED else "failed", line)
         if self.as_json:
             self._print_json({"error": line, "status": status})
         return typer.Exit(status)
@@ -111,6 +121,8 @@ class Console:
         typer.echo(json.dumps({"command": self.command, **facts}, default=str))
 
     def _shown(self) -> AbstractContextManager[Callable[[Progress], None]]:
+        if self._file is not None:
+            return nullcontext(self._file.show)
         if self.as_json or not sys.stderr.isatty():
             return nullcontext(lambda progress: None)
         return bar_on_terminal()

@@ -118,8 +118,18 @@ Gather = Annotated[bool, typer.Option("--gather", help="End what the jobs of an 
 Subset = Annotated[
     int | None, typer.Option(min=1, help="Try it on N wells first, spread over the screen.", metavar="N")
 ]
+ImageFormat = Annotated[
+    str,
+    typer.Option(
+        "--format", help="tiff: a file for each result; zarr: OME-Zarr plates of the same wells.", metavar="tiff|zarr"
+    ),
+]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try the fields again that could not be done before.")
+]
+ProgressFile = Annotated[
+    Path | None,
+    typer.Option("--progress", help="Write how far it is to this file, for programs that follow it.", metavar="FILE"),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute.", metavar="auto|cpu|cuda|cuda:1|mps")]
 

@@ -33,7 +33,8 @@ def simulated_plates(job: Job[Path], made: Path, out: Path, overwrite: bool = Fa
 
     from phenolens.screens.images import read_image
     from phenolens.screens.ome_zarr.images import LabelImage
-    from phenolens.screens.ome_zarr.plate_writing import plate_places, write_plates
+    from phenolens.screens.ome_zarr.plate_metadata import plate_places
+    from phenolens.screens.ome_zarr.plate_writing import write_plates
     from phenolens.screens.table import read_screen
 
     yield from job

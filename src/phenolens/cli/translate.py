@@ -14,10 +14,12 @@ from phenolens.cli.options import (
     Gather,
     Guidance,
     Hold,
+    ImageFormat,
     JobPart,
     NoiseSeed,
     Overwrite,
     Pattern,
+    ProgressFile,
     Renoise,
     RetryFailed,
     Scheduler,
@@ -66,6 +68,7 @@ def translate(
         float,
         typer.Option(help="Share of unchanged cells that may be marked as significant; 0 marks nothing.", metavar="A"),
     ] = 0.05,
+    file_format: ImageFormat = "tiff",
     pattern: Pattern = None,
     conditions: Conditions = None,
     workers: Workers = 1,
@@ -74,16 +77,19 @@ def translate(
     gather: Gather = False,
     subset: Subset = None,
     retry_failed: RetryFailed = False,
+    progress: ProgressFile = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Translate every cell of a screen, or of one or more images.
 
-    For each input and strength it writes an OME-TIFF of the input's shape, axes, dtype and pixel size, for
-    each input the signed difference, and one cells.parquet and provenance.json. Where the adapter has a noise floor,
-    it marks the significant differences too. The same command goes on with an interrupted run.
+    For each input and strength it writes an OME-TIFF (or an image of an OME-Zarr plate) of the input's shape, axes,
+    dtype and pixel size, for each input the signed difference, and one cells.parquet and provenance.json. Where the
+    adapter has a noise floor, it marks the significant differences too. The same command goes on with an interrupted
+    run.
     """
     with reporting("translate", as_json) as console:
+        console.write_progress(progress)
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
         part = None if job is None else Part.parse(job)
@@ -103,11 +109,11 @@ def translate(
             held=held_from(hold), renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
         )  # fmt: skip
         if gather:
-            work = gather_translation(loaded, screen, out, settings, cells=found)
+            work = gather_translation(loaded, screen, out, settings, cells=found, file_format=file_format)
         else:
             work = translate_screen(
                 loaded, screen, out, settings, cells=found, overwrite=overwrite, part=part, retry_failed=retry_failed,
-                engine=engine_from(workers if len(screen) > 1 else 1, scheduler),
+                engine=engine_from(workers if len(screen) > 1 else 1, scheduler), file_format=file_format,
             )  # fmt: skip
         failed: FieldsFailed | None = None
         try:

@@ -120,6 +120,7 @@ def translate_screen(
     held: Sequence[str] | None = None,
     fine_noise: float | None = None,
     device: str = "auto",
+    file_format: Literal["tiff", "zarr"] = "tiff",
 ) -> Job[Path]:
     """Translate every cell of every field, and write images, signed differences and a table of the cells.
 
@@ -142,6 +143,9 @@ def translate_screen(
         As `Translator.from_pretrained` takes them; as chosen for the translator, or the adapter's own, where None.
     device
         As `finetune` takes it; a translator stays on its own.
+    file_format
+        ``"zarr"`` for OME-Zarr plates of the same wells: ``<plate>__s<strength>.zarr`` for each strength, and
+        ``<plate>__difference.zarr``.
 
     Returns
     -------
@@ -170,7 +174,11 @@ def translate_screen(
         model, device, strengths=strengths, solver=solver, steps=steps, renoise=renoise, seed=seed, guidance=guidance,
         held=held, fine_noise=fine_noise,
     )  # fmt: skip
-    return (yield from translate(adapter, opened_screen(screen), Path(out), settings, cells=cells, device=where))
+    return (
+        yield from translate(
+            adapter, opened_screen(screen), Path(out), settings, cells=cells, device=where, file_format=file_format
+        )
+    )
 
 
 def evaluate(

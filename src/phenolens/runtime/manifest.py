@@ -11,8 +11,8 @@ from typing import Any
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import plain, write_json
 from phenolens.runtime.json_files import read_json_object
-from phenolens.runtime.output_kinds import KINDS, Kind
-from phenolens.runtime.outputs import named, read_mark, write_mark
+from phenolens.runtime.output_kinds import KINDS, OME_ZARR, Kind
+from phenolens.runtime.outputs import named, read_mark, remove_output, write_mark
 from phenolens.runtime.provenance import sha256_of
 
 RECORDS = ".phenolens"
@@ -102,13 +102,12 @@ class Manifest:
     def discard(self, key: str) -> None:
         """Remove the files of a result, and its record."""
         for name in self._files(key):
-            with suppress(OSError):
-                (self.folder / name).unlink()
+            _remove(self.folder / name)
         with suppress(OSError):
             self._path(key).unlink()
 
     def files(self) -> set[str]:
-        """Names of all files that results consist of."""
+        """Names of all files, and folders of OME-Zarr images, that results consist of."""
         return {name for key in self._keys() for name in self._files(key)}
 
     def clear(self) -> None:
@@ -123,8 +122,14 @@ class Manifest:
     def _files(self, key: str) -> list[str]:
         record = self._record(key) or {}
         names = [*record.get("files", ()), *record.get("with_it", ())]
-        # Of this folder alone, whatever a record says.
-        return [name for name in map(str, names) if name and os.path.basename(name) == name]
+        return [name for name in map(str, names) if self.is_within(name)]
+
+    def is_within(self, name: str) -> bool:
+        """Whether a name is of something in this folder, whatever a record says."""
+        parts = name.split("/")
+        if os.path.isabs(name) or "\\" in name or ":" in name or any(part in ("", ".", "..") for part in parts):
+            return False
+        return len(parts) == 1 or (self.folder / name).resolve().is_relative_to(self.folder.resolve())
 
     def _path(self, key: str) -> Path:
         return self.folder / RECORDS / f"{key}.json"
@@ -143,7 +148,7 @@ class Manifest:
     def _is_whole(self, record: dict[str, Any]) -> bool:
         try:
             return all(
-                (self.folder / name).stat().st_size == known["size"] and _state(self.folder / name) == known
+                _size(self.folder / name) == known["size"] and _state(self.folder / name) == known
                 for name, known in record["files"].items()
             )
         except (OSError, TypeError, KeyError):
@@ -185,7 +190,8 @@ def open_manifest(
         what = next((one.what for one in KINDS if one.name == mark["kind"]), mark["kind"])
         raise OutputError(f"{folder} is {what}, in which nothing else is written: choose another folder.")
     before, ours = _before(folder, kind, mark, manifest)
-    changed = [name for name, value in wanted.items() if before is not None and before.get(name) != value]
+    known = wanted if before is None or mark is None else {**before, **wanted}
+    changed = [name for name in known if before is not None and before.get(name) != wanted.get(name)]
     if changed and not overwrite:
         what = words.get(changed[0], changed[0])
         raise OutputError(
@@ -200,10 +206,11 @@ def open_manifest(
         )
     if changed:
         manifest.clear()
-        for name in ours - {*results, *common}:
-            with suppress(OSError):
-                (folder / name).unlink()
-    write_mark(folder, kind.name, list(common), settings=wanted)
+        for name in ours - set(results):  # what was written of all together goes too: it was of those
+            if manifest.is_within(name):
+                _remove(folder / name)
+    kept = [name for name in map(str, mark["files"] if mark else ()) if os.path.lexists(folder / name)]
+    write_mark(folder, kind.name, list(dict.fromkeys([*common, *kept])), settings=wanted)
     return manifest
 
 
@@ -225,8 +232,24 @@ def _before(
     return facts, {path.name for path in folder.iterdir() if kind.writes(path.name)}
 
 
-def _state(file: Path) -> dict[str, Any]:
-    return {"size": file.stat().st_size, "sha256": sha256_of(file)}
+def _state(path: Path) -> dict[str, Any]:
+    return {"size": _size(path), "sha256": sha256_of(path)}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return path.stat().st_size
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or of the folder of an image what phenolens wrote."""
+    if path.is_dir() and not path.is_symlink():
+        remove_output(path, OME_ZARR)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def _hash_of(settings: Mapping[str, Any]) -> str:

@@ -134,6 +134,18 @@ UNFINISHED_FLOOR = Kind(
     _has("run.json", "control", "settings", "splits"),
 )
 
+UNFINISHED_PROFILES = Kind(
+    "unfinished profiles",
+    "unfinished profiles",
+    (
+        r"run\.json",
+        r"cells/([^/]+\.parquet|\.phenolens\.json|\.phenolens/[^/]+\.json)",
+        r"vectors/([^/]+\.npy|\.phenolens\.json|\.phenolens/[^/]+\.json)",
+        r"\.phenolens-jobs/(plan\.json)?",
+    ),
+    ("run.json", lambda facts: facts.get("made_by") == "micon embed"),
+)
+
 TRANSLATION = Kind(
     "translation",
     "a folder of translated fields",
@@ -182,5 +194,5 @@ NETWORKS = Kind("networks", "networks made ready", (r"[0-9a-f]{40}\.onnx",), (""
 KINDS = (
     OME_ZARR,
     SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,
-    UNFINISHED_FLOOR,
+    UNFINISHED_FLOOR, UNFINISHED_PROFILES,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pandas import DataFrame, concat
 
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.errors import CellError, ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.label_images import label_files, read_label_image
 from phenolens.screens.segmentation import segment_nuclei
@@ -126,6 +126,19 @@ def cell_finder(
     elif isinstance(how, (str, Path)) and how not in ("whole", "inside"):
         files = label_files(Path(how), screen)
     return CellFinder(how, screen, files, nucleus_channel, diameter)
+
+
+def first_readable(screen: Screen) -> Field:
+    """The first field whose image can be read; where there is none, what is wrong with the first is raised."""
+    wrong: ImageError | None = None
+    for one in screen:
+        try:
+            one.alone().image().plane()
+            return one
+        except ImageError as error:
+            wrong = wrong or error
+    assert wrong is not None
+    raise wrong
 
 
 @dataclass(frozen=True)

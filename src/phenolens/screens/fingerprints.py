@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -45,8 +46,12 @@ def field_fingerprint(field: Field, cells: Cells | None) -> str:
 
 def screen_fingerprint(screen: Screen, cells: Cells | None) -> str:
     """SHA-256 of what is known of all fields of a screen, as `field_fingerprint` takes each."""
-    each = sorted(f"{field.key} {field_fingerprint(field, cells)}\n" for field in screen)
-    return hashlib.sha256("".join(each).encode()).hexdigest()
+    return joined_fingerprints({field.key: field_fingerprint(field, cells) for field in screen})
+
+
+def joined_fingerprints(each: Mapping[str, str]) -> str:
+    """One SHA-256 of those of fields, by key."""
+    return hashlib.sha256("".join(sorted(f"{key} {one}\n" for key, one in each.items())).encode()).hexdigest()
 
 
 def _row(field: Field) -> dict[str, object]:

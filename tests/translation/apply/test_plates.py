@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +17,10 @@ import pytest
 from cli_run import run
 from phenolens.runtime.engines.parts import JOBS, Part, writing_to
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.progress import finish
-from phenolens.screens.ome_zarr.plate_writing import write_plate
-from phenolens.screens.table import read_screen, screen_from_arrays
+from phenolens.screens.table import read_screen
 from project import ROOT
 from tiny_base import make_tiny_adapter
+from tiny_plates import a_cluster, a_plate, wait_until
 
 OPTIONS = ("--strength", "0", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
 STATUS_SOME_FAILED = 3
@@ -32,23 +29,6 @@ STATUS_SOME_FAILED = 3
 @pytest.fixture(scope="module")
 def adapter(tiny_base, tmp_path_factory):
     return make_tiny_adapter(tiny_base).save(tmp_path_factory.mktemp("adapter") / "adapter")
-
-
-def a_plate(path, wells, sites=2):
-    places = [
-        (f"{'ABCDEFGH'[number // 12]}{number % 12 + 1:02d}", site) for number in range(wells) for site in range(sites)
-    ]
-    arrays = {
-        f"{well}_{site}": np.random.default_rng(number).integers(0, 4000, (2, 64, 64), dtype=np.uint16)
-        for number, (well, site) in enumerate(places)
-    }
-    metadata = pd.DataFrame(
-        {"Metadata_Plate": "P1", "Metadata_Well": [well for well, _ in places],
-         "Metadata_Site": [site + 1 for _, site in places]}, index=list(arrays),
-    )  # fmt: skip
-    screen = screen_from_arrays(arrays, ("DNA", "Actin"), metadata=metadata)
-    finish(write_plate(path, screen))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +55,6 @@ def assert_same(out, expected):
     pd.testing.assert_frame_equal(pd.read_parquet(out / "cells.parquet"), pd.read_parquet(expected / "cells.parquet"))
 
 
-@contextmanager
-def a_cluster(workers=2):
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
-    ) as cluster:
-        yield cluster
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("wells", [3, pytest.param(96, marks=pytest.mark.slow)])
 def test_a_cluster_gives_the_same_bytes(adapter, plate, expected, tmp_path, wells):
@@ -108,13 +78,6 @@ def test_a_cluster_survives_the_end_of_a_worker(adapter, plate, expected, tmp_pa
         worker.send_signal(signal.SIGKILL)
         assert started.wait(120) == 0
     assert_same(out, expected)
-
-
-def wait_until(true, seconds=60):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 def test_the_jobs_of_an_array_give_the_same_bytes(adapter, plate, expected, tmp_path):

@@ -1,5 +1,6 @@
 """Write beside translated fields which of their pixels are beyond the noise floor."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,10 @@ from phenolens.runtime.locks import holding
 from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import read_facts
-from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import FieldImage, read_image
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.field_work import SIGNIFICANCE
-from phenolens.translation.apply.screen_translation import significance_names
+from phenolens.translation.apply.result_files import DIFFERENCE, SIGNIFICANT, ResultFiles
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 
@@ -49,23 +49,23 @@ def _write_all(
 ) -> Job[dict[str, dict[str, float]]]:
     check_translated(folder, floor)
     manifest = Manifest(folder)
+    files = ResultFiles.from_facts(read_facts(folder / "provenance.json", "translate again"))
     shares: dict[str, dict[str, float]] = {}
     for number, field in enumerate(screen, start=1):
         image = field.image()
-        difference = read_image(folder / f"{field.key}__difference.ome.tif")
+        difference = read_image(folder / files.name(field.key, DIFFERENCE))
         planes = [
             significant(image.plane(t, z), difference.plane(t, z), adapter.intensity, floor, alpha)
             for t, z in image.positions()
         ]
-        mask = np.asarray(image.restacked(planes).data)
+        mask = np.asarray(image.restacked(planes).data) > 0  # truth values become 255 in an image
         changed = np.asarray(difference.data)
         facts = {
             "source": adapter.conditions[0], "target": adapter.conditions[1], "field": field.key, "alpha": alpha,
         }  # fmt: skip
-        names = significance_names(field.key)
-        manifest.add(field.key, names)
-        for name, pixels, content in zip(
-            names,
+        manifest.add(field.key, [files.name(field.key, kind) for kind in SIGNIFICANT])
+        for kind, pixels, content in zip(
+            SIGNIFICANT,
             (mask.astype(np.uint8), masked(changed, mask)),
             (
                 "1 where the difference is beyond the noise floor",
@@ -73,13 +73,13 @@ def _write_all(
             ),
             strict=True,
         ):
-            write_ome_tiff(
-                folder / name, pixels, image.axes, image.channel_names, image.pixel_size,
-                synthetic=True, description={**facts, "content": content}, z_spacing=image.z_spacing,
-                time_scale=image.scale("T"),
+            files.write(
+                folder, field.key, kind, replace(image, data=pixels, coarser=None), synthetic=True,
+                facts={**facts, "content": content}, intensity=adapter.intensity,
             )  # fmt: skip
         shares[field.key] = _shares(image, mask, changed)
         yield Progress(number, len(screen), f"Marked {field.key}")
+    files.describe_plates(folder, screen, SIGNIFICANT, adapter.conditions)
     write_json(folder / SIGNIFICANCE, {"alpha": alpha, "significant": shares, "weak": floor.card.get("weak", [])})
     return shares
 

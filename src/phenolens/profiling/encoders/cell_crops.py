@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.profiling.encoders.network import CROP
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.errors import CellError, ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import cut, resample, window_at
@@ -45,11 +45,22 @@ class FieldCrops:
     crops: NDArray[np.float32]
 
 
-def fit_intensity(screen: Screen) -> Job[IntensityMap]:
-    """Fit one map over all fields of a screen; of a large one over every second, third... row and column of pixels."""
+def fit_intensity(screen: Screen, *, leave_out_broken: bool = False) -> Job[IntensityMap]:
+    """Fit one map over all fields of a screen; of a large one over every second, third... row and column of pixels.
+
+    Parameters
+    ----------
+    leave_out_broken
+        Go by the fields that can be read, as long as there is one.
+    """
     read: list[NDArray[np.generic]] = []
     for number, field in enumerate(screen, start=1):
-        plane = field.image().plane()
+        try:
+            plane = field.image().plane()
+        except ImageError:
+            if not leave_out_broken or (number == len(screen) and not read):
+                raise
+            continue
         step = max(1, round(np.sqrt(plane.size * len(screen) / _PIXELS)))
         read.append(plane[:, ::step, ::step].copy())
         yield Progress(number, len(screen), f"Reading {field.key}")
@@ -83,12 +94,13 @@ def crops_of(
             table = table.iloc[np.sort(rng.choice(len(table), most, replace=False))]
         mapped = intensity.forward(field.image().plane())
         windows = np.stack([cut(mapped, window_at(c.y, c.x, crop)) for c in table.itertuples()])
-        yield FieldCrops(field, _metadata(field, table), resample(windows, size_for(crop)))
+        yield FieldCrops(field, cells_metadata(field, table), resample(windows, size_for(crop)))
     if not found:
         raise CellError("None of the cells lies in a field of this screen: find the cells on this screen.")
 
 
-def _metadata(field: Field, table: "DataFrame") -> "DataFrame":
+def cells_metadata(field: Field, table: "DataFrame") -> "DataFrame":
+    """What is known of the cells of a field, as `FieldCrops` has it."""
     import pandas as pd
 
     known = {str(name): [value] * len(table) for name, value in field.metadata.items()}

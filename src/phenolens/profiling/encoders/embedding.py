@@ -58,7 +58,15 @@ def embed_screen(
         rows.append(found.metadata)
         vectors.append(encoder.pool(encoder.features(found.crops, size=None)))
         yield Progress(number, len(screen), f"Embedding {found.field.key}")
-    card: dict[str, Any] = {
+    profiles = Profiles(
+        concat(rows, ignore_index=True), np.concatenate(vectors), card_of(encoder, screen, intensity, crop)
+    )
+    return profiles if level == "cell" else aggregate(profiles, level)
+
+
+def card_of(encoder: CellEncoder, screen: Screen, intensity: IntensityMap, crop: int) -> dict[str, Any]:
+    """The card of profiles of cells that an encoder made."""
+    return {
         "encoder": encoder.card.name,
         "encoder_folder": encoder.folder,
         "encoder_mode": encoder.card.mode,
@@ -69,5 +77,3 @@ def embed_screen(
         "crop": crop,
         "size": size_for(crop),
     }
-    profiles = Profiles(concat(rows, ignore_index=True), np.concatenate(vectors), card)
-    return profiles if level == "cell" else aggregate(profiles, level)

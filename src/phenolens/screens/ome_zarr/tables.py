@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenolens.runtime.errors import ImageError
-from phenolens.runtime.files import write_json
+from phenolens.runtime.files import write_json, writing
 from phenolens.screens.ome_zarr.folders import ZarrGroup, check_arrays_below, is_url, joined, open_group
 
 if TYPE_CHECKING:
@@ -131,14 +131,15 @@ def _content(address: str) -> io.BytesIO:
 
 
 def write_tables(folder: Path, tables: Mapping[str, tuple[DataFrame, Mapping[str, Any]]], zarr_format: int) -> None:
-    """Write tables (as Parquet) with their attributes into the group at `folder`, which is being made."""
+    """Write tables (as Parquet) with their attributes into the group at `folder`, each whole or not at all."""
     if not tables:
         return
     write_group(folder / "tables", zarr_format, {"tables": list(tables)})
     for name, (table, attributes) in tables.items():
         where = folder / "tables" / name
         write_group(where, zarr_format, {"backend": "parquet", "table_version": "1", **attributes})
-        table.to_parquet(where / "table.parquet", index=False)
+        with writing(where / "table.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
 
 
 def features_of(labels: str | None) -> dict[str, Any]:

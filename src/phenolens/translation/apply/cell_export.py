@@ -28,6 +28,7 @@ from phenolens.translation.apply.cell_translation import CellTranslation
 from phenolens.translation.apply.composite import Composite
 from phenolens.translation.apply.export_figures import check_figures, write_figures
 from phenolens.translation.apply.export_looks import labels_look, plain_looks
+from phenolens.translation.apply.result_files import ResultFiles, kind_of
 from phenolens.translation.apply.session_export import ExportedField, check_format, export_session, exported_planes
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
@@ -222,9 +223,10 @@ def export_translated(
         raise ScreenError(f"{folder} has no field {key}: {_listed(keys)}.")
     chosen = keys if key is None else [key]
     conditions = (str(facts["conditions"][0]), str(facts["conditions"][1]))
+    files = ResultFiles.from_facts(facts)
     exported = []
     for number, name in enumerate(chosen, start=1):
-        exported.append(_translated_field(folder, name, strength, conditions))
+        exported.append(_translated_field(folder, files, name, strength, conditions))
         yield Progress(number, len(chosen), f"Reading {name}")
     table = pd.read_parquet(folder / "cells.parquet")
     table = table[table["field"].isin(chosen)].reset_index(drop=True).assign(strength=strength)
@@ -232,13 +234,13 @@ def export_translated(
     kept = ("adapter", "base", "conditions", "intensity", "device", *(one.name for one in fields(TranslationSettings)))
     known: dict[str, Any] = {name: facts[name] for name in kept if name in facts}
     known |= {"strength": strength, "translated_in": str(folder)}
-    known["inputs_sha256"] = fingerprint(*(sha256_of(folder / f"{name}__s{strength:.2f}.ome.tif") for name in chosen))
+    known["inputs_sha256"] = fingerprint(*(sha256_of(folder / files.name(name, kind_of(strength))) for name in chosen))
     limits = facts.get("intensity") or {}
     looks = plain_looks(exported[0].image, limits["low"], limits["high"]) if {"low", "high"} <= set(limits) else None
 
     def beside(new: Path) -> None:
         if looks is not None and figures:
-            write_figures(new, exported, looks, figures, _other_strengths(folder, exported, facts["strengths"]))
+            write_figures(new, exported, looks, figures, _other_strengths(folder, exported, files))
 
     return (
         yield from export_session(
@@ -248,10 +250,12 @@ def export_translated(
     )  # fmt: skip
 
 
-def _translated_field(folder: Path, key: str, strength: float, conditions: tuple[str, str]) -> ExportedField:
+def _translated_field(
+    folder: Path, files: ResultFiles, key: str, strength: float, conditions: tuple[str, str]
+) -> ExportedField:
     """A field at one strength, beside its source, as `translate_screen` wrote them."""
-    source, translated = (folder / f"{key}__s{value:.2f}.ome.tif" for value in (0.0, strength))
-    absent = next((path for path in (source, translated) if not path.is_file()), None)
+    source, translated = (folder / files.name(key, kind_of(value)) for value in (0.0, strength))
+    absent = next((path for path in (source, translated) if not path.exists()), None)
     if absent is not None:
         raise ModelError(f"There is no {absent}: translate with --strength 0 {strength:g} first.")
     if Manifest(folder).damaged(key):
@@ -268,14 +272,14 @@ def _translated_field(folder: Path, key: str, strength: float, conditions: tuple
 
 
 def _other_strengths(
-    folder: Path, exported: Sequence[ExportedField], strengths: Sequence[float]
+    folder: Path, exported: Sequence[ExportedField], files: ResultFiles
 ) -> dict[str, dict[float, NDArray[Any]]]:
     """The fields at lower strengths that were written too."""
     found: dict[str, dict[float, NDArray[Any]]] = {}
     for field in exported:
-        lower = {float(strength) for strength in strengths if 0 < strength < field.strength}
-        files = {strength: folder / f"{field.key}__s{strength:.2f}.ome.tif" for strength in lower}
-        found[field.stem] = {one: np.asarray(read_image(file).data) for one, file in files.items() if file.is_file()}
+        lower = {strength for strength in files.strengths if 0 < strength < field.strength}
+        paths = {strength: folder / files.name(field.key, kind_of(strength)) for strength in lower}
+        found[field.stem] = {one: np.asarray(read_image(path).data) for one, path in paths.items() if path.exists()}
     return found
 
 

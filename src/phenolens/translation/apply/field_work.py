@@ -1,23 +1,23 @@
 """Translate one field of a screen, wherever that is done, and write its files."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from phenolens.runtime.engines.failing import noted
 from phenolens.runtime.engines.work import Do
-from phenolens.runtime.errors import DeviceError, OutputError, PhenolensError
 from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job
 from phenolens.screens.cells import CellFinder, Cells
 from phenolens.screens.crops import Window, changed, window_at
-from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.fingerprints import field_fingerprint
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.composite import Composite
+from phenolens.translation.apply.result_files import DIFFERENCE, ResultFiles, cells_inside, kind_of
 from phenolens.translation.apply.series import translate_series
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import translate_field
@@ -47,6 +47,8 @@ class FieldWork:
         Where to compute.
     manifest
         What the output folder holds.
+    files
+        What the results are called, and how they are written.
     folder
         Where the adapter is loaded from.
     translator
@@ -58,6 +60,7 @@ class FieldWork:
     settings: TranslationSettings
     device: str
     manifest: Manifest
+    files: ResultFiles
     folder: Path | None
     translator: Translator | None = None
 
@@ -70,7 +73,7 @@ class FieldWork:
             translator = Translator(load_base(adapter.base, self.device), adapter, self.settings)
 
         def do(key: str) -> Job[str]:
-            return _noted(self, key, _translate(translator, self, key, check))
+            return noted(self.manifest, key, _translate(translator, self, key, check))
 
         return do
 
@@ -82,28 +85,8 @@ class FieldWork:
             else (None if self.cells is None else self.cells.of_field(field.key))
         )
 
-    def names(self, key: str) -> list[str]:
-        """Names of the files of a field, the difference last."""
-        return result_names(key, self.settings.strengths)
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "translator": None}
-
-
-def result_names(key: str, strengths: Sequence[float]) -> list[str]:
-    """Names of the files of a field, the difference last."""
-    return [*(f"{key}__s{strength:.2f}.ome.tif" for strength in strengths), f"{key}__difference.ome.tif"]
-
-
-def _noted(work: FieldWork, key: str, job: Job[str]) -> Job[str]:
-    """Note why a field cannot be translated, where it cannot."""
-    try:
-        return (yield from job)
-    except (OutputError, DeviceError):
-        raise
-    except PhenolensError as error:
-        work.manifest.fail(key, str(error))
-        raise
 
 
 def _translate(translator: Translator, work: FieldWork, key: str, check: Callable[[], None]) -> Job[str]:
@@ -126,10 +109,10 @@ def _translate(translator: Translator, work: FieldWork, key: str, check: Callabl
         windows = [window_at(c.y, c.x, adapter.crop) for c in cells.table.itertuples()]
         planes = yield from _translate_cells(translator, image, windows, wanted)
     check()
-    names = work.names(key)
+    names = work.files.names(key)
     work.manifest.begin(key, names)
     (work.manifest.folder / SIGNIFICANCE).unlink(missing_ok=True)  # it is of all fields as they were
-    _write(work, adapter, field, image, planes)
+    _write(work, adapter, field, image, cells, planes)
     work.manifest.record(key, inputs, names, facts)
     return why
 
@@ -166,22 +149,25 @@ def _translate_tiles(translator: Translator, image: FieldImage, settings: Transl
     return planes
 
 
-def _write(work: FieldWork, adapter: Adapter, field: Field, image: FieldImage, planes: list[Translated]) -> None:
+def _write(
+    work: FieldWork, adapter: Adapter, field: Field, image: FieldImage, cells: Cells | None, planes: list[Translated]
+) -> None:
     source, target = adapter.conditions
     facts = {"source": source, "target": target, "field": field.key}
 
-    def write(name: str, arrays: Iterable[np.ndarray], synthetic: bool, **about: object) -> None:
-        write_ome_tiff(
-            work.manifest.folder / name, image.restacked(arrays).data, image.axes, image.channel_names,
-            image.pixel_size,
-            synthetic=synthetic, description={**facts, **about}, z_spacing=image.z_spacing,
-            time_scale=image.scale("T"),
+    def write(kind: str, arrays: Iterable[np.ndarray], strength: float, about: dict[str, object]) -> None:
+        made = image.restacked(arrays)
+        synthetic = kind == DIFFERENCE or strength != 0
+        inside: Any = ({}, {})
+        if work.files.file_format == "zarr" and cells is not None:
+            how = {"crop": adapter.crop, "source": source, "target": target, "strength": strength}
+            inside = cells_inside(field, made, cells, {**how, "synthetic": synthetic})
+        work.files.write(
+            work.manifest.folder, field.key, kind, made, synthetic=synthetic, facts={**facts, **about},
+            intensity=adapter.intensity, inside=inside,
         )  # fmt: skip
 
-    *names, difference = work.names(field.key)
-    for strength, name in zip(work.settings.strengths, names, strict=True):
-        write(name, (made[strength][0] for made in planes), strength != 0, strength=strength)
-    write(
-        difference, (made[1.0][1] for made in planes), True,
-        content="strength 1 minus source, in intensity units",
-    )  # fmt: skip
+    for strength in work.settings.strengths:
+        write(kind_of(strength), (made[strength][0] for made in planes), strength, {"strength": strength})
+    content = "strength 1 minus source, in intensity units"
+    write(DIFFERENCE, (made[1.0][1] for made in planes), 1.0, {"content": content})

@@ -9,22 +9,24 @@ from typing import Any
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
+from phenolens.runtime.engines.failing import known_failures, new_failures, raise_failed
 from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
 from phenolens.runtime.engines.work import Engine, Outcome
-from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError, PhenolensError
+from phenolens.runtime.errors import ModelError, OutputError, PhenolensError
 from phenolens.runtime.files import absolute, sweep, writing
 from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
 from phenolens.runtime.outputs import named
-from phenolens.runtime.progress import Job, Progress
+from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, CellFinder, Cells, cell_finder, guess_nucleus_channel, no_cells
 from phenolens.screens.crops import window_at
 from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Field, Screen
-from phenolens.translation.apply.field_work import SIGNIFICANCE, FieldWork, result_names
+from phenolens.translation.apply.field_work import SIGNIFICANCE, FieldWork
 from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
+from phenolens.translation.apply.result_files import DIFFERENCE, SIGNIFICANT, ResultFiles, kind_of
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -32,11 +34,12 @@ from phenolens.translation.model.base import open_base
 from phenolens.translation.solvers import WITH_TRAJECTORY
 
 _JUDGED = 8  # cells whose inverted noise is looked at
-_NAMED = 3  # failed fields whose reasons a message has
+_SAID = ("translated", "the others are finished")  # of fields that failed
 _COMMON = ("cells.parquet", "provenance.json", SIGNIFICANCE)
 _WORDS = {
     "strengths": "set of strengths", "steps": "number of steps", "cells": "choice of cells",
     "held": "choice of held channels", "fine_noise": "share of fine noise", "base_hash": "base model",
+    "file_format": "file format",
 }  # fmt: skip
 
 
@@ -54,6 +57,8 @@ class Task:
         Where to compute.
     out
         The output folder.
+    files
+        What the results are called, and how they are written.
     made_with
         What all results of a folder have in common.
     noise
@@ -66,6 +71,7 @@ class Task:
     settings: TranslationSettings
     device: str
     out: Path
+    files: ResultFiles
     made_with: dict[str, Any]
     noise: InvertedNoise | None
 
@@ -76,9 +82,12 @@ class Task:
 
     def open_folder(self, overwrite: bool) -> Manifest:
         """Open the folder, whose lock is held."""
-        strengths = self.settings.strengths
-        every = [name for key in self.keys for name in (*result_names(key, strengths), *significance_names(key))]
-        manifest = open_manifest(self.out, TRANSLATION, self.made_with, _WORDS, every, _COMMON, overwrite)
+        files = self.files
+        every = [
+            name for key in self.keys for name in (*files.names(key), *(files.name(key, kind) for kind in SIGNIFICANT))
+        ]
+        common = [*_COMMON, *files.common]
+        manifest = open_manifest(self.out, TRANSLATION, self.made_with, _WORDS, every, common, overwrite)
         # Written first, so that what an interrupted run leaves says where it comes from.
         write_provenance(self.out, **self.facts())
         return manifest
@@ -96,6 +105,7 @@ class Task:
             "inputs": self.keys,
             "inverted_noise": self.noise and self.noise.to_dict(),
             **self.made_with,
+            **self.files.to_dict(),
         }
 
 
@@ -111,6 +121,7 @@ def translate_screen(
     engine: Engine | None = None,
     part: Part | None = None,
     retry_failed: bool = False,
+    file_format: str = "tiff",
 ) -> Job[Path]:
     """Translate all cells of all fields and write the images to `out`.
 
@@ -135,10 +146,14 @@ def translate_screen(
         The fields of one job of an array alone; `gather_translation` ends what the jobs have begun.
     retry_failed
         Try the fields again that could not be translated before; they are left out otherwise.
+    file_format
+        ``"tiff"``; or ``"zarr"``: a plate of the same wells for each strength, ``<plate>__s<strength>.zarr``, and one
+        for the differences, with the cells' outlines and measurements inside; ``<stem>__s<strength>.ome.zarr`` where
+        fields have no wells.
 
     Raises
     ------
-    ModelError, ImageError, CellError, OutputError, DeviceError
+    ModelError, ImageError, CellError, ScreenError, OutputError, DeviceError
         Where the adapter does not fit the screen, no image can be read, or the output folder is not usable: another run
         writes to it, or it holds results of other settings or files of others that are in the way.
     FieldsFailed
@@ -146,23 +161,22 @@ def translate_screen(
     """
     if engine is not None and adapter.folder is None:
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
-    task = yield from _prepare(adapter, screen, out, settings, cells, device, with_noise=part is None)
+    files = ResultFiles.of_screen(screen, settings.strengths, file_format)
+    preparing = _prepare(adapter, screen, out, settings, files, cells, device, with_noise=part is None)
+    task = yield from relabelled(preparing, lambda now: Progress(0, 0, now.message))  # steps of this are no fields
     with _opened(task, part, overwrite) as (check, manifest):
         work = FieldWork(
-            screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest,
+            screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest, files=files,
             folder=adapter.folder and absolute(adapter.folder), translator=None if engine else task.translator,
         )  # fmt: skip
         mine = task.keys if part is None else part.of(task.keys)
-        known = {} if retry_failed else {key: why for key in mine if (why := manifest.failed(key)) is not None}
+        known = {} if retry_failed else known_failures(manifest, mine)
         with closing((engine or Here()).run(work, [key for key in mine if key not in known], check)) as job:
             outcomes = yield from job
-        for outcome in outcomes:
-            if outcome.error is not None and manifest.failed(outcome.key) is None:
-                manifest.fail(outcome.key, str(outcome.error))
-        failed = known | {one.key: str(one.error) for one in outcomes if one.error is not None}
+        failed = known | new_failures(manifest, outcomes)
         if part is None:
             _finish(task, manifest, outcomes, failed)
-    _raise_failed(failed, len(mine), outcomes)
+    raise_failed(failed, len(mine), outcomes, *_SAID)
     return task.out
 
 
@@ -174,12 +188,13 @@ def gather_translation(
     *,
     cells: str | Path | Cells | None = None,
     device: str = "auto",
+    file_format: str = "tiff",
 ) -> Job[Path]:
     """Write what is written of all fields together, once the jobs of an array have translated each.
 
     Parameters
     ----------
-    adapter, screen, out, settings, cells, device
+    adapter, screen, out, settings, cells, device, file_format
         As the jobs were given them.
 
     Raises
@@ -189,9 +204,10 @@ def gather_translation(
     FieldsFailed
         Some fields could not be translated; the others are gathered.
     """
-    task = yield from _prepare(adapter, screen, out, settings, cells, device, with_noise=True)
+    files = ResultFiles.of_screen(screen, settings.strengths, file_format)
+    task = yield from _prepare(adapter, screen, out, settings, files, cells, device, with_noise=True)
     with _opened(task, None, False) as (_, manifest):
-        failed = {key: why for key in task.keys if (why := manifest.failed(key)) is not None}
+        failed = known_failures(manifest, task.keys)
         missing: list[str] = []
         for number, key in enumerate(task.keys, start=1):
             if key not in failed and (manifest.facts(key) is None or manifest.damaged(key)):
@@ -203,13 +219,8 @@ def gather_translation(
                 f"{named(missing)}. Start the jobs again that have not finished, and then gather."
             )
         _finish(task, manifest, [Outcome(key, "kept") for key in task.keys if key not in failed], failed)
-    _raise_failed(failed, len(screen), [])
+    raise_failed(failed, len(screen), [], *_SAID)
     return task.out
-
-
-def significance_names(key: str) -> list[str]:
-    """Names of the files that say where a field's difference is beyond the noise floor, and what it is there."""
-    return [f"{key}__significant.ome.tif", f"{key}__significant_difference.ome.tif"]
 
 
 def _prepare(
@@ -217,6 +228,7 @@ def _prepare(
     screen: Screen,
     out: Path,
     settings: TranslationSettings,
+    files: ResultFiles,
     cells: str | Path | Cells | None,
     device: str,
     with_noise: bool,
@@ -241,8 +253,10 @@ def _prepare(
         "adapter": adapter.sha256(),
         "base_hash": sha256_of(base.folder) if base.folder else None,
     }
+    if files.file_format != "tiff":
+        made_with["file_format"] = files.file_format
     return Task(
-        translator=translator, screen=screen, cells=finder, settings=how, device=where, out=absolute(out),
+        translator=translator, screen=screen, cells=finder, settings=how, device=where, out=absolute(out), files=files,
         made_with=made_with, noise=noise,
     )  # fmt: skip
 
@@ -322,23 +336,12 @@ def _finish(task: Task, manifest: Manifest, outcomes: Sequence[Outcome], failed:
     source, target = adapter.conditions
     with writing(task.out / "cells.parquet") as temporary:
         table.assign(crop=adapter.crop, source=source, target=target, synthetic=True).to_parquet(temporary)
+    if made:
+        whole = task.screen.select([key not in failed for key in task.keys])
+        kinds = [*map(kind_of, task.settings.strengths), DIFFERENCE]
+        task.files.describe_plates(task.out, whole, kinds, adapter.conditions)
     counts: dict[str, int] = {}
     for outcome in outcomes:
         if outcome.error is None:
             counts[outcome.how] = counts.get(outcome.how, 0) + 1
     write_provenance(task.out, **task.facts(), fields=counts, **({"failed": dict(failed)} if failed else {}))
-
-
-def _raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outcome]) -> None:
-    """Raise where fields could not be translated: the one error where that is all there was to do."""
-    if not failed:
-        return
-    if total == 1 and outcomes and outcomes[0].error is not None:
-        raise outcomes[0].error
-    said = " ".join(why if key in why else f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
-    more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
-    raise FieldsFailed(
-        f"{len(failed)} of {total} fields could not be translated, the others are finished. {said}{more} Mend them and "
-        "start again with --retry-failed.",
-        failed,
-    )

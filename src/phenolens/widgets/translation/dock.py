@@ -28,6 +28,7 @@ from phenolens.widgets.layers.noise_layers import NoiseLayers
 from phenolens.widgets.layers.plane_in_view import PlaneInView
 from phenolens.widgets.layers.plane_reading import PlaneReading
 from phenolens.widgets.layers.synthetic_layers import SyntheticLayers
+from phenolens.widgets.plates.whole_plate import WholePlate
 from phenolens.widgets.state.session import Session, TranslatedCell
 from phenolens.widgets.state.workplace import workplace
 from phenolens.widgets.translation import jobs
@@ -96,6 +97,8 @@ class PhenolensDock(QWidget):
             ("More than noise?", self.noise_panel, "noise_floor"),
         )
         self.sections = [Section(number, *about) for number, about in enumerate(panels, start=1)]
+        self.whole_plate_panel = WholePlate(self.session)
+        self.whole_plate = Section("▦", "Whole plate", self.whole_plate_panel, "plates")
         self.annotate = Section("✎", "Annotate", self.annotate_panel, "annotation")
         self.walk_keys = WalkKeys(napari_viewer, self.session, self.annotating.show)
         self.tour = Tour(self._show_step)
@@ -119,8 +122,9 @@ class PhenolensDock(QWidget):
         self.cells_panel.found.connect(lambda: self.sections[2].unfold())
         session.pen.changed.connect(self._mark_annotations)
         session.adapter_changed.connect(self._adapter_loaded)
-        for section in (*self.sections[1:], self.annotate):
+        for section in (*self.sections[1:], self.annotate, self.whole_plate):
             section.unfold(False)
+        self.whole_plate.unfold(self.whole_plate_panel.busy)
         for keys, step in (("Ctrl+Z", self.annotating.undo), ("Ctrl+Shift+Z", self.annotating.redo)):
             shortcut = QShortcut(QKeySequence(keys), self)  # on the image they are bound to its layers
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -153,7 +157,7 @@ class PhenolensDock(QWidget):
         stack.setSpacing(0)
         stack.addWidget(self.sessions.box)
         stack.addWidget(self.tour)
-        for section in (*self.sections[:2], self.annotate, *self.sections[2:]):
+        for section in (*self.sections[:2], self.annotate, *self.sections[2:], self.whole_plate):
             stack.addWidget(section)
         stack.addStretch()
         area = QScrollArea()

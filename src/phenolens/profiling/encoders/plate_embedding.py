@@ -1,0 +1,322 @@
+"""Embed a screen field by field, by whoever does the fields, and go on where an earlier run ended.
+
+First the cells of each field are found, so that the size of a crop is known, which goes by all of them; then they are
+embedded. What is finished lies in ``<file>.partial`` until the file of profiles is whole.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame, concat, read_parquet
+
+from phenolens.profiling.encoders.cell_crops import cells_metadata, crops_of, fit_intensity
+from phenolens.profiling.encoders.embedding import card_of
+from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
+from phenolens.profiling.tables.profiles import Profiles
+from phenolens.runtime.engines.failing import known_failures, new_failures, noted, raise_failed
+from phenolens.runtime.engines.here import Here
+from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
+from phenolens.runtime.engines.work import Do, Engine
+from phenolens.runtime.errors import CellError, OutputError
+from phenolens.runtime.files import writing
+from phenolens.runtime.manifest import Manifest, open_manifest
+from phenolens.runtime.output_kinds import UNFINISHED_PROFILES
+from phenolens.runtime.outputs import named, unfinished
+from phenolens.runtime.progress import Job, Progress
+from phenolens.screens.cells import CellFinder, Cells, no_cells, suggest_crop
+from phenolens.screens.fingerprints import field_fingerprint, joined_fingerprints
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.table import Screen
+
+_CELLS, _VECTORS = "cells", "vectors"
+_SAID = ("embedded", "the profiles are of the others")  # of fields that failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindWork:
+    """Find the cells of each field; see `Work`.
+
+    Parameters
+    ----------
+    screen, cells
+        Where, and what finds them.
+    manifest
+        Of the tables of cells.
+    """
+
+    screen: Screen
+    cells: CellFinder
+    manifest: Manifest
+
+    def open(self, check: Callable[[], None]) -> Do:
+        """Nothing is loaded."""
+
+        def do(key: str) -> Job[str]:
+            return noted(self.manifest, key, self._find(key, check))
+
+        return do
+
+    def _find(self, key: str, check: Callable[[], None]) -> Job[str]:
+        field = self.screen[key].alone()
+        image = field_fingerprint(field, None)
+        if (why := self.manifest.changed(key, image)) is None:
+            self.manifest.note(key, self.manifest.facts(key) or {})
+            return "kept"
+        yield Progress(0, 1, f"Finding cells in {key}")
+        found = self.cells.cells_in(field)
+        check()
+        name = f"{key}.parquet"
+        self.manifest.begin(key, [name])
+        with writing(self.manifest.folder / name) as temporary:
+            found.table.to_parquet(temporary)
+        self.manifest.record(key, image, [name], {"made_from": field_fingerprint(field, found), "cells": len(found)})
+        return why
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedWork:
+    """Embed the cells of each field, which were found; see `Work`. It goes to other processes without weights.
+
+    Parameters
+    ----------
+    screen
+        Where the fields are.
+    found, manifest
+        Of the tables of cells, and of the vectors.
+    encoder, device
+        Which encoder is loaded, and where it computes.
+    crop, intensity
+        As `embed_screen` takes them.
+    loaded
+        One that is loaded, in this process.
+    """
+
+    screen: Screen
+    found: Manifest
+    manifest: Manifest
+    encoder: str
+    device: str
+    crop: int
+    intensity: IntensityMap
+    loaded: CellEncoder | None = None
+
+    def open(self, check: Callable[[], None]) -> Do:
+        """Load the weights, unless they are."""
+        encoder = self.loaded or load_encoder(self.encoder, self.device)
+
+        def do(key: str) -> Job[str]:
+            return noted(self.manifest, key, self._embed(encoder, key, check))
+
+        return do
+
+    def _embed(self, encoder: CellEncoder, key: str, check: Callable[[], None]) -> Job[str]:
+        made_from = str((self.found.facts(key) or {}).get("made_from"))
+        if (why := self.manifest.changed(key, made_from)) is None:
+            self.manifest.note(key, {})
+            return "kept"
+        yield Progress(0, 1, f"Embedding {key}")
+        mask = [field.key == key for field in self.screen]
+        only = replace(self.screen.select(mask), fields=(self.screen[key].alone(),))
+        encoder.check_channels(tuple(only.fields[0].image().channel_names))
+        table = _table(self.found, key)
+        vectors = np.empty((0, encoder.dimension), np.float32)
+        if len(table):
+            (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
+            vectors = encoder.pool(encoder.features(here.crops, size=None))
+        check()
+        name = f"{key}.npy"
+        self.manifest.begin(key, [name])
+        with writing(self.manifest.folder / name) as temporary:
+            np.save(temporary, vectors)
+        self.manifest.record(key, made_from, [name], {})
+        return why
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "loaded": None}
+
+
+def partial_folder(out: Path) -> Path:
+    """Where a run keeps what it has finished."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def embed_on(
+    encoder: CellEncoder,
+    screen: Screen,
+    cells: CellFinder,
+    out: Path,
+    write: Callable[[Profiles], object],
+    *,
+    crop: int | None = None,
+    engine: Engine | None = None,
+    part: Part | None = None,
+    gather: bool = False,
+    retry_failed: bool = False,
+) -> Job[Profiles | None]:
+    """Embed every cell as `embed_screen` does, by `engine`, and hand the profiles to `write`.
+
+    Rows are in the order of the screen, whoever did which field. A field that cannot be embedded is left out. What is
+    finished is kept in `partial_folder` of `out` until all of it is written.
+
+    Parameters
+    ----------
+    encoder
+        One that lies in a folder, or the one that ships.
+    cells
+        What finds the cells.
+    out
+        The file that is to be.
+    crop
+        As `embed_screen` takes it; the jobs of an array need it where the encoder has none.
+    engine
+        Who does the fields: this process where None.
+    part
+        The fields of one job of an array alone; nothing is written together then.
+    gather
+        Put together what the jobs have done.
+    retry_failed
+        Try the fields again that could not be done before; they are left out otherwise.
+
+    Returns
+    -------
+    Profiles or None
+        A row a cell; None where this was a part.
+
+    Raises
+    ------
+    ModelError, CellError, ImageError, ScreenError, OutputError, DeviceError
+        The encoder does not fit the screen, no cell is found, or another run is at work.
+    FieldsFailed
+        Some fields could not be done; the profiles of the others are written.
+    """
+    crop = crop or encoder.card.crop
+    if crop is None and (part is not None or gather):
+        raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
+    intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
+    how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
+           "nucleus": cells.nucleus_channel, "keys": list(screen.table.index)}  # fmt: skip
+    folder = partial_folder(out)
+    with _kept(folder, part), _opened(folder, screen, how, part) as (check, found, open_vectors):
+        mine = list(screen.table.index) if part is None else part.of(list(screen.table.index))
+        run = _Run(engine or Here(), check, retry_failed, gather)
+        failed = yield from run.do(FindWork(screen=screen, cells=cells, manifest=found), found, mine)
+        there = _left(mine, failed)
+        if crop is None:
+            crop = suggest_crop(_all_cells(screen, cells, found, there), _of(screen, there))
+        manifest = open_vectors(crop)
+        work = EmbedWork(
+            screen=screen, found=found, manifest=manifest, encoder=encoder.folder, device=encoder.device,
+            crop=crop, intensity=intensity, loaded=None if engine else encoder,
+        )  # fmt: skip
+        failed |= yield from run.do(work, manifest, there)
+        there = _left(there, failed)
+        made = None
+        if part is None:
+            made = _profiles(encoder, screen, found, manifest, there, card_of(encoder, screen, intensity, crop))
+            write(Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {})))
+        raise_failed(failed, len(mine), [], *_SAID)
+    return made
+
+
+@contextmanager
+def _kept(folder: Path, part: Part | None) -> Iterator[None]:
+    """Remove what was finished once all of it is written; where the block raises, or ends a part, it is kept."""
+    if part is not None:
+        yield
+        return
+    with unfinished(folder, UNFINISHED_PROFILES):
+        yield
+
+
+@contextmanager
+def _opened(
+    folder: Path, screen: Screen, how: Mapping[str, Any], part: Part | None
+) -> Iterator[tuple[Callable[[], None], Manifest, Callable[[int], Manifest]]]:
+    """Hold the folder, or what a job needs of it; yields what checks that, the tables of cells and the vectors."""
+    kind, keys = UNFINISHED_PROFILES, list(screen.table.index)
+
+    def begin() -> Manifest:
+        (folder / _CELLS).mkdir(parents=True, exist_ok=True)
+        (folder / _VECTORS).mkdir(exist_ok=True)
+        with writing(folder / kind.known_by[0]) as temporary:
+            temporary.write_text('{"made_by": "micon embed"}\n', encoding="utf-8")
+        finding = {"cells": how["cells"], "nucleus": how["nucleus"]}
+        return open_manifest(folder / _CELLS, kind, finding, {}, [f"{key}.parquet" for key in keys], (), True)
+
+    def vectors(crop: int) -> Manifest:
+        names = [f"{key}.npy" for key in keys]
+        return open_manifest(folder / _VECTORS, kind, {**how, "keys": None, "crop": crop}, {}, names, (), True)
+
+    plan = fingerprint(how, part and part.count)
+    with writing_to(folder, part, plan, begin) as (lock, found):
+        yield lock.check, found, vectors
+
+
+@dataclass(frozen=True)
+class _Run:
+    engine: Engine
+    check: Callable[[], None]
+    retry_failed: bool
+    gather: bool
+
+    def do(self, work: FindWork | EmbedWork, manifest: Manifest, keys: Sequence[str]) -> Job[dict[str, str]]:
+        """Do a stage; returns why fields could not be done."""
+        known = {} if self.retry_failed else known_failures(manifest, keys)
+        wanted = [key for key in keys if key not in known]
+        if self.gather:
+            missing = [key for key in wanted if manifest.facts(key) is None or manifest.damaged(key)]
+            if missing:
+                raise OutputError(
+                    f"{len(missing)} of {len(keys)} fields are not embedded yet, or their files were changed: "
+                    f"{named(missing)}. Start the jobs again that have not finished, and then gather."
+                )
+            return known
+        with closing(self.engine.run(work, wanted, self.check)) as job:
+            outcomes = yield from job
+        return known | new_failures(manifest, outcomes)
+
+
+def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
+    """The fields that did not fail; where all did, what is wrong with the first is raised, for it is wrong with all."""
+    left = [key for key in keys if key not in failed]
+    if failed and not left:
+        raise CellError(next(iter(failed.values())))
+    return left
+
+
+def _of(screen: Screen, keys: Sequence[str]) -> Screen:
+    wanted = set(keys)
+    return screen.select([field.key in wanted for field in screen])
+
+
+def _table(found: Manifest, key: str) -> DataFrame:
+    return read_parquet(found.folder / f"{key}.parquet")
+
+
+def _all_cells(screen: Screen, finder: CellFinder, found: Manifest, keys: Sequence[str]) -> Cells:
+    """The cells of all fields, without their outlines, as `suggest_crop` takes them."""
+    tables = [_table(found, key) for key in keys]
+    if not any(map(len, tables)):
+        raise no_cells(len(screen))
+    outlined = {} if finder.how == "whole" else {"": np.zeros((0, 0))}
+    return Cells(concat(tables, ignore_index=True), outlined, finder.found)
+
+
+def _profiles(
+    encoder: CellEncoder, screen: Screen, found: Manifest, made: Manifest, keys: Sequence[str], card: dict[str, Any]
+) -> Profiles:
+    rows, vectors, inputs = [], [], {}
+    for key in keys:
+        table = _table(found, key)
+        inputs[key] = str((found.facts(key) or {}).get("made_from"))
+        if len(table):
+            rows.append(cells_metadata(screen[key], table))
+            vectors.append(np.load(made.folder / f"{key}.npy", allow_pickle=False))
+    if not rows:
+        raise no_cells(len(screen))
+    card = card | {"inputs_sha256": joined_fingerprints(inputs)}
+    return Profiles(concat(rows, ignore_index=True), np.concatenate(vectors), card)

@@ -1,0 +1,260 @@
+"""Where the results of translated fields lie, as OME-TIFF or as OME-Zarr plates of the same wells; writing them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from colorsys import hsv_to_rgb
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from phenolens.runtime.errors import OutputError
+from phenolens.screens.cells import Cells
+from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.image_details import ChannelDisplay
+from phenolens.screens.images import FieldImage
+from phenolens.screens.intensity import IntensityMap
+from phenolens.screens.keys import safe_name
+from phenolens.screens.table import Field, Screen
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from phenolens.screens.ome_zarr.images import LabelImage
+
+FORMATS = ("tiff", "zarr")
+DIFFERENCE = "difference"
+SIGNIFICANT = ("significant", "significant_difference")
+"""Where a field's difference is beyond the noise floor, and what it is there."""
+_SHAPE = ("area", "eccentricity", "solidity")
+
+
+def kind_of(strength: float) -> str:
+    """What the result at a strength is called in the names of files: ``s0.50``."""
+    return f"s{strength:.2f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFiles:
+    """Names of the results in an output folder.
+
+    Parameters
+    ----------
+    strengths
+        Positions of the slider that are written.
+    file_format
+        One of `FORMATS`.
+    places
+        Of OME-Zarr: plate, row, column and image, by field key; empty where the fields have no wells.
+    version
+        Of OME-Zarr.
+    """
+
+    strengths: tuple[float, ...]
+    file_format: str = "tiff"
+    places: Mapping[str, tuple[str, str, str, str]] = field(default_factory=dict)
+    version: str = "0.5"
+
+    @classmethod
+    def of_screen(cls, screen: Screen, strengths: Sequence[float], file_format: str) -> Self:
+        """Those of a screen that is to be translated.
+
+        Raises
+        ------
+        OutputError
+            There is no such format.
+        ScreenError
+            Some fields have a well and others do not, or two are one image of a plate.
+        """
+        if file_format not in FORMATS:
+            raise OutputError(f"There is no format {file_format!r}: choose {' or '.join(FORMATS)}.")
+        if file_format == "tiff":
+            return cls(strengths=tuple(strengths))
+        from phenolens.screens.ome_zarr.plate_metadata import by_plate, places_in, version_of
+
+        places: dict[str, tuple[str, str, str, str]] = {}
+        if any("Metadata_Well" in one.metadata for one in screen):
+            for plate, fields in by_plate(screen).items():
+                places |= {key: (safe_name(plate), *place) for key, place in places_in(fields).items()}
+        version = version_of(screen.fields[0])
+        return cls(strengths=tuple(strengths), file_format="zarr", places=places, version=version)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """Those that a provenance tells of; see `to_dict`."""
+        strengths = tuple(float(one) for one in facts["strengths"])
+        places = {str(key): tuple(map(str, place)) for key, place in facts.get("places", {}).items()}
+        inside = all(len(place) == 4 and all(map(_is_name, place)) for place in places.values())
+        if not inside:
+            raise OutputError("The provenance of the translation is damaged (places): translate again.")
+        known: Any = places
+        return cls(
+            strengths=strengths, file_format=facts.get("file_format", "tiff"), places=known,
+            version=str(facts.get("ome_zarr", cls.version)),
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a provenance says of the files beside the strengths: nothing of OME-TIFF."""
+        if self.file_format == "tiff":
+            return {}
+        places = {key: list(place) for key, place in self.places.items()}
+        return {"file_format": self.file_format, "ome_zarr": self.version, "places": places}
+
+    def name(self, key: str, kind: str) -> str:
+        """Path of a result in its folder; `kind` is from `kind_of`, `DIFFERENCE`, or one of `SIGNIFICANT`."""
+        if self.file_format == "tiff":
+            return f"{key}__{kind}.ome.tif"
+        if key not in self.places:
+            return f"{key}__{kind}.ome.zarr"
+        plate, *place = self.places[key]
+        return f"{plate}__{kind}.zarr/{'/'.join(place)}"
+
+    def names(self, key: str) -> list[str]:
+        """Paths of what is translated of a field, the difference last."""
+        return [self.name(key, kind) for kind in (*map(kind_of, self.strengths), DIFFERENCE)]
+
+    @property
+    def common(self) -> list[str]:
+        """Paths of what plates say of themselves."""
+        kinds = (*map(kind_of, self.strengths), DIFFERENCE, *SIGNIFICANT)
+        plates = dict.fromkeys(place[0] for place in self.places.values())
+        names = ("zarr.json",) if self.version == "0.5" else (".zgroup", ".zattrs")
+        return [f"{plate}__{kind}.zarr/{name}" for plate in plates for kind in kinds for name in names]
+
+    def write(
+        self,
+        folder: Path,
+        key: str,
+        kind: str,
+        image: FieldImage,
+        *,
+        synthetic: bool,
+        facts: Mapping[str, Any],
+        intensity: IntensityMap,
+        inside: tuple[Mapping[str, LabelImage], Mapping[str, DataFrame]] = ({}, {}),
+    ) -> None:
+        """Write one result, whole or not at all.
+
+        Parameters
+        ----------
+        intensity
+            What the contrast of all fields is taken from.
+        inside
+            Labels and tables that go into an OME-Zarr.
+        """
+        path = folder / self.name(key, kind)
+        if self.file_format == "tiff":
+            write_ome_tiff(
+                path, image.data, image.axes, image.channel_names, image.pixel_size, synthetic=synthetic,
+                description=facts, z_spacing=image.z_spacing, time_scale=image.scale("T"),
+            )  # fmt: skip
+            return
+        from phenolens.screens.ome_zarr.writing import write_ome_zarr
+
+        details = replace(
+            image.details, name=f"{image.details.name or key} {kind}", displays=_displays(image, kind, intensity)
+        )
+        write_ome_zarr(
+            path, replace(image, data=_numbers(image.data), details=details), version=self.version,
+            synthetic=synthetic, provenance=facts, labels=inside[0], tables=inside[1],
+        )  # fmt: skip
+
+    def describe_plates(self, folder: Path, screen: Screen, kinds: Iterable[str], conditions: tuple[str, str]) -> None:
+        """Write what the plates of these kinds of results say of themselves, around the images of `screen`."""
+        if not self.places:
+            return
+        from phenolens.screens.ome_zarr.plate_metadata import by_plate, describe_plate
+
+        strengths = {kind_of(strength): strength for strength in self.strengths}
+        for plate, fields in by_plate(screen).items():
+            for kind in kinds:
+                name = f"{safe_name(plate)}__{kind}"
+                strength = strengths.get(kind, 1.0)
+                describe_plate(
+                    folder / f"{name}.zarr", fields, {key: self.places[key][1:] for key in fields.table.index},
+                    name=name, version=self.version, synthetic=strength != 0,
+                    conditions={
+                        "Translated": kind, "Strength": strength, "Synthetic": strength != 0, "Source": conditions[0],
+                        "Target": conditions[1],
+                    },
+                )  # fmt: skip
+
+
+def cells_inside(
+    field: Field, image: FieldImage, cells: Cells, about: Mapping[str, Any]
+) -> tuple[dict[str, LabelImage], dict[str, DataFrame]]:
+    """Outlines of the cells of a field, and what is measured of them in an image of it, for an OME-Zarr.
+
+    Parameters
+    ----------
+    image
+        The plane that stands for it is measured: shape of each outline, mean and spread of each channel within it.
+    about
+        What holds for every cell, by column; beside it stands what the field's row of the screen says, such as the
+        compound.
+    """
+    import pandas as pd
+
+    from phenolens.screens.ome_zarr.images import LabelImage
+
+    plane = image.plane()
+    rows = cells.table.drop(columns="field").reset_index(drop=True)
+    rows = rows.assign(label=rows["label"].astype("int64"))
+    labels = cells.labels.get(field.key)
+    measured: dict[str, Any] = {}
+    if labels is not None:
+        from skimage.measure import regionprops_table
+
+        found = regionprops_table(
+            labels, np.moveaxis(plane, 0, -1), properties=("label", *_SHAPE[1:], "intensity_mean", "intensity_std")
+        )
+        by_label = pd.DataFrame(found).set_index("label").reindex(rows["label"]).reset_index(drop=True)
+        measured = {name: by_label[name] for name in _SHAPE[1:]}
+        for index, name in enumerate(image.channel_names):
+            measured[f"{name} mean"] = by_label[f"intensity_mean-{index}"]
+            measured[f"{name} spread"] = by_label[f"intensity_std-{index}"]
+    else:
+        for name, channel in zip(image.channel_names, plane.astype(np.float64), strict=True):
+            measured |= {f"{name} mean": channel.mean(), f"{name} spread": channel.std()}
+    known = {
+        str(name): str(value) if isinstance(value, str) or value is None else value
+        for name, value in field.metadata.items()
+    }
+    table = rows.assign(**measured, **dict(about), **known)
+    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX", colours=_colours(rows["label"].tolist()))}
+    return outlines, {"cells": table}
+
+
+def _colours(labels: Iterable[int]) -> dict[int, str]:
+    """A colour for each label, the background's clear: some programs do not open labels that have none."""
+    found = {0: "00000000"}
+    for label in labels:
+        parts = hsv_to_rgb(label * 0.618034 % 1, 0.6, 1.0)  # the golden section sets neighbours far apart
+        found[label] = "".join(f"{round(255 * part):02X}" for part in (*parts, 1.0))
+    return found
+
+
+def _displays(image: FieldImage, kind: str, intensity: IntensityMap) -> tuple[ChannelDisplay, ...]:
+    """One contrast a channel for all fields: the file's own, or that which the adapter's intensities span."""
+    known = image.details.displays or (ChannelDisplay(),) * image.n_channels
+    shown = []
+    for display, low, high in zip(known, intensity.low, intensity.high, strict=True):
+        window = display.window or (float(low), float(high))
+        if kind == SIGNIFICANT[0]:
+            window = (0.0, 1.0)
+        elif kind in (DIFFERENCE, SIGNIFICANT[1]):
+            half = (float(high) - float(low)) / 2
+            window = (-half, half)
+        limits = display.limits if window == display.window else None
+        shown.append(replace(display, window=window, limits=limits))
+    return tuple(shown)
+
+
+def _numbers(pixels: Any) -> Any:
+    return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+
+
+def _is_name(part: str) -> bool:
+    return bool(part) and part not in (".", "..") and not set(part) & set("/\\:")
