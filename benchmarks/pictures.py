@@ -54,6 +54,7 @@ class Viewing:
         end = time.monotonic() + seconds
         while not until():
             QApplication.processEvents()
+            time.sleep(0.001)  # a window at rest keeps no core busy
             if time.monotonic() > end:
                 raise TimeoutError(f"nothing came within {seconds:g} s")
 
