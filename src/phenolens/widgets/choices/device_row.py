@@ -73,6 +73,7 @@ class DeviceRow(QWidget):
 
     def _look_again(self) -> None:
         if self.isVisible():
+            self._timer.start(_EVERY)
             self.look()
         else:
             self._timer.stop()
@@ -81,4 +82,4 @@ class DeviceRow(QWidget):
         freed = give_back(self._session.queue())
         self.look()
         self.about.say(f"{self.about.text()}. {freed / _GB:.1f} GB were given back")
-        self._timer.start(_EVERY)  # so that it can be read
+        self._timer.start(4 * _EVERY)  # so that it can be read

@@ -47,7 +47,6 @@ class EvaluationAnswers(QWidget):
         self._list.setSpacing(SPACE)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE)
-        buttons.addWidget(self.page, 1)
         buttons.addWidget(self.folder, 1)
         buttons.addWidget(self.open_button)
         whole = QVBoxLayout(self)
@@ -56,6 +55,7 @@ class EvaluationAnswers(QWidget):
         whole.addWidget(self.about)
         whole.addWidget(self.summary)
         whole.addWidget(self.warning)
+        whole.addWidget(self.page)  # in a line of its own: three do not fit beside one another in a narrow window
         whole.addLayout(buttons)
         whole.addWidget(self.state)
         whole.addLayout(self._list)
