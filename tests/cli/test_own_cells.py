@@ -62,6 +62,7 @@ def test_translating_and_judging_take_the_cells_that_it_was_trained_on(labelled,
     assert places(pd.read_parquet(tmp_path / "e" / "cells.parquet")) == set(CENTRES)
 
 
+@pytest.mark.slow
 def test_labels_that_are_gone_are_asked_for(labelled, adapter):
     screen, loaded = read_screen(labelled / "screen"), Adapter.load(adapter)
     assert loaded.card.cells_found == str((labelled / "labels").resolve())

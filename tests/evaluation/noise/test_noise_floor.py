@@ -192,6 +192,7 @@ def test_a_floor_is_fitted_kept_beside_the_adapter_and_read_again(tuned, fitted)
     assert any("too few" in sentence for sentence in fitted.card["weak"])
 
 
+@pytest.mark.slow
 def test_fitting_changes_neither_the_adapter_nor_its_hash(tuned, fitted, tmp_path):
     import shutil
 

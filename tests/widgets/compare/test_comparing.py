@@ -72,6 +72,7 @@ def test_keys_show_each_view_and_one_that_is_held_flickers(ready):
     assert not [one for one in layer.keymap if str(one) in ("O", "T", "D", "F")]
 
 
+@pytest.mark.slow
 def test_groups_of_layers_are_shown_and_hidden_whole_and_channels_keep_their_own(ready):
     made, source, box = ready.dock.synthetic, ready.dock.field_layers.channels, ready.dock.compare_panel.layers
     key(ready, Qt.Key.Key_T)

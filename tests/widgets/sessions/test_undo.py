@@ -156,6 +156,7 @@ def test_a_rectangle_that_is_deleted_comes_back(ready):
     assert ready.session.in_field() == [cell]
 
 
+@pytest.mark.slow
 def test_the_keys_work_in_the_dock_too(ready):
     ready.session.annotations.annotate([(ready.session.field.key, 1)], "odd")
     ready.dock.cells_panel.find_button.setFocus()
