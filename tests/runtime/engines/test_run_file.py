@@ -65,3 +65,20 @@ def test_a_command_writes_how_it_ended(tmp_path):
     assert "There is no screen" in read_run(tmp_path).text
     (tmp_path / LOG).write_text("one\ntwo\n\n")
     assert last_said(tmp_path) == "two"
+
+
+def test_files_of_others_are_not_replaced(tmp_path):
+    table = tmp_path / "screen.csv"
+    table.write_text("Image")
+    said = run("translate", "demo", tmp_path, "--out", tmp_path / "out", "--progress", table, "--json")
+    assert said.status == 2
+    assert "does not say how far a run is" in said.error
+    assert table.read_text() == "Image"
+    (tmp_path / LOG).write_text("mine")
+    with pytest.raises(OutputError, match="is not the log of a run"):
+        start_run(tmp_path, ["--version"])
+    (tmp_path / PROGRESS).write_text('{"mine": 1}')
+    with pytest.raises(OutputError, match="would be replaced"):
+        start_run(tmp_path, ["--version"])
+    assert (tmp_path / LOG).read_text() == "mine"
+    assert (tmp_path / PROGRESS).read_text() == '{"mine": 1}'

@@ -65,10 +65,16 @@ class RunFile:
     ----------
     file
         Where; its folder is made where it is not there.
+
+    Raises
+    ------
+    OutputError
+        Something else has this name.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = absolute(file)
+        _check_ours(self.file)
         self._last = 0.0
         self._begun = Progress(0, 0)
         self._since = time.monotonic()
@@ -120,6 +126,18 @@ def read_run(folder: Path) -> Run | None:
         return None
 
 
+def _check_ours(file: Path) -> None:
+    """Raise `OutputError` where a file is there that says nothing of a run, and would be replaced."""
+    if not os.path.lexists(file):
+        return
+    try:
+        ours = {"state", "pid", "start", "host"} <= set(read_json_object(file))
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise OutputError(f"{file} does not say how far a run is, and would be replaced: choose another name.")
+
+
 def start_run(folder: Path, arguments: Sequence[str]) -> Run:
     """Start a command of phenolens in a process of its own, which goes on when this one ends.
 
@@ -133,10 +151,13 @@ def start_run(folder: Path, arguments: Sequence[str]) -> Run:
     Raises
     ------
     OutputError
-        Another run is at work there, or nothing can be written.
+        Another run is at work there, other files have the names of its own, or nothing can be written.
     """
     folder = absolute(folder)
+    _check_ours(folder / PROGRESS)
     known = read_run(folder)
+    if known is None and os.path.lexists(folder / LOG):
+        raise OutputError(f"{folder / LOG} is not the log of a run: move it away, or choose another folder.")
     if known is not None and known.state == "running":
         raise OutputError(f"A run is at work in {folder} already: follow it, or choose another folder.")
     apart: dict[str, Any] = {"start_new_session": True}
