@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 from phenolens.runtime.choices.known_runs import forget_run, known_runs, remember_run
 from phenolens.runtime.engines.run_file import LOG, Run, last_said, read_run, start_run, stop_run
 from phenolens.runtime.errors import PhenolensError
+from phenolens.widgets.kit.durations import duration
 from phenolens.widgets.kit.style import ACCENT, SPACE, Form, Note, action, set_accent
 from phenolens.widgets.plates.command import cells_of, command_of, what_is_missing
 from phenolens.widgets.state.session import Session
@@ -205,17 +206,8 @@ def _far(run: Run) -> str:
     """How far a run is, in words."""
     if not run.total:
         return f"{run.message or 'Starting'}…"
-    return f"{run.step:,} of {run.total:,} fields. {run.message}.{_time_left(run.left)}"
-
-
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f" About {max(round(seconds), 1)} s left."
-    if seconds < 5400:
-        return f" About {round(seconds / 60)} min left."
-    return f" About {seconds / 3600:.1f} h left."
+    left = "" if run.left is None else f" About {duration(max(run.left, 1))} left."
+    return f"{run.step:,} of {run.total:,} fields. {run.message}.{left}"
 
 
 def _failed(run: Run) -> str:

@@ -28,6 +28,7 @@ from phenolens.translation.model.known_adapters import own_adapters
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.widgets.choices.device_row import DeviceRow
 from phenolens.widgets.choices.finetune_choices import FinetuneChoices
+from phenolens.widgets.kit.durations import duration
 from phenolens.widgets.kit.job_box import JobBox
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
@@ -254,7 +255,7 @@ class FinetunePanel(QWidget):
         if cost is None:
             return "How long it takes, and how much memory, is known once it has run on this device."
         memory = f" and {cost.memory / 1e9:.1f} GB" if cost.memory > 1e8 else ""
-        words = f"About {_duration(cost.seconds * max(self.steps.value() - done, 0))}{memory}, as the last time here."
+        words = f"About {duration(cost.seconds * max(self.steps.value() - done, 0))}{memory}, as the last time here."
         free = memory_of(self._session.queue())
         if free is not None and cost.memory > free[0]:
             words += f" Only {free[0] / 1e9:.1f} GB are free: choose a smaller batch, or close what else needs memory."
@@ -312,7 +313,7 @@ class FinetunePanel(QWidget):
             # The time of one step is known from the second one on.
             return f"{now.total - now.step} steps left"
         self._step_takes = (time.monotonic() - began) / (now.step - first)
-        return f"about {_duration(self._step_takes * (now.total - now.step))} left"
+        return f"about {duration(self._step_takes * (now.total - now.step))} left"
 
     def _failed(self, error: BaseException) -> None:
         self.smaller.setVisible(isinstance(error, DeviceError) and self.choices.batch.value() > 1)
@@ -345,10 +346,6 @@ class FinetunePanel(QWidget):
         chosen = QFileDialog.getExistingDirectory(self, "Where to make the adapter's folder")
         if chosen:
             self.out.setText(str(Path(chosen) / (self._session.screen_name or "adapter")))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def _spin(value: int, low: int, high: int, tip: str) -> QSpinBox:
