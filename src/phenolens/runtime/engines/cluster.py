@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -14,6 +16,8 @@ from phenolens.runtime.progress import Job, Progress
 
 _GLANCE = 0.3  # s between looks at what the workers have finished
 _CONNECT = 20  # s to reach the scheduler
+_FETCH = 10  # s for an answer that a worker has
+_UNDER_WAY = ("pending", "lost")  # lost: its worker ended before the answer was fetched, and another does it again
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,10 @@ class Cluster:
             check()
             if client.status != "running":
                 raise _lost(self.address)
-            for future in [one for one in running if one.status != "pending"]:
-                outcomes.append(_outcome(future, running.pop(future), self.address))
+            for future in [one for one in running if one.status not in _UNDER_WAY]:
+                with suppress(TimeoutError):  # lost since
+                    outcomes.append(_outcome(future, running[future], self.address))
+                    del running[future]
         return outcomes
 
 
@@ -96,7 +102,10 @@ def _outcome(future: Any, key: str, address: str) -> Outcome:
     from distributed import KilledWorker
 
     if future.status == "finished":
-        outcome = future.result()
+        try:
+            outcome = future.result(timeout=_FETCH)
+        except CancelledError as cancelled:
+            raise _lost(address) from cancelled
         assert isinstance(outcome, Outcome)
         return outcome
     if future.status != "error":
