@@ -29,8 +29,10 @@ from levels import part_of_levels, table
 from limits import TRUTH, pairs
 from scipy.stats import spearmanr
 
+from phenolens.evaluation.noise.uncertainty import RENOISE, share_of_change
 from phenolens.runtime.progress import finish
 from phenolens.screens.crops import Window
+from phenolens.screens.intensity import IntensityMap
 from phenolens.simulation import style_for
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
@@ -43,6 +45,7 @@ from phenolens.translation.training.noise_levels import draw_timesteps, loss_wei
 from phenolens.translation.training.training_set import TrainingSet, gather_crops
 
 STEPS, SPREAD_STEPS = 8, 4
+UNIT = IntensityMap("affine", ("a", "b", "c"), (-1.0,) * 3, (1.0,) * 3, (0.0,) * 3)  # of what is mapped already
 TURNS = ((0, False), (1, False), (2, True), (3, False))
 BATCH, NEAREST, RATE = 16, 5, 5e-4
 
@@ -150,6 +153,11 @@ def numbers(adapter: Adapter, treatment: str, seed: int, fields: int, draws: int
     settings = FinetuneSettings(crop=adapter.crop, max_cells=100)
     crops = finish(gather_crops(screen, *parts, known, settings, translator.base.crop, adapter.intensity))
     seen, made = (part.astype(np.float32) for part in (before, before + change))
+    noisy = [again(translator, renoise=RENOISE, seed=k) for k in range(draws)]
+    whole = [
+        share_of_change(zero, c, s, UNIT)
+        for zero, c, s in zip(0 * change, change, np.std(noisy, 0, ddof=1), strict=True)
+    ]
     judge, features = fit_judge(crops.source, crops.target), features_of_cells
     found = {
         "size of the change": -size(change),
@@ -159,7 +167,8 @@ def numbers(adapter: Adapter, treatment: str, seed: int, fields: int, draws: int
         "distance to training cells": nearest(features(seen), features(crops.source)),
         "distance to treated cells": nearest(features(made), features(crops.target)),
         "how untreated it looks": -judge(made),
-        "spread over other noise": spread([again(translator, renoise=0.5, seed=k) for k in range(draws)]),
+        "spread over other noise": spread(noisy),
+        "the same over the whole crop, as the window has it": np.array(whole),
         "spread over turned crops": spread(
             [turned(again(translator, turned(raw, *turn)), *turn, back=True) for turn in TURNS[:draws]]
         ),
