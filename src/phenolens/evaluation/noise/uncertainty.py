@@ -78,7 +78,8 @@ def share_of_change(raw: np.ndarray, difference: np.ndarray, spread: np.ndarray,
 
     Notes
     -----
-    ``benchmarks/confidence.py`` measures how well it tells the cells whose translation is wrong.
+    It says what depends on the noise that was drawn, and little of how right a translation is: as
+    ``benchmarks/confidence.py`` has it, its rank correlation with the true error was 0.57, 0.48 and -0.02.
     """
     before = np.asarray(raw, np.float64)
     varied, changed = (
