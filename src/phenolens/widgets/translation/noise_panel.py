@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SPREAD = "spread_over_seeds"
 _DOUBT = (
-    "Size of the spread over seeds beside the size of the change, over all channels: what depends on the noise that was "
-    "drawn. Where it is small the cell may still be drawn wrong: it says little of how right the cell is."
+    "Size of the spread over seeds beside the size of the change, over all channels: what depends on the noise that "
+    "was drawn. Where it is small the cell may still be drawn wrong: it says little of how right the cell is."
 )
 _SHOWN = (
     ("nothing", "", "Leave the view as it is"),
