@@ -78,6 +78,7 @@ def finetune(
     resume: bool = False,
     moving: Sequence[bool] | None = None,
     request: str = "",
+    known: torch.Tensor | None = None,
 ) -> Job[Tuned]:
     """Train the UNet of `base` (changed in place) and the tokens on crops of two conditions.
 
@@ -96,6 +97,8 @@ def finetune(
         For each channel whether the previews translate it; all where None.
     request
         What the checkpoint is to say it was asked for; see `request_of`.
+    known
+        Latents of the source as `encode_turned` makes them, where they were made before.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def finetune(
     # After the last step only the saved weights are wanted.
     latents: list[torch.Tensor] = []
     if saved < settings.steps:
-        latents = yield from encode_turned(base, source, target)
+        latents = yield from encode_turned(base, source, target, known)
     # Also when the job is closed or fails what was learnt is kept.
     with saved_on_closing(save):
         while training.step < settings.steps:
@@ -251,19 +254,31 @@ def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
     return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75)
 
 
-def encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[list[torch.Tensor]]:
-    """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images."""
-    latents: list[torch.Tensor] = []
-    for crops in (source, target):
-        turned = []
-        for turn in range(8):
-            seen = np.rot90(crops, turn % 4, axes=(2, 3))
-            seen = np.ascontiguousarray(seen[..., ::-1] if turn >= 4 else seen)
-            parts = [base.encode(torch.from_numpy(seen[i : i + 64])) for i in range(0, len(seen), 64)]
-            turned.append(torch.cat(parts))
-            yield Progress(8 * len(latents) + turn + 1, 16, "Encoding cells")
-        latents.append(torch.stack(turned))
+def encode_turned(
+    base: Base, source: np.ndarray, target: np.ndarray, known: torch.Tensor | None = None
+) -> Job[list[torch.Tensor]]:
+    """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images.
+
+    Parameters
+    ----------
+    known
+        Those of the source, where they were made before.
+    """
+    latents = [known.to(base.device) if known is not None else (yield from encode_turns(base, source, 0, 16))]
+    latents.append((yield from encode_turns(base, target, 8, 16)))
     return latents
+
+
+def encode_turns(base: Base, crops: np.ndarray, done: int, total: int) -> Job[torch.Tensor]:
+    """Latents (8, n, c, h, w) of crops under the four rotations and their mirror images."""
+    turned = []
+    for turn in range(8):
+        seen = np.rot90(crops, turn % 4, axes=(2, 3))
+        seen = np.ascontiguousarray(seen[..., ::-1] if turn >= 4 else seen)
+        parts = [base.encode(torch.from_numpy(seen[i : i + 64])) for i in range(0, len(seen), 64)]
+        turned.append(torch.cat(parts))
+        yield Progress(done + turn + 1, total, "Encoding cells")
+    return torch.stack(turned)
 
 
 def _train_step(training: _Training, latents: list[torch.Tensor], settings: FinetuneSettings) -> None:
