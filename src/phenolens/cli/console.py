@@ -13,6 +13,7 @@ import typer
 from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
 from phenolens.runtime.engines.run_file import RunFile
 from phenolens.runtime.errors import FieldsFailed, PhenolensError
+from phenolens.runtime.fitting_batch import SmallerBatch
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.progress_bar import bar_on_terminal
@@ -173,7 +174,7 @@ def _warnings_said(console: Console) -> Iterator[None]:
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CheckpointWarning):
+        if issubclass(category, (CheckpointWarning, SmallerBatch)):
             console.say(str(message))
         else:
             usual(message, category, *where, **more)

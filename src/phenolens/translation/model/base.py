@@ -12,6 +12,7 @@ import torch
 
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json
+from phenolens.runtime.fitting_batch import FittingBatch
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import BASE
 from phenolens.runtime.outputs import writing_output
@@ -46,6 +47,8 @@ class Base:
         Whose weights are in the UNet beside the base's own; empty as long as it has only its own.
     fast
         What computes the networks' answers where it can, once `settle` was called; torch alone where None.
+    predicting
+        How many latents go through the UNet at once.
     """
 
     autoencoder: Any
@@ -62,6 +65,7 @@ class Base:
     widened: bool = False
     tenant: str = ""
     fast: FastNetworks | None = None
+    predicting: FittingBatch = field(default_factory=lambda: FittingBatch("cells"))
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.autoencoder)
@@ -176,8 +180,14 @@ class Base:
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The network's output for noisy latents (n, c, h, w) under tokens (n, K, token_size), in float32.
 
-        Slots of absent channels are zero on the way in and dropped on the way out.
+        Slots of absent channels are zero on the way in and dropped on the way out. What is too much for the device at
+        once goes in parts, unless it is trained.
         """
+        if torch.is_grad_enabled():
+            return self._predict(noisy, timesteps, tokens)
+        return self.predicting.run(self._predict, noisy, timesteps, tokens, device=self.device)
+
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         used, room = noisy.shape[1], self.unet.config.in_channels
         if used < room:
             noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)

@@ -14,6 +14,7 @@ from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
 from phenolens.runtime.outputs import check_output
+from phenolens.runtime.process_group import ProcessGroup, is_first, joined, own_device
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
@@ -89,7 +90,7 @@ def _beside(
     return TrainingSet(control.crops, crops, control.wells, wells, control.intensity, control.crop)
 
 
-@one_at_a_time()
+@one_at_a_time(lambda given: given["out"] if is_first() else None)
 def finetune_screen(
     screen: Screen,
     source: Condition,
@@ -110,7 +111,8 @@ def finetune_screen(
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
 
-    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``.
+    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``. Where several processes were
+    started to train together (`runtime/process_group.py`), each takes its share of every batch, and the first writes.
 
     Parameters
     ----------
@@ -143,37 +145,33 @@ def finetune_screen(
         no_other_run(checkpoint, out.name)
     writable_folder(checkpoint.parent)
     source_fields, target_fields = _exclusive_fields(screen, source, target)
-    where = resolve_device(device)
-    if Path(base).is_dir():
-        base = str(Path(base).resolve())
-    loaded = yield from _load_base(base, where, screen, settings)
-    if nucleus_channel is None and cells == "auto":
-        nucleus_channel = guess_nucleus_channel(screen)
-    if not isinstance(cells, Cells):
-        here = target.mask(screen.table) if control else source.mask(screen.table) | target.mask(screen.table)
-        cells = yield from find_cells(screen.select(here), cells, nucleus_channel=nucleus_channel)
-    if control is None:
-        crops = yield from gather_crops(screen, source_fields, target_fields, cells, settings, loaded.crop, intensity)
-    else:
-        crops = yield from _beside(control, target_fields, cells, settings, loaded.crop)
-    wish = _Wish(
-        screen=screen,
-        source=source,
-        target=target,
-        source_fields=source_fields,
-        target_fields=target_fields,
-        cells=cells,
-        nucleus_channel=nucleus_channel,
-        base=base,
-        settings=replace(settings, crop=crops.crop),
-        known=control and control.latents,
-        request=request,
-    )
-    adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
-    adapter.save(out, overwrite)
-    Checkpoints(checkpoint).remove()
-    with suppress(OSError):  # where something else lies there
-        checkpoint.parent.rmdir()
+    where = own_device(resolve_device(device))
+    with joined(where) as group:
+        loaded = yield from _load_base(
+            str(Path(base).resolve()) if Path(base).is_dir() else base, where, screen, settings
+        )
+        if nucleus_channel is None and cells == "auto":
+            nucleus_channel = guess_nucleus_channel(screen)
+        if not isinstance(cells, Cells):
+            here = target.mask(screen.table) if control else source.mask(screen.table) | target.mask(screen.table)
+            cells = yield from find_cells(screen.select(here), cells, nucleus_channel=nucleus_channel)
+        if control is None:
+            fields = source_fields, target_fields
+            crops = yield from gather_crops(screen, *fields, cells, settings, loaded.crop, intensity)
+        else:
+            crops = yield from _beside(control, target_fields, cells, settings, loaded.crop)
+        wish = _Wish(
+            screen=screen, source=source, target=target, source_fields=source_fields, target_fields=target_fields,
+            cells=cells, nucleus_channel=nucleus_channel, base=loaded.name,
+            settings=replace(settings, crop=crops.crop), known=control and control.latents, request=request,
+            group=group,
+        )  # fmt: skip
+        adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
+    if is_first():
+        adapter.save(out, overwrite)
+        Checkpoints(checkpoint).remove()
+        with suppress(OSError):  # where something else lies there
+            checkpoint.parent.rmdir()
     return adapter
 
 
@@ -192,6 +190,7 @@ class _Wish:
     settings: FinetuneSettings
     known: torch.Tensor | None
     request: str
+    group: ProcessGroup
 
 
 def _exclusive_fields(screen: Screen, source: Condition, target: Condition) -> tuple[Screen, Screen]:
@@ -266,6 +265,7 @@ def _tune(
         moving,
         wish.request or request_of(wish.screen, wish.source, wish.target, wish.cells, wish.base, settings, crops.crop),
         wish.known,
+        wish.group,
     )
     matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
     guidance = yield from relabelled(
