@@ -24,6 +24,7 @@ from phenolens.cli.options import (
 )
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.errors import FieldsFailed, OutputError, ScreenError
+from phenolens.runtime.process_group import in_group, is_first
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 
@@ -95,11 +96,16 @@ def finetune(
     uninterrupted run gives. With --all-against the same command goes on with whatever is not finished.
     """
     with reporting("finetune", as_json) as console:
-        console.write_progress(progress)
+        if is_first():
+            console.write_progress(progress)
+        else:
+            console.be_silent()
         found = cells_from(cells)
-        settings = {"steps": steps, "method": method, "rank": rank, "seed": seed, "crop": crop}
+        settings: dict[str, Any] = {"steps": steps, "method": method, "rank": rank, "seed": seed, "crop": crop}
         settings["network_crop"] = network_crop
         if all_against is not None:
+            if in_group():
+                raise OutputError("--all-against is shared out by --job I/N, not by accelerate or torchrun.")
             if source or target or resume or start_over:
                 raise ScreenError(
                     "--all-against CONTROL takes each other condition as a target, and goes on with what is not "
@@ -136,6 +142,8 @@ def finetune(
             overwrite=overwrite,
         )
         adapter = console.follow(work, lambda: kept_of_training(checkpoint_of(out)))
+        if not is_first():
+            return
         size = sum(path.stat().st_size for path in out.iterdir())
         as_large = ", as large as the UNet, since all of its weights were trained" if method == "full" else ""
         console.done(

@@ -14,7 +14,7 @@ from phenolens.runtime.errors import ScreenError
 from phenolens.screens.conditions import Condition, other_conditions
 from phenolens.screens.export import write_ome_tiff
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.training import many_adapters
+from phenolens.translation.training import control_side, many_adapters, training_set
 from phenolens.translation.training.finetune_settings import checkpoint_of
 
 WELLS = {"DMSO": "A", "drug A": "B", "drug B": "C"}
@@ -81,11 +81,8 @@ def test_the_control_is_encoded_once_and_what_is_finished_is_kept(made, screen, 
         encoded.append(total)
         return known(base, crops, done, total)
 
-    for module in (finetuning, many_adapters.prepare_control.__globals__):
-        if isinstance(module, dict):
-            monkeypatch.setitem(module, "encode_turns", counting)
-        else:
-            monkeypatch.setattr(module, "encode_turns", counting)
+    for module in (finetuning, control_side):
+        monkeypatch.setattr(module, "encode_turns", counting)
     ran = finetune(screen, tiny_base, tmp_path / "out")
     assert encoded == [8, 16, 16], "the control, and two compounds"
     assert weights(tmp_path / "out") == weights(Path(made.facts["out"]))
@@ -100,7 +97,7 @@ def test_the_control_is_encoded_once_and_what_is_finished_is_kept(made, screen, 
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_within_an_adapter(made, screen, tiny_base, tmp_path, monkeypatch):
-    out, known = tmp_path / "out", many_adapters.finetune_screen
+    out, known = tmp_path / "out", training_set.finetune_screen
 
     def broken_off(*given, **named):
         for now in (job := known(*given, **named)):

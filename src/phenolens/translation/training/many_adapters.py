@@ -362,13 +362,14 @@ def _said(key: str, now: Progress) -> str:
 def _figures(plan: Plan, key: str, adapter: Adapter, seconds: float) -> dict[str, Any]:
     """What the table says of an adapter."""
     card, (source, target) = adapter.card, adapter.conditions
-    wells = {plan.screen[name].well for name in card.fields[target]}
+    fields, cells = card.fields or {}, card.cells or {}
+    wells = {plan.screen[name].well for name in fields[target]}
     areas = card.discriminative or {}
     return {
         "condition": target,
         "control": source,
-        "cells": card.cells[target],
-        "control_cells": card.cells[source],
+        "cells": cells[target],
+        "control_cells": cells[source],
         "wells": len(wells - {""}),
         "wells_left_out": " ".join(plan.left_out[key]),
         "control_wells_left_out": " ".join(plan.left_out[""]),
