@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from math import ceil
 from typing import TYPE_CHECKING
 
 from phenolens.runtime.errors import DeviceError
@@ -38,8 +39,10 @@ class FittingBatch:
             return count
         if not self._fits:
             return max(1, min(count, self._fails // 2))
-        probe = (self._fits + self._fails) // 2
-        return min(count, probe if -(-count // probe) < -(-count // self._fits) else self._fits)
+        parts = ceil(count / self._fits)
+        saving = ceil(count / (parts - 1)) if parts > 1 else self._fails  # the least that takes a part fewer
+        probe = max((self._fits + self._fails) // 2, saving)
+        return min(count, probe if probe < self._fails else self._fits)
 
     def fitted(self, count: int) -> None:
         """Note that so many fitted."""

@@ -163,8 +163,8 @@ def finetune_screen(
         wish = _Wish(
             screen=screen, source=source, target=target, source_fields=source_fields, target_fields=target_fields,
             cells=cells, nucleus_channel=nucleus_channel, base=loaded.name,
-            settings=replace(settings, crop=crops.crop), known=None if control is None else control.latents, request=request,
-            group=group,
+            settings=replace(settings, crop=crops.crop), known=None if control is None else control.latents,
+            request=request, group=group,
         )  # fmt: skip
         adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
     if is_first():
