@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.errors import DeviceError, ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.fitting_batch import FittingBatch
 from phenolens.runtime.json_files import read_json_object
@@ -272,6 +272,8 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
     ------
     ModelError
         Where there is no such base, or its folder is incomplete, broken or of another kind.
+    DeviceError
+        The device has no memory for it.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -302,7 +304,7 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
         )
         check_levels(base.schedule.alphas_cumprod)
         try_networks(base)
-    except ModelError:
+    except (ModelError, DeviceError):
         raise
     except Exception as error:
         # Three libraries read these files, and say by whatever error that one is broken or makes no sense.
