@@ -224,9 +224,7 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
     try:
         tuned, guidance, reverse_guidance = yield from _tune(wish, base, crops, checkpoint, resume, moving)
     except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"{base.device} has no memory left: halve the batch ({wish.settings.batch}), or use the CPU."
-        ) from error
+        raise DeviceError(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
     return Adapter(
         source=wish.source,
         target=wish.target,
