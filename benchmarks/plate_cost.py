@@ -173,15 +173,20 @@ def check(options: argparse.Namespace) -> None:
                 print(f"| {fields} | {workers} | {says:.1f} | {took:.1f} | {says / took:.2f} |", flush=True)
 
 
+def lines_of_table(gpus: tuple[int, ...], times_faster: float, side: int, cells: int) -> list[str]:
+    """Rows of Markdown: GPUs, hours, GPU hours, and the share of the time in which a GPU computes."""
+    fields, values, lines = 384 * 9, megavalues(side, 5), []
+    for count in gpus:
+        took = seconds(MEASURED, fields, cells, values, count, times_faster=times_faster)
+        computing = ceil(fields / count) * MEASURED.cell * cells / times_faster
+        lines.append(f"| {count} | {took / 3600:.1f} | {took * count / 3600:.0f} | {computing / took:.2f} |")
+    return lines
+
+
 def table(options: argparse.Namespace) -> None:
-    fields, values = 384 * 9, megavalues(options.side, 5)
-    print(f"{fields:,} fields of {options.side} x {options.side} x 5, {options.cells} cells each\n")
+    print(f"3,456 fields of {options.side} x {options.side} x 5, {options.cells} cells each\n")
     print("| GPUs | hours | GPU hours | share of the time in which a GPU computes |\n|---|---|---|---|")
-    for gpus in options.gpus:
-        how = {"times_faster": options.times_faster}
-        took = seconds(MEASURED, fields, options.cells, values, gpus, **how)
-        computing = MEASURED.cell * options.cells / options.times_faster * fields / gpus
-        print(f"| {gpus} | {took / 3600:.1f} | {took * gpus / 3600:.0f} | {computing / took:.2f} |")
+    print("\n".join(lines_of_table(tuple(options.gpus), options.times_faster, options.side, options.cells)))
 
 
 def main() -> None:
