@@ -157,6 +157,13 @@ def test_conditions_are_those_of_the_table_beside_the_control():
         other_conditions(table.replace({"a": "x,y=3"}), Condition.parse("DMSO"), ["Compound"])
 
 
+def test_what_is_wrong_with_the_base_is_wrong_with_all(screen, tmp_path):
+    ran = finetune(screen, tmp_path / "nothing", tmp_path / "out")
+    assert ran.status == 2
+    assert "nothing" in ran.error
+    assert not list((tmp_path / "out").glob(".phenolens/*.json")), "no condition is noted as one that cannot be done"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -5,156 +5,37 @@ What all of them share is made once: the intensity map, the crops of the control
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from phenolens.runtime.checkpoints import Checkpoints
-from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.engines.failing import known_failures, new_failures, noted, raise_failed
 from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
 from phenolens.runtime.engines.work import Do
-from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import absolute, sweep, write_json, writing
+from phenolens.runtime.errors import OutputError, PhenolensError
+from phenolens.runtime.files import sweep, writing
 from phenolens.runtime.json_files import read_json_object
-from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
+from phenolens.runtime.manifest import RECORDS, Manifest
 from phenolens.runtime.output_kinds import ADAPTERS
 from phenolens.runtime.outputs import MARK, named, read_mark
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import write_provenance
-from phenolens.screens.cells import CellFinder, Cells, cell_finder, guess_nucleus_channel
-from phenolens.screens.conditions import Condition, other_conditions
-from phenolens.screens.fingerprints import field_fingerprint, joined_fingerprints
+from phenolens.screens.cells import Cells
+from phenolens.screens.conditions import Condition
+from phenolens.screens.fingerprints import joined_fingerprints
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.keys import unique_keys
-from phenolens.screens.segmenters import segmenter_named
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
-from phenolens.translation.model.methods import find_method
+from phenolens.translation.training.adapter_plan import SHARED, TABLE, Plan
 from phenolens.translation.training.control_side import ControlSide, find_control, fit_intensities, prepare_control
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of
 from phenolens.translation.training.training_set import finetune_screen
-from phenolens.translation.training.wells_left_out import without_last_wells
-
-TABLE = "adapters.csv"
-_SHARED = "shared.json"
-_COMMON = (TABLE, "adapters.parquet", _SHARED, "provenance.json")
-_WORDS = {
-    "control": "control", "settings": "set of settings", "cells": "choice of cells", "base": "base model",
-    "nucleus_channel": "nucleus channel",
-}  # fmt: skip
-
-
-@dataclass(kw_only=True)
-class Plan:
-    """The adapters that are to be made, checked, before their folder is open.
-
-    Parameters
-    ----------
-    control
-        The control without the wells that are left out.
-    conditions
-        Each condition, without the wells that are left out, by the name of its folder.
-    left_out
-        Names of the wells left out of the control, and of each condition.
-    finder
-        What finds the cells, or the cells.
-    """
-
-    screen: Screen
-    control: Condition
-    conditions: dict[str, Condition]
-    left_out: dict[str, tuple[str, ...]]
-    finder: CellFinder | Cells
-    cells: str | Path | Cells
-    out: Path
-    base: str
-    settings: FinetuneSettings
-    device: str
-    nucleus_channel: int | None
-    made_with: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        screen: Screen,
-        control: Condition,
-        cells: str | Path | Cells,
-        *,
-        out: str | Path,
-        base: str,
-        settings: FinetuneSettings,
-        device: str,
-        nucleus_channel: int | None,
-        by: Sequence[str],
-    ) -> "Plan":
-        """Find the conditions, and check what is asked for."""
-        find_method(settings.method)
-        found = other_conditions(screen.table, control, by)
-        names = [" ".join(term.value for term in condition.terms) for condition in found]
-        conditions, left_out = {}, {}
-        for key, condition in zip(unique_keys(names), found, strict=True):
-            conditions[key], left_out[key] = without_last_wells(screen, condition)
-        trained, wells = without_last_wells(screen, control)
-        if nucleus_channel is None and cells == "auto":
-            nucleus_channel = guess_nucleus_channel(screen)
-        finder = cells if isinstance(cells, Cells) else cell_finder(screen, cells, nucleus_channel=nucleus_channel)
-        plan = cls(
-            screen=screen, control=trained, conditions=conditions, left_out={"": wells, **left_out}, finder=finder,
-            cells=cells, out=absolute(out), base=str(Path(base).resolve()) if Path(base).is_dir() else base,
-            settings=settings, device=resolve_device(device), nucleus_channel=nucleus_channel,
-        )  # fmt: skip
-        plan.made_with = {
-            "control": trained.text, "base": plan.base, "settings": settings.of_result(), "cells": finder.found,
-            "nucleus_channel": nucleus_channel,
-        }  # fmt: skip
-        return plan
-
-    @property
-    def keys(self) -> list[str]:
-        """Names of the folders."""
-        return list(self.conditions)
-
-    def inputs(self, condition: Condition) -> dict[str, str]:
-        """Fingerprint of each field of a condition, with its cells where they are given and not found in the image."""
-        given = isinstance(self.finder, Cells) or not (
-            self.finder.found == "whole" or segmenter_named(self.finder.found) is not None
-        )
-
-        def cells_of(key: str) -> Cells | None:
-            if not given:
-                return None
-            if isinstance(self.finder, Cells):
-                return self.finder.of_field(key)
-            return self.finder.cells_in(self.screen[key].alone())
-
-        fields = self.screen.select(condition)
-        return {one.key: field_fingerprint(one.alone(), cells_of(one.key)) for one in fields}
-
-    def open_folder(self, shared: Mapping[str, Any], overwrite: bool) -> tuple[Manifest, dict[str, Any]]:
-        """Open the folder, whose lock is held; what all adapters share is what the first run has found."""
-        manifest = open_manifest(self.out, ADAPTERS, self.made_with, _WORDS, (), _COMMON, overwrite)
-        file = self.out / _SHARED
-        try:
-            known = read_json_object(file)
-            IntensityMap.from_dict(known["intensity"])
-            known["crop"] = int(known["crop"])
-        except (OSError, ValueError, KeyError, TypeError):
-            known = dict(shared)
-            write_json(file, known)
-        write_provenance(self.out, **self.facts())
-        return manifest, known
-
-    def facts(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {"adapters": {key: one.text for key, one in self.conditions.items()}, "device": self.device} | (
-            self.made_with
-        )
 
 
 def finetune_all(
@@ -203,12 +84,14 @@ def finetune_all(
         screen, control, cells, out=out, base=base, settings=settings or FinetuneSettings(), device=device,
         nucleus_channel=nucleus_channel, by=by,
     )  # fmt: skip
-    shared, mine = yield from _shared(plan, overwrite)
+    shared, found = yield from _shared(plan, overwrite)
     with _opened(plan, part, shared, overwrite) as (check, manifest, known):
-        work = _Adapters(plan, manifest, known, mine)
+        work = _Adapters(plan, manifest, known, found)
         keys = plan.keys if part is None else part.of(plan.keys)
         failed = {} if retry_failed else known_failures(manifest, keys)
-        with closing(Here().run(work, [key for key in keys if key not in failed], check)) as job:
+        todo = [key for key in keys if key not in failed]
+        yield from work.prepare(todo)
+        with closing(Here().run(work, todo, check)) as job:
             outcomes = yield from job
         failed = failed | new_failures(manifest, outcomes)
         table = _table(plan, manifest, keys, failed)
@@ -280,7 +163,7 @@ def _opened(
 
 def _shared(plan: Plan, overwrite: bool) -> Job[tuple[dict[str, Any], Cells | None]]:
     """Intensity map and crop of all adapters, the folder's own where it has them; and the control's cells if found."""
-    file, mark = plan.out / _SHARED, read_mark(plan.out) or {}
+    file, mark = plan.out / SHARED, read_mark(plan.out) or {}
     if file.is_file() and not overwrite and mark.get("kind") == ADAPTERS.name:
         try:
             return read_json_object(file), None
@@ -299,8 +182,27 @@ class _Adapters:
     def __init__(self, plan: Plan, manifest: Manifest, shared: Mapping[str, Any], cells: Cells | None) -> None:
         self._plan, self._manifest, self._cells = plan, manifest, cells
         self._intensity, self._crop = IntensityMap.from_dict(shared["intensity"]), int(shared["crop"])
-        self._of_control: dict[str, str] | None = None
+        self._inputs: dict[str, str] = {}
         self._side: ControlSide | None = None
+
+    def prepare(self, keys: Sequence[str]) -> Job[None]:
+        """Look at what there is, and prepare the control where an adapter is to be made.
+
+        Raises
+        ------
+        PhenolensError
+            What is wrong with the control, or the base, is wrong with every adapter.
+        """
+        of_control = self._plan.inputs(self._plan.control)
+        for number, key in enumerate(keys, start=1):
+            yield Progress(number, len(keys), f"Looking at {key}")
+            with suppress(PhenolensError):  # which is heard again when it is its turn
+                self._inputs[key] = joined_fingerprints(of_control | self._plan.inputs(self._plan.conditions[key]))
+        made = (key in self._inputs and self._manifest.changed(key, self._inputs[key]) is None for key in keys)
+        if not all(made):
+            self._side = yield from relabelled(
+                self._control(), lambda now: replace(now, message=f"Control: {now.message}")
+            )
 
     def open(self, check: Callable[[], None]) -> Do:
         """Nothing is loaded before a condition needs it."""
@@ -314,15 +216,13 @@ class _Adapters:
         """Fine-tune one adapter, unless it is there and was made from the same; return why, or ``"kept"``."""
         plan, manifest = self._plan, self._manifest
         target = plan.conditions[key]
-        yield Progress(0, 0, f"Looking at {key}")
-        if self._of_control is None:
-            self._of_control = plan.inputs(plan.control)
-        inputs = joined_fingerprints(self._of_control | plan.inputs(target))
+        if key not in self._inputs:
+            plan.inputs(target)  # raises what is wrong with it
+        inputs = self._inputs[key]
         why = manifest.changed(key, inputs)
         if why is None:
             manifest.note(key, manifest.facts(key) or {})
             return "kept"
-        side = yield from relabelled(self._control(), lambda now: replace(now, message=f"Control: {now.message}"))
         folder, request = plan.out / key, fingerprint(inputs, manifest.settings)
         begun = Checkpoints(checkpoint_of(folder)).about()
         goes_on = begun is not None and begun.request == request
@@ -330,7 +230,7 @@ class _Adapters:
         tuning = finetune_screen(
             plan.screen, plan.control, target, plan.cells, out=folder, base=plan.base,
             settings=replace(plan.settings, crop=self._crop), device=plan.device,
-            nucleus_channel=plan.nucleus_channel, resume=goes_on, start_over=not goes_on, control=side,
+            nucleus_channel=plan.nucleus_channel, resume=goes_on, start_over=not goes_on, control=self._side,
             request=request,
         )  # fmt: skip
         adapter = yield from relabelled(tuning, lambda now: replace(now, message=_said(key, now)))
@@ -340,19 +240,16 @@ class _Adapters:
         return why
 
     def _control(self) -> Job[ControlSide]:
-        """The control, prepared once."""
-        if self._side is None:
-            plan = self._plan
-            control = plan.screen.select(plan.control)
-            cells = self._cells
-            if cells is None:
-                cells, _ = yield from find_control(control, plan.cells, plan.settings, plan.nucleus_channel)
-            base = yield from open_base(plan.base, plan.device)
-            base.check_channels(len(plan.screen.channel_names), "The screen")
-            if plan.settings.network_crop:
-                base.use_crop(plan.settings.network_crop)
-            self._side = yield from prepare_control(control, cells, base, plan.settings, self._intensity, self._crop)
-        return self._side
+        plan = self._plan
+        control = plan.screen.select(plan.control)
+        cells = self._cells
+        if cells is None:
+            cells, _ = yield from find_control(control, plan.cells, plan.settings, plan.nucleus_channel)
+        base = yield from open_base(plan.base, plan.device)
+        base.check_channels(len(plan.screen.channel_names), "The screen")
+        if plan.settings.network_crop:
+            base.use_crop(plan.settings.network_crop)
+        return (yield from prepare_control(control, cells, base, plan.settings, self._intensity, self._crop))
 
 
 def _said(key: str, now: Progress) -> str:
