@@ -183,6 +183,7 @@ class _Adapters:
         self._plan, self._manifest, self._cells = plan, manifest, cells
         self._intensity, self._crop = IntensityMap.from_dict(shared["intensity"]), int(shared["crop"])
         self._inputs: dict[str, str] = {}
+        self._of_control: dict[str, str] = {}
         self._side: ControlSide | None = None
 
     def prepare(self, keys: Sequence[str]) -> Job[None]:
@@ -193,11 +194,13 @@ class _Adapters:
         PhenolensError
             What is wrong with the control, or the base, is wrong with every adapter.
         """
-        of_control = self._plan.inputs(self._plan.control)
+        self._of_control = self._plan.inputs(self._plan.control)
         for number, key in enumerate(keys, start=1):
             yield Progress(number, len(keys), f"Looking at {key}")
             with suppress(PhenolensError):  # which is heard again when it is its turn
-                self._inputs[key] = joined_fingerprints(of_control | self._plan.inputs(self._plan.conditions[key]))
+                self._inputs[key] = joined_fingerprints(
+                    self._of_control | self._plan.inputs(self._plan.conditions[key])
+                )
         made = (key in self._inputs and self._manifest.changed(key, self._inputs[key]) is None for key in keys)
         if not all(made):
             self._side = yield from relabelled(
@@ -217,7 +220,7 @@ class _Adapters:
         plan, manifest = self._plan, self._manifest
         target = plan.conditions[key]
         if key not in self._inputs:
-            plan.inputs(target)  # raises what is wrong with it
+            self._inputs[key] = joined_fingerprints(self._of_control | plan.inputs(target))
         inputs = self._inputs[key]
         why = manifest.changed(key, inputs)
         if why is None:
