@@ -5,39 +5,33 @@ curve_child.py BASE SCREEN OUT CURVE.json STEPS [resume]
 
 import json
 import sys
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 from phenolens.runtime.process_group import is_first
-from phenolens.runtime.progress import finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import read_screen
-from phenolens.translation.training import batch_gradients
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.training_set import finetune_screen
 
+SETTINGS = FinetuneSettings(steps=8, batch=6, rank=2, preview_every=4, checkpoint_every=2, crop=64)
+
 
 def main(base: str, screen: str, out: str, curve: str, stop: str, *resume: str) -> None:
-    settings = FinetuneSettings(steps=8, batch=6, rank=2, preview_every=4, checkpoint_every=2, crop=64)
-    # in 16 bits the gradients of two halves of a batch are rounded each by itself
-    batch_gradients.half_precision = lambda device: nullcontext()
     losses: dict[int, float] = {}
     job = finetune_screen(
         read_screen(screen), Condition.parse("DMSO"), Condition.parse("drug A"), "whole", out=Path(out), base=base,
-        settings=settings, device="cpu", resume=bool(resume),
+        settings=SETTINGS, device="cpu", resume=bool(resume),
     )  # fmt: skip
-
-    def follow(now):
-        if now.message == "Fine-tuning":
-            losses[now.step] = now.values["loss"]
-            if now.step == int(stop) < settings.steps:
-                raise StopIteration
-
-    try:
-        finish(job, follow)
-    except (StopIteration, RuntimeError) as ended:
-        if not isinstance(ended.__cause__ or ended, StopIteration):
-            raise
+    # in 16 bits the gradients of two halves of a batch are rounded each by itself
+    single = patch("phenolens.translation.training.batch_gradients.half_precision", lambda device: nullcontext())
+    with single, closing(job):
+        for now in job:
+            if now.message == "Fine-tuning":
+                losses[now.step] = now.values["loss"]
+                if now.step == int(stop) < SETTINGS.steps:
+                    break
     if is_first():
         Path(curve).write_text(json.dumps(losses))
 
