@@ -41,7 +41,7 @@ def test_the_terms_of_the_page_are_those_of_the_model(cost):
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     measured = cost.MEASURED
     for value in (measured.start, measured.field, measured.megavalue, measured.cell):
-        assert value > 0
+        assert value >= 0
         assert f"{value:g} s" in page
     for line in cost.lines_of_table((1, 4, 16, 64), times_faster=30, side=1080, cells=100):
         assert line in page
