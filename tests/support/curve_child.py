@@ -9,10 +9,10 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
-from phenolens.runtime.process_group import is_first
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import read_screen
 from phenolens.translation.training.finetune_settings import FinetuneSettings
+from phenolens.translation.training.process_group import is_first
 from phenolens.translation.training.training_set import finetune_screen
 
 SETTINGS = FinetuneSettings(steps=8, batch=6, rank=2, preview_every=4, checkpoint_every=2, crop=64)

@@ -13,11 +13,11 @@ import typer
 from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
 from phenolens.runtime.engines.run_file import RunFile
 from phenolens.runtime.errors import FieldsFailed, PhenolensError
-from phenolens.runtime.fitting_batch import SmallerBatch
 from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.progress_bar import bar_on_terminal
 from phenolens.runtime.threads import fitting_threads
+from phenolens.translation.model.fitting_batch import SmallerBatch
 
 T = TypeVar("T")
 USER_MISTAKE = 2

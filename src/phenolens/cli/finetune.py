@@ -24,7 +24,7 @@ from phenolens.cli.options import (
 )
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.errors import FieldsFailed, OutputError, ScreenError
-from phenolens.runtime.process_group import in_group, is_first
+from phenolens.translation.training.process_group import in_group, is_first
 
 EXAMPLE = 'phenolens finetune screen --source "Metadata_Role=negative control" --target translocation --out adapter'
 

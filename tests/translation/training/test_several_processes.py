@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from phenolens.runtime.process_group import ProcessGroup
 from phenolens.screens.export import write_ome_tiff
 from phenolens.translation.model.adapter import Adapter
+from phenolens.translation.training.process_group import ProcessGroup
 from project import ROOT
 
 CHILD = ROOT / "tests" / "support" / "curve_child.py"

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.fitting_batch import FittingBatch
 from phenolens.translation.model.fast_networks import FastNetworks
+from phenolens.translation.model.fitting_batch import FittingBatch
 
 # Pixels that go through the autoencoder at once: a colour image of 256 x 256 takes about 0.2 GB on its way.
 _PIXELS = 1 << 20

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from phenolens.runtime.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
 

@@ -10,17 +10,17 @@ import torch
 
 from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
-from phenolens.runtime.fitting_batch import FittingBatch
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
-from phenolens.runtime.process_group import ProcessGroup
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.translation.model.base import Base
+from phenolens.translation.model.fitting_batch import FittingBatch
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
 from phenolens.translation.training.averaging import averaged
 from phenolens.translation.training.batch_gradients import add_gradients, draw_batch, gradients_of
 from phenolens.translation.training.finetune_settings import FinetuneSettings as FinetuneSettings
+from phenolens.translation.training.process_group import ProcessGroup
 
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
@@ -104,27 +104,20 @@ def finetune(
     known
         Latents of the source as `encode_turned` makes them, where they were made before.
     group
-        The processes that share each batch; the first alone writes, and only that shows previews.
+        The processes that share each batch; the first alone writes, and shows previews.
 
     Raises
     ------
     ModelError
-        Where there is no such method, the checkpoint belongs to other settings or other cells or is damaged, or the
-        loss is no longer a number.
+        There is no such method, the checkpoint is damaged or of other settings or cells, or the loss is not a number.
     DeviceError
         Another process of the group has ended, or there is no memory for even one crop of a batch.
     """
     training = _prepare(base, source.shape[1], settings)
     run = fingerprint(base.name, settings.of_result(), tuple(channel_names), source, target)
     kept = Checkpoints(checkpoint)
-    found = kept.read(run, base.device) if resume else None
-    step = 0 if found is None else found[0].step
-    if group.of_first(step, base.device) != step:
-        raise ModelError(f"The processes see different checkpoints in {checkpoint.parent}: let them share the folder.")
-    if found is None:
-        if group.first:
-            kept.start_over()
-    else:
+    found = _begun(kept, run, base.device, resume, group)
+    if found is not None:
         training.put_back(found[0].step, found[1])
         yield Progress(training.step, settings.steps, f"Going on from step {training.step}")
 
@@ -136,8 +129,7 @@ def finetune(
             kept.write(About(training.step, settings.steps, run, request), training.state())
             saved = training.step
 
-    # After the last step only the saved weights are wanted.
-    latents: list[torch.Tensor] = []
+    latents: list[torch.Tensor] = []  # after the last step only the saved weights are wanted
     if saved < settings.steps:
         latents = yield from encode_turned(base, source, target, known)
     # Also when the job is closed or fails what was learnt is kept.
@@ -159,6 +151,17 @@ def finetune(
                     )
             yield Progress(step, settings.steps, "Fine-tuning", {"loss": training.loss}, preview)
     return training.result()
+
+
+def _begun(kept: Checkpoints, run: str, device: str, resume: bool, group: ProcessGroup) -> tuple[About, Any] | None:
+    """The checkpoint to go on from, the same for all processes; where there is none, what lies there is given up."""
+    found = kept.read(run, device) if resume else None
+    step = 0 if found is None else found[0].step
+    if group.of_first(step, device) != step:
+        raise ModelError(f"The processes see different checkpoints in {kept.path.parent}: let them share the folder.")
+    if found is None and group.first:
+        kept.start_over()
+    return found
 
 
 @dataclass

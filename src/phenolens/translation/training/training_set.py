@@ -14,7 +14,6 @@ from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
 from phenolens.runtime.outputs import check_output
-from phenolens.runtime.process_group import ProcessGroup, is_first, joined, own_device
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
@@ -30,6 +29,7 @@ from phenolens.translation.training.discriminative import DISCRIMINATIVE, discri
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.training.finetuning import Tuned, finetune
 from phenolens.translation.training.guidance import calibrate_guidance
+from phenolens.translation.training.process_group import ProcessGroup, is_first, joined, own_device
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def finetune_screen(
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
 
-    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``. Where several processes were
-    started to train together (`runtime/process_group.py`), each takes its share of every batch, and the first writes.
+    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``. Of several processes that were
+    started to train together each takes its share of every batch, and the first writes.
 
     Parameters
     ----------
@@ -147,9 +147,7 @@ def finetune_screen(
     source_fields, target_fields = _exclusive_fields(screen, source, target)
     where = own_device(resolve_device(device))
     with joined(where) as group:
-        loaded = yield from _load_base(
-            str(Path(base).resolve()) if Path(base).is_dir() else base, where, screen, settings
-        )
+        loaded = yield from _load_base(base, where, screen, settings)
         if nucleus_channel is None and cells == "auto":
             nucleus_channel = guess_nucleus_channel(screen)
         if not isinstance(cells, Cells):
@@ -208,7 +206,7 @@ def _exclusive_fields(screen: Screen, source: Condition, target: Condition) -> t
 def _load_base(name: str, device: str, screen: Screen, settings: FinetuneSettings) -> Job[Base]:
     """Load the base, and see that it takes the channels of the screen."""
     yield Progress(0, 0, "Loading the base model")
-    base = yield from open_base(name, device)
+    base = yield from open_base(str(Path(name).resolve()) if Path(name).is_dir() else name, device)
     base.check_channels(len(screen.channel_names), "The screen")
     if settings.network_crop:
         base.use_crop(settings.network_crop)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from phenolens.runtime.errors import DeviceError
-from phenolens.runtime.fitting_batch import FittingBatch, SmallerBatch, is_out_of_memory
+from phenolens.translation.model.fitting_batch import FittingBatch, SmallerBatch, is_out_of_memory
 
 
 def tried(room: int, count: int, calls: int) -> list[list[int]]:
@@ -28,7 +28,7 @@ def test_all_goes_at_once_where_there_is_room():
     assert tried(16, 16, 3) == [[16], [16], [16]]
 
 
-@pytest.mark.filterwarnings("ignore::phenolens.runtime.fitting_batch.SmallerBatch")
+@pytest.mark.filterwarnings("ignore::phenolens.translation.model.fitting_batch.SmallerBatch")
 @pytest.mark.parametrize("count", [16, 100])
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 7, 8, 15, 26, 34, 63, 99])
 def test_the_fewest_parts_that_there_is_room_for_are_found(room, count):
@@ -54,7 +54,7 @@ def test_it_is_said_once_and_what_is_no_such_error_is_raised():
         batch.run(lambda part: part.reshape(7, 7), torch.zeros(9, 1), device="cpu")
 
 
-@pytest.mark.filterwarnings("ignore::phenolens.runtime.fitting_batch.SmallerBatch")
+@pytest.mark.filterwarnings("ignore::phenolens.translation.model.fitting_batch.SmallerBatch")
 def test_less_room_later_is_met_again_and_none_is_an_error():
     room = [4]
 
