@@ -6,6 +6,7 @@ from .api import evaluate as evaluate
 from .api import evaluate_profiles as evaluate_profiles
 from .api import find_cells as find_cells
 from .api import finetune as finetune
+from .api import finetune_all as finetune_all
 from .api import fit_atlas as fit_atlas
 from .api import sample as sample
 from .api import simulate_screen as simulate_screen

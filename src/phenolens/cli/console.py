@@ -17,6 +17,7 @@ from phenolens.runtime.interrupts import STATUS, stopping
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.progress_bar import bar_on_terminal
 from phenolens.runtime.threads import fitting_threads
+from phenolens.translation.model.fitting_batch import SmallerBatch
 
 T = TypeVar("T")
 USER_MISTAKE = 2
@@ -44,6 +45,11 @@ class Console:
         self.as_json = as_json
         self._kept: Callable[[], str] = _nothing
         self._file: RunFile | None = None
+        self._silent = False
+
+    def be_silent(self) -> None:
+        """Show nothing but what goes wrong: this process is one of several, and another speaks for all."""
+        self._silent = True
 
     def write_progress(self, file: Path | None) -> None:
         """Write how far the jobs that follow are to a file too, where one is wanted."""
@@ -100,6 +106,8 @@ class Console:
 
     def done(self, text: str, **facts: Any) -> None:
         """Print the result: `text` for a person, `facts` as the one JSON object for a machine."""
+        if self._silent:
+            return
         if self._file is not None:
             self._file.end("done", text, len(facts.get("failed") or ()))
         if self.as_json:
@@ -123,7 +131,7 @@ class Console:
     def _shown(self) -> AbstractContextManager[Callable[[Progress], None]]:
         if self._file is not None:
             return nullcontext(self._file.show)
-        if self.as_json or not sys.stderr.isatty():
+        if self._silent or self.as_json or not sys.stderr.isatty():
             return nullcontext(lambda progress: None)
         return bar_on_terminal()
 
@@ -173,7 +181,7 @@ def _warnings_said(console: Console) -> Iterator[None]:
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CheckpointWarning):
+        if issubclass(category, (CheckpointWarning, SmallerBatch)):
             console.say(str(message))
         else:
             usual(message, category, *where, **more)

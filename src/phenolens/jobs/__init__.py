@@ -14,7 +14,7 @@ Examples
 
 from phenolens.jobs.profiles import embed, evaluate_profiles, fit_atlas
 from phenolens.jobs.screens import find_cells, sample, simulate_screen
-from phenolens.jobs.translations import evaluate, finetune, translate_screen
+from phenolens.jobs.translations import evaluate, finetune, finetune_all, translate_screen
 
 __all__ = [
     "embed",
@@ -22,6 +22,7 @@ __all__ = [
     "evaluate_profiles",
     "find_cells",
     "finetune",
+    "finetune_all",
     "fit_atlas",
     "sample",
     "simulate_screen",

@@ -11,6 +11,8 @@ from phenolens.runtime.progress import Job
 from phenolens.translation.apply.settings import SCREEN_STRENGTHS
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from phenolens.evaluation.translations.report import TranslationReport
     from phenolens.screens.cells import Cells
     from phenolens.screens.conditions import Condition
@@ -103,6 +105,77 @@ def finetune(
             device=device, nucleus_channel=channel_index(opened, nucleus_channel), resume=resume,
         )
     )  # fmt: skip
+
+
+def finetune_all(
+    screen: Screen | str | Path,
+    control: Condition | str,
+    *,
+    out: str | Path,
+    by: Sequence[str] = (),
+    cells: str | Path | Cells = "auto",
+    base: str = "compact",
+    method: Literal["lora", "svdiff", "full"] = "lora",
+    rank: int = 16,
+    steps: int = 900,
+    seed: int = 0,
+    crop: int | None = None,
+    network_crop: int | None = None,
+    nucleus_channel: int | str | None = None,
+    device: str = "auto",
+) -> Job[DataFrame]:
+    """Fine-tune an adapter for each condition of a screen against its control; the same call goes on with the rest.
+
+    The last wells of the control and of each condition are left out: two of five or more, one of three or four. The
+    intensity map, the crop, and the crops of the control are the same for all adapters.
+
+    Parameters
+    ----------
+    screen
+        The screen, or where it lies.
+    control
+        The control, as text or as a `Condition`.
+    out
+        Folder for the adapters, one in a folder of its own for each condition, and their table.
+    by
+        Columns whose values make a condition; the compound where empty, and its concentration where one has several.
+    cells, base, method, rank, steps, seed, crop, network_crop, nucleus_channel, device
+        As `finetune` takes them.
+
+    Returns
+    -------
+    DataFrame
+        A row for each condition, also written as ``adapters.csv`` and ``adapters.parquet``: ``folder``, cells, wells,
+        steps, seconds, loss, and what was held.
+
+    Raises
+    ------
+    FieldsFailed
+        Some conditions could not be fine-tuned, and are named with the reason; the others are finished.
+    ScreenError, CellError
+        There is no other condition, or the control has no fields or no cells.
+    ModelError, DeviceError, OutputError
+        The base, the device or the folder is not usable.
+
+    Examples
+    --------
+    >>> import phenolens as ph
+    >>> table = ph.finetune_all("screen", "Role=negative control", out="all", cells="whole", steps=1)
+    >>> table[["folder", "wells", "wells_left_out"]].to_dict("records")
+    [{'folder': 'translocation', 'wells': 2, 'wells_left_out': 'A06'}]
+    """
+    from phenolens.translation.training.finetune_settings import FinetuneSettings
+    from phenolens.translation.training.many_adapters import finetune_all as finetune_each
+    from phenolens.translation.training.many_adapters import raise_for
+
+    opened = opened_screen(screen)
+    settings = FinetuneSettings(steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop)
+    table = yield from finetune_each(
+        opened, parsed(control), cells, out=out, base=base, settings=settings, device=device,
+        nucleus_channel=channel_index(opened, nucleus_channel), by=by,
+    )  # fmt: skip
+    raise_for(table)
+    return table
 
 
 def translate_screen(

@@ -127,6 +127,13 @@ SAMPLE = Kind(
     (r"images/[A-H]\d\d_(FKHR|DNA)\.tif", r"screen\.csv", r"ATTRIBUTION\.txt"),
     ("", lambda facts: False),
 )
+ADAPTERS = Kind(
+    "adapters",
+    "a folder of adapters",
+    (r"adapters\.(csv|parquet)", r"shared\.json", _PROVENANCE),
+    _has("provenance.json", "control", "adapters", "settings"),
+)
+"""Filled adapter by adapter, and never replaced as a whole."""
 UNFINISHED_FLOOR = Kind(
     "unfinished noise floor",
     "an unfinished noise floor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "Metadata_"
 # Where a bare name is looked for, in this order.
 _NAME_COLUMNS = ("Compound", "Treatment", "Perturbation", "Genotype", "Condition", "Role", "Folder")
+_DOSE_COLUMNS = ("Concentration", "Dose")
 _TERM = re.compile(r"^\s*([^\W\d][\w .()/µ-]*?)\s*(>=|<=|!=|==|=|>|<)\s*(.*?)\s*$", re.DOTALL)
 _SHOWN = 12
 
@@ -143,6 +144,49 @@ def conditions_of(table: DataFrame) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def other_conditions(table: DataFrame, control: Condition, by: Sequence[str] = ()) -> list[Condition]:
+    """List the conditions of `table` beside its control: each compound, or each of its concentrations.
+
+    Parameters
+    ----------
+    control
+        Rows that it holds for are left out.
+    by
+        Columns whose values make a condition. Where there are none, the column of compounds (or of treatments,
+        genotypes...), and that of concentrations where one of the compounds has several.
+
+    Raises
+    ------
+    ScreenError
+        There is no such column, no other condition, or a name that cannot be written as a condition.
+    """
+    rest = table[~control.mask(table)]
+    if by:
+        columns = [column_named(table, name) for name in by]
+    else:
+        named = [column_named(table, term.column) for term in control.terms if term.column]
+        names = [PREFIX + name for name in _NAME_COLUMNS if PREFIX + name in table.columns] + named
+        if not names:
+            raise ScreenError("The table has no column of compounds, such as Metadata_Compound: name one with by.")
+        # a column that says the same of all others, such as their role, does not tell them apart
+        split = [name for name in names if len(rest[name].dropna().unique()) > 1]
+        columns = (split or names)[:1]
+        for dose in (PREFIX + name for name in _DOSE_COLUMNS):
+            if dose in table.columns and (rest.groupby(columns[0])[dose].nunique() > 1).any():
+                columns.append(dose)
+                break
+    found = []
+    for values, _ in rest.groupby(columns):
+        terms = [Term(column, "=", _written(value)) for column, value in zip(columns, values, strict=True)]
+        condition = Condition(tuple(terms))
+        if not all(term.value for term in terms) or Condition.parse(condition.text) != condition:
+            raise ScreenError(f"The name {condition.text!r} cannot be written as a condition: rename it in the table.")
+        found.append(condition)
+    if not found:
+        raise ScreenError(f"No field is of another condition than {control.text!r} and has a name in {columns[0]}.")
+    return found
+
+
 def column_named(table: DataFrame, name: str) -> str:
     """Return the column of `table` called `name`, with or without ``Metadata_``, in any case.
 
@@ -221,6 +265,11 @@ def _hint(name: str, offered: list[str]) -> str:
 
 def _values(series: Series) -> list[str]:
     return [str(value) for value in sorted(series.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))]
+
+
+def _written(value: object) -> str:
+    """A value of a table as a condition has it."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value).strip()
 
 
 def _listed(values: Iterable[str]) -> str:

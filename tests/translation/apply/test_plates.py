@@ -24,6 +24,7 @@ from tiny_plates import a_cluster, a_plate, wait_until
 
 OPTIONS = ("--strength", "0", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
 STATUS_SOME_FAILED = 3
+EXAMPLES = ROOT / "docs" / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +231,36 @@ def test_the_script_for_slurm_translates_a_plate(adapter, plate, expected, tmp_p
     command_of(commands, "sbatch", SBATCH)
     command_of(commands, "phenolens", "from phenolens.cli.app import app\n\napp()\n")
     known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "AFTER": str(tmp_path / "after")}
-    script = ROOT / "docs" / "examples" / "plate.sh"
+    script = EXAMPLES / "plate.sh"
     subprocess.run(
         ["sbatch", "--array=1-2", script, adapter, plate, out, *OPTIONS],
         check=True, timeout=300, env=known | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+    assert_same(out, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="its rules are for a shell of Linux")
+def test_the_rules_for_snakemake_translate_a_plate(adapter, plate, expected, tmp_path):
+    """A job that has failed is made again by the next start."""
+    pytest.importorskip("snakemake")
+    commands, out, broken = (tmp_path / name for name in ("commands", "my output", "broken"))
+    commands.mkdir()
+    code = (
+        f"import os, sys\nif os.path.exists({str(broken)!r}) and '2/2' in sys.argv:\n    sys.exit(3)\n"
+        "from phenolens.cli.app import app\napp()\n"
+    )
+    command_of(commands, "phenolens", code)
+    known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    config = {"adapter": adapter, "plate": plate, "out": out, "jobs": 2, "options": " ".join(OPTIONS)}
+    start = [
+        sys.executable, "-m", "snakemake", "--snakefile", EXAMPLES / "Snakefile", "--cores", "1",
+        "--directory", tmp_path, "--config", *(f"{name}={value}" for name, value in config.items()),
+    ]  # fmt: skip
+    broken.touch()
+    assert subprocess.run(start, env=known, timeout=300, capture_output=True).returncode == 1
+    assert not (out / "cells.parquet").exists()
+    broken.unlink()
+    again = subprocess.run([*start, "--rerun-incomplete"], env=known, timeout=300, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-3000:]
     assert_same(out, expected)

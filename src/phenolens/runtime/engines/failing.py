@@ -34,7 +34,9 @@ def new_failures(manifest: Manifest, outcomes: Sequence[Outcome]) -> dict[str, s
     return {one.key: str(one.error) for one in outcomes if one.error is not None}
 
 
-def raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outcome], done: str, rest: str) -> None:
+def raise_failed(
+    failed: Mapping[str, str], total: int, outcomes: Sequence[Outcome], done: str, rest: str, what: str = "fields"
+) -> None:
     """Raise where fields could not be done: the one error where that is all there was to do.
 
     Parameters
@@ -43,6 +45,8 @@ def raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outco
         What could not be done with them, such as ``"translated"``.
     rest
         What became of the others.
+    what
+        What they are.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def raise_failed(failed: Mapping[str, str], total: int, outcomes: Sequence[Outco
     said = " ".join(why if key in why else f"{key}: {why}" for key, why in list(failed.items())[:_NAMED])
     more = f" And {len(failed) - _NAMED} more." if len(failed) > _NAMED else ""
     raise FieldsFailed(
-        f"{len(failed)} of {total} fields could not be {done}, {rest}. {said}{more} Mend them and start again with "
+        f"{len(failed)} of {total} {what} could not be {done}, {rest}. {said}{more} Mend them and start again with "
         "--retry-failed.",
         failed,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from phenolens.runtime.errors import ModelError
+from phenolens.runtime.errors import DeviceError, ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import BASE
@@ -20,6 +20,7 @@ from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
 from phenolens.translation.model.declared import check_levels, check_schedule, read_network, try_networks
 from phenolens.translation.model.fast_networks import FastNetworks, wanted
+from phenolens.translation.model.fitting_batch import FittingBatch
 from phenolens.translation.model.memory import Memory, cuda_has_bfloat16
 from phenolens.translation.model.widening import widen
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
@@ -46,6 +47,8 @@ class Base:
         Whose weights are in the UNet beside the base's own; empty as long as it has only its own.
     fast
         What computes the networks' answers where it can, once `settle` was called; torch alone where None.
+    predicting
+        How many latents go through the UNet at once.
     """
 
     autoencoder: Any
@@ -62,6 +65,7 @@ class Base:
     widened: bool = False
     tenant: str = ""
     fast: FastNetworks | None = None
+    predicting: FittingBatch = field(default_factory=lambda: FittingBatch("cells"))
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.autoencoder)
@@ -176,8 +180,14 @@ class Base:
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The network's output for noisy latents (n, c, h, w) under tokens (n, K, token_size), in float32.
 
-        Slots of absent channels are zero on the way in and dropped on the way out.
+        Slots of absent channels are zero on the way in and dropped on the way out. What is too much for the device at
+        once goes in parts, unless it is trained.
         """
+        if torch.is_grad_enabled():
+            return self._predict(noisy, timesteps, tokens)
+        return self.predicting.run(self._predict, noisy, timesteps, tokens, device=self.device)
+
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         used, room = noisy.shape[1], self.unet.config.in_channels
         if used < room:
             noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)
@@ -262,6 +272,8 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
     ------
     ModelError
         Where there is no such base, or its folder is incomplete, broken or of another kind.
+    DeviceError
+        The device has no memory for it.
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -292,7 +304,7 @@ def load_base(name: str | Path = "compact", device: str = "cpu", memory: Memory 
         )
         check_levels(base.schedule.alphas_cumprod)
         try_networks(base)
-    except ModelError:
+    except (ModelError, DeviceError):
         raise
     except Exception as error:
         # Three libraries read these files, and say by whatever error that one is broken or makes no sense.

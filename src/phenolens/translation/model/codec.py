@@ -1,12 +1,13 @@
 """From channels to latents and back, through an autoencoder of one channel or of colour images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from phenolens.translation.model.fast_networks import FastNetworks
+from phenolens.translation.model.fitting_batch import FittingBatch
 
 # Pixels that go through the autoencoder at once: a colour image of 256 x 256 takes about 0.2 GB on its way.
 _PIXELS = 1 << 20
@@ -27,10 +28,14 @@ class Codec:
         In diffusers layout.
     fast
         What computes its answers where it can; torch alone where None.
+    encoding, decoding
+        How many images go through it at once.
     """
 
     autoencoder: Any
     fast: FastNetworks | None = None
+    encoding: FittingBatch = field(default_factory=FittingBatch, compare=False)
+    decoding: FittingBatch = field(default_factory=FittingBatch, compare=False)
 
     @property
     def together(self) -> int:
@@ -67,9 +72,11 @@ class Codec:
         images = crops[:, self._filled(channels)].reshape(-1, self.together, *crops.shape[2:])
         at_once = max(1, _PIXELS // (crops.shape[-2] * crops.shape[-1]))
         device = next(self.autoencoder.parameters()).device
-        parts = [self._encoded(part.to(device)) for part in images.split(at_once)]
-        mean, factor = self._scale(parts[0])
-        latents = (torch.cat(parts) - mean) * factor
+        encoded = self.encoding.run(
+            lambda part: self._encoded(part.to(device)), images, device=str(device), most=at_once
+        )
+        mean, factor = self._scale(encoded)
+        latents = (encoded - mean) * factor
         joined: torch.Tensor = latents.reshape(n, -1, *latents.shape[2:])
         return joined
 
@@ -79,7 +86,7 @@ class Codec:
         mean, factor = self._scale(latents)
         flat = latents.reshape(-1, self.latents_per_group, *latents.shape[2:]) / factor + mean
         at_once = max(1, _PIXELS // (flat.shape[-2] * flat.shape[-1] * self.factor**2))
-        crops = torch.cat([self._decoded(part) for part in flat.split(at_once)])
+        crops = self.decoding.run(self._decoded, flat, device=str(flat.device), most=at_once)
         joined: torch.Tensor = crops.reshape(len(latents), -1, *crops.shape[2:])
         return joined[:, :channels]
 

@@ -12,17 +12,20 @@ from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress, relabelled
-from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.base import Base
+from phenolens.translation.model.fitting_batch import FittingBatch
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
 from phenolens.translation.training.averaging import averaged
+from phenolens.translation.training.batch_gradients import add_gradients, draw_batch, gradients_of
 from phenolens.translation.training.finetune_settings import FinetuneSettings as FinetuneSettings
-from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
+from phenolens.translation.training.process_group import ProcessGroup
 
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
 ENDS_RATE = 1e-4
+ALONE = ProcessGroup()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def finetune(
     resume: bool = False,
     moving: Sequence[bool] | None = None,
     request: str = "",
+    known: torch.Tensor | None = None,
+    group: ProcessGroup = ALONE,
 ) -> Job[Tuned]:
     """Train the UNet of `base` (changed in place) and the tokens on crops of two conditions.
 
@@ -96,20 +101,23 @@ def finetune(
         For each channel whether the previews translate it; all where None.
     request
         What the checkpoint is to say it was asked for; see `request_of`.
+    known
+        Latents of the source as `encode_turned` makes them, where they were made before.
+    group
+        The processes that share each batch; the first alone writes, and shows previews.
 
     Raises
     ------
     ModelError
-        Where there is no such method, the checkpoint belongs to other settings or other cells or is damaged, or the
-        loss is no longer a number.
+        There is no such method, the checkpoint is damaged or of other settings or cells, or the loss is not a number.
+    DeviceError
+        Another process of the group has ended, or there is no memory for even one crop of a batch.
     """
     training = _prepare(base, source.shape[1], settings)
     run = fingerprint(base.name, settings.of_result(), tuple(channel_names), source, target)
     kept = Checkpoints(checkpoint)
-    found = kept.read(run, base.device) if resume else None
-    if found is None:
-        kept.start_over()
-    else:
+    found = _begun(kept, run, base.device, resume, group)
+    if found is not None:
         training.put_back(found[0].step, found[1])
         yield Progress(training.step, settings.steps, f"Going on from step {training.step}")
 
@@ -117,29 +125,43 @@ def finetune(
 
     def save() -> None:
         nonlocal saved
-        if saved < training.step:
+        if saved < training.step and group.first:
             kept.write(About(training.step, settings.steps, run, request), training.state())
             saved = training.step
 
-    # After the last step only the saved weights are wanted.
-    latents: list[torch.Tensor] = []
+    latents: list[torch.Tensor] = []  # after the last step only the saved weights are wanted
     if saved < settings.steps:
-        latents = yield from encode_turned(base, source, target)
+        latents = yield from encode_turned(base, source, target, known)
     # Also when the job is closed or fails what was learnt is kept.
     with saved_on_closing(save):
         while training.step < settings.steps:
-            _train_step(training, latents, settings)
+            _train_step(training, latents, settings, group)
             step = training.step
             if step % settings.checkpoint_every == 0 or step == settings.steps:
                 save()
             preview = None
-            if settings.preview_every and (step % settings.preview_every == 0 or step == settings.steps):
+            if (
+                group.first
+                and settings.preview_every
+                and (step % settings.preview_every == 0 or step == settings.steps)
+            ):
                 with averaged(training.average, training.parameters):
                     preview = yield from _preview(
                         base, source[:4], channel_names, training.tokens, step, settings.steps, moving
                     )
             yield Progress(step, settings.steps, "Fine-tuning", {"loss": training.loss}, preview)
     return training.result()
+
+
+def _begun(kept: Checkpoints, run: str, device: str, resume: bool, group: ProcessGroup) -> tuple[About, Any] | None:
+    """The checkpoint to go on from, the same for all processes; where there is none, what lies there is given up."""
+    found = kept.read(run, device) if resume else None
+    step = 0 if found is None else found[0].step
+    if group.of_first(step, device) != step:
+        raise ModelError(f"The processes see different checkpoints in {kept.path.parent}: let them share the folder.")
+    if found is None and group.first:
+        kept.start_over()
+    return found
 
 
 @dataclass
@@ -154,6 +176,8 @@ class _Training:
         The moving average of all of them.
     step, loss
         Steps done, and the loss of the last one.
+    fitting
+        How many crops of a batch go through the network at once.
     """
 
     base: Base
@@ -167,6 +191,7 @@ class _Training:
     average: Any
     step: int = 0
     loss: float = float("nan")
+    fitting: FittingBatch = field(default_factory=FittingBatch)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -251,51 +276,49 @@ def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
     return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75)
 
 
-def encode_turned(base: Base, source: np.ndarray, target: np.ndarray) -> Job[list[torch.Tensor]]:
-    """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images."""
-    latents: list[torch.Tensor] = []
-    for crops in (source, target):
-        turned = []
-        for turn in range(8):
-            seen = np.rot90(crops, turn % 4, axes=(2, 3))
-            seen = np.ascontiguousarray(seen[..., ::-1] if turn >= 4 else seen)
-            parts = [base.encode(torch.from_numpy(seen[i : i + 64])) for i in range(0, len(seen), 64)]
-            turned.append(torch.cat(parts))
-            yield Progress(8 * len(latents) + turn + 1, 16, "Encoding cells")
-        latents.append(torch.stack(turned))
+def encode_turned(
+    base: Base, source: np.ndarray, target: np.ndarray, known: torch.Tensor | None = None
+) -> Job[list[torch.Tensor]]:
+    """Latents (8, n, c, h, w) of each condition, under the four rotations and their mirror images.
+
+    Parameters
+    ----------
+    known
+        Those of the source, where they were made before.
+    """
+    latents = [known.to(base.device) if known is not None else (yield from encode_turns(base, source, 0, 16))]
+    latents.append((yield from encode_turns(base, target, 8, 16)))
     return latents
 
 
-def _train_step(training: _Training, latents: list[torch.Tensor], settings: FinetuneSettings) -> None:
+def encode_turns(base: Base, crops: np.ndarray, done: int, total: int) -> Job[torch.Tensor]:
+    """Latents (8, n, c, h, w) of crops under the four rotations and their mirror images."""
+    turned = []
+    for turn in range(8):
+        seen = np.rot90(crops, turn % 4, axes=(2, 3))
+        seen = np.ascontiguousarray(seen[..., ::-1] if turn >= 4 else seen)
+        parts = [base.encode(torch.from_numpy(seen[i : i + 64])) for i in range(0, len(seen), 64)]
+        turned.append(torch.cat(parts))
+        yield Progress(done + turn + 1, total, "Encoding cells")
+    return torch.stack(turned)
+
+
+def _train_step(
+    training: _Training, latents: list[torch.Tensor], settings: FinetuneSettings, group: ProcessGroup
+) -> None:
     """Take one step, wholly or not at all."""
-    base, tokens, step, optimizer = training.base, training.tokens, training.step, training.optimizer
-    # Randomness depends on the step alone, so that a resumed run is the run itself.
-    rng = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
-    n, device = settings.batch, base.device
+    step, optimizer = training.step, training.optimizer
     decay = min(1.0, (step + 1) / 20, (settings.steps - step) / (0.3 * settings.steps))
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * decay
-    # Both conditions have the same share of every batch, whatever their numbers.
-    condition = torch.arange(n) % 2
-    turn = torch.randint(8, (n,), generator=rng)
-    draw = torch.rand(n, generator=rng)
-    clean = torch.stack(
-        [latents[c][t, int(u * latents[c].shape[1])] for c, t, u in zip(condition, turn, draw, strict=True)]
-    )
-    timesteps = draw_timesteps(base.schedule, n, settings.low_noise, rng).to(device)
-    alpha, sigma = base.schedule.alpha_sigma(timesteps)
-    eps = torch.randn(clean.shape, generator=rng).to(device)
-    keep = (torch.rand(n, generator=rng) >= settings.dropout).to(device)
-    context = torch.stack([tokens[0].expand(n, -1), tokens[1:][condition.to(device)] * keep[:, None]], dim=1)
-    with half_precision(device):
-        out = base.predict(alpha * clean + sigma * eps, timesteps, context)
-    goal = alpha * eps - sigma * clean if base.schedule.prediction == "v_prediction" else eps
-    weight = loss_weight(base.schedule, timesteps, settings.snr_gamma, settings.least_weight)
-    loss = ((out - goal).square().mean(dim=(1, 2, 3)) * weight).mean()
-    value = float(loss.detach())
+    for each in optimizer.param_groups:
+        each["lr"] = each["peak"] * decay
+    batch = draw_batch(training.base, latents, settings, step)
+    loss = add_gradients(
+        training.base, training.tokens, batch, group.share(settings.batch), training.fitting, optimizer
+    )  # fmt: skip
+    group.add_up([loss, *(gradients_of(training.parameters) if group.count > 1 else ())])
+    value = float(loss)
     if not np.isfinite(value):
         raise ModelError(f"The loss is no longer a number at step {step + 1}: lower the learning rate.")
-    loss.backward()
     torch.nn.utils.clip_grad_norm_(training.parameters, 1.0)
     # Up to here nothing has changed but gradients; half a change would be saved as if it were whole.
     with unbroken():

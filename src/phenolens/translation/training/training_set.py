@@ -9,7 +9,7 @@ import torch
 
 from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import CellError, DeviceError, ScreenError
+from phenolens.runtime.errors import DeviceError, ScreenError
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
@@ -17,17 +17,19 @@ from phenolens.runtime.outputs import check_output
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.screens.cells import Cells, find_cells, guess_nucleus_channel, suggest_crop
 from phenolens.screens.conditions import Condition
-from phenolens.screens.crops import cut, resample, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.translation.model.base import Base, open_base
 from phenolens.translation.model.methods import find_method
+from phenolens.translation.training.cell_crops import cut_cells
+from phenolens.translation.training.control_side import ControlSide
 from phenolens.translation.training.discriminative import DISCRIMINATIVE, discriminative_channels
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.training.finetuning import Tuned, finetune
 from phenolens.translation.training.guidance import calibrate_guidance
+from phenolens.translation.training.process_group import ProcessGroup, is_first, joined, own_device
 
 
 @dataclass(frozen=True)
@@ -64,34 +66,31 @@ def gather_crops(
     yield from read()
     if intensity is None:
         intensity = IntensityMap.fit(planes, screen.channel_names, kind=settings.intensity)
-    crops: list[np.ndarray] = []
-    wells: list[np.ndarray] = []
     rng = np.random.default_rng(settings.seed)
-    done = total // 2
-    for part, name in ((source, "source"), (target, "target")):
-        table = cells.table[cells.table["field"].isin([field.key for field in part])]
-        if len(table) < 2:
-            raise CellError(
-                f"The {name} condition has {len(table)} cells in {len(part)} fields: choose another nucleus channel, "
-                "give label images, or add fields."
-            )
-        if len(table) > settings.max_cells:
-            table = table.iloc[np.sort(rng.choice(len(table), settings.max_cells, replace=False))]
-        cut_here, wells_here = [], []
-        for field in part:
-            mine = table[table["field"] == field.key]
-            mapped = intensity.forward(planes[done - total // 2])
-            cut_here += [cut(mapped, window_at(c.y, c.x, crop)) for c in mine.itertuples()]
-            wells_here += [field.well] * len(mine)
-            done += 1
-            yield Progress(done, total, f"Cutting cells of {field.key}")
-        order = rng.permutation(len(cut_here))
-        crops.append(resample(np.stack(cut_here), size)[order])
-        wells.append(np.array(wells_here)[order])
-    return TrainingSet(crops[0], crops[1], wells[0], wells[1], intensity, crop)
+
+    def cut(name: str, part: Screen, first: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+        done, mine = total // 2 + first, planes[first : first + len(part)]
+        cutting = cut_cells(name, part, mine, cells, intensity, crop=crop, size=size, most=settings.max_cells, rng=rng)
+        return relabelled(cutting, lambda now: replace(now, step=done + now.step, total=total))
+
+    source_crops, source_wells = yield from cut("source", source, 0)
+    target_crops, target_wells = yield from cut("target", target, len(source))
+    return TrainingSet(source_crops, target_crops, source_wells, target_wells, intensity, crop)
 
 
-@one_at_a_time()
+def _beside(
+    control: ControlSide, target: Screen, cells: Cells, settings: FinetuneSettings, size: int
+) -> Job[TrainingSet]:
+    """Cut the cells of the target, as those of a control that was prepared before."""
+    rng = np.random.default_rng([settings.seed, 1])
+    crops, wells = yield from cut_cells(
+        "target", target, (field.image().plane() for field in target), cells, control.intensity,
+        crop=control.crop, size=size, most=settings.max_cells, rng=rng,
+    )  # fmt: skip
+    return TrainingSet(control.crops, crops, control.wells, wells, control.intensity, control.crop)
+
+
+@one_at_a_time(lambda given: given["out"] if is_first() else None)
 def finetune_screen(
     screen: Screen,
     source: Condition,
@@ -107,10 +106,13 @@ def finetune_screen(
     start_over: bool = False,
     overwrite: bool = False,
     intensity: IntensityMap | None = None,
+    control: ControlSide | None = None,
+    request: str = "",
 ) -> Job[Adapter]:
     """Fine-tune `base` on two conditions of `screen` and write the adapter to the folder `out`.
 
-    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``.
+    Until the adapter is whole, the last two checkpoints are kept in ``<out>.partial``. Of several processes that were
+    started to train together each takes its share of every batch, and the first writes.
 
     Parameters
     ----------
@@ -124,6 +126,10 @@ def finetune_screen(
     intensity
         Map of the intensities, from an adapter that this one is to be compared with; fitted on both conditions where
         None.
+    control
+        The source, where it was prepared before, with its intensity map; it is prepared here where None.
+    request
+        What the checkpoint is to say it was asked for; as `request_of` where empty.
 
     Raises
     ------
@@ -139,32 +145,31 @@ def finetune_screen(
         no_other_run(checkpoint, out.name)
     writable_folder(checkpoint.parent)
     source_fields, target_fields = _exclusive_fields(screen, source, target)
-    where = resolve_device(device)
-    if Path(base).is_dir():
-        base = str(Path(base).resolve())
-    loaded = yield from _load_base(base, where, screen, settings)
-    if nucleus_channel is None and cells == "auto":
-        nucleus_channel = guess_nucleus_channel(screen)
-    if not isinstance(cells, Cells):
-        both = screen.select(source.mask(screen.table) | target.mask(screen.table))
-        cells = yield from find_cells(both, cells, nucleus_channel=nucleus_channel)
-    crops = yield from gather_crops(screen, source_fields, target_fields, cells, settings, loaded.crop, intensity)
-    wish = _Wish(
-        screen=screen,
-        source=source,
-        target=target,
-        source_fields=source_fields,
-        target_fields=target_fields,
-        cells=cells,
-        nucleus_channel=nucleus_channel,
-        base=base,
-        settings=replace(settings, crop=crops.crop),
-    )
-    adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
-    adapter.save(out, overwrite)
-    Checkpoints(checkpoint).remove()
-    with suppress(OSError):  # where something else lies there
-        checkpoint.parent.rmdir()
+    where = own_device(resolve_device(device))
+    with joined(where) as group:
+        loaded = yield from _load_base(base, where, screen, settings)
+        if nucleus_channel is None and cells == "auto":
+            nucleus_channel = guess_nucleus_channel(screen)
+        if not isinstance(cells, Cells):
+            here = target.mask(screen.table) if control else source.mask(screen.table) | target.mask(screen.table)
+            cells = yield from find_cells(screen.select(here), cells, nucleus_channel=nucleus_channel)
+        if control is None:
+            fields = source_fields, target_fields
+            crops = yield from gather_crops(screen, *fields, cells, settings, loaded.crop, intensity)
+        else:
+            crops = yield from _beside(control, target_fields, cells, settings, loaded.crop)
+        wish = _Wish(
+            screen=screen, source=source, target=target, source_fields=source_fields, target_fields=target_fields,
+            cells=cells, nucleus_channel=nucleus_channel, base=loaded.name,
+            settings=replace(settings, crop=crops.crop), known=None if control is None else control.latents,
+            request=request, group=group,
+        )  # fmt: skip
+        adapter = yield from _make_adapter(wish, loaded, crops, checkpoint, resume)
+    if is_first():
+        adapter.save(out, overwrite)
+        Checkpoints(checkpoint).remove()
+        with suppress(OSError):  # where something else lies there
+            checkpoint.parent.rmdir()
     return adapter
 
 
@@ -181,6 +186,9 @@ class _Wish:
     nucleus_channel: int | None
     base: str
     settings: FinetuneSettings
+    known: torch.Tensor | None
+    request: str
+    group: ProcessGroup
 
 
 def _exclusive_fields(screen: Screen, source: Condition, target: Condition) -> tuple[Screen, Screen]:
@@ -198,7 +206,7 @@ def _exclusive_fields(screen: Screen, source: Condition, target: Condition) -> t
 def _load_base(name: str, device: str, screen: Screen, settings: FinetuneSettings) -> Job[Base]:
     """Load the base, and see that it takes the channels of the screen."""
     yield Progress(0, 0, "Loading the base model")
-    base = yield from open_base(name, device)
+    base = yield from open_base(str(Path(name).resolve()) if Path(name).is_dir() else name, device)
     base.check_channels(len(screen.channel_names), "The screen")
     if settings.network_crop:
         base.use_crop(settings.network_crop)
@@ -214,9 +222,7 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
     try:
         tuned, guidance, reverse_guidance = yield from _tune(wish, base, crops, checkpoint, resume, moving)
     except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"{base.device} has no memory left: halve the batch ({wish.settings.batch}), or use the CPU."
-        ) from error
+        raise DeviceError(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
     return Adapter(
         source=wish.source,
         target=wish.target,
@@ -253,7 +259,9 @@ def _tune(
         checkpoint,
         resume,
         moving,
-        request_of(wish.screen, wish.source, wish.target, wish.cells, wish.base, settings, crops.crop),
+        wish.request or request_of(wish.screen, wish.source, wish.target, wish.cells, wish.base, settings, crops.crop),
+        wish.known,
+        wish.group,
     )
     matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
     guidance = yield from relabelled(

@@ -1,10 +1,16 @@
 """Wells that fine-tuning leaves out, so that an evaluation afterwards has wells that the adapter has not seen."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from phenolens.runtime.errors import ScreenError
 from phenolens.screens.conditions import PREFIX, Condition, Term
 from phenolens.screens.table import Screen
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 WELL = f"{PREFIX}Well"
 _ENOUGH_FOR_TWO = 5
@@ -47,21 +53,36 @@ def leave_wells_out(screen: Screen, source: Condition, target: Condition) -> Wel
         return WellsLeftOut(source, target, why_not="No wells are left out: the table does not say which there are.")
     if any(term.operator == "!=" and term.column in ("Well", WELL) for term in (*source.terms, *target.terms)):
         return WellsLeftOut(source, target, why_not="Your conditions leave out wells by themselves.")
-    chosen = []
-    for condition in (source, target):
-        try:
-            wells = sorted({str(well).strip() for well in table.loc[condition.mask(table), WELL].dropna()})
-        except ScreenError:
-            wells = []
-        chosen.append(tuple(wells[-2:] if len(wells) >= _ENOUGH_FOR_TWO else wells[-1:] if len(wells) > 2 else ()))
+    chosen = [_spared(table, condition) for condition in (source, target)]
     if not all(chosen):
         return WellsLeftOut(
             source,
             target,
             why_not="No wells are left out: a condition has fewer than three. None will be there to judge on.",
         )
-    first, second = (
-        Condition((*condition.terms, *(Term(WELL, "!=", well) for well in wells)))
-        for condition, wells in zip((source, target), chosen, strict=True)
-    )
+    first, second = (_without(condition, wells) for condition, wells in zip((source, target), chosen, strict=True))
     return WellsLeftOut(first, second, (chosen[0], chosen[1]))
+
+
+def without_last_wells(screen: Screen, condition: Condition) -> tuple[Condition, tuple[str, ...]]:
+    """Leave out the last wells of one condition by itself, as many as `leave_wells_out`, and say which.
+
+    None where it has fewer than three, or where it leaves out wells by itself.
+    """
+    if WELL not in screen.table or any(t.operator == "!=" and t.column in ("Well", WELL) for t in condition.terms):
+        return condition, ()
+    wells = _spared(screen.table, condition)
+    return _without(condition, wells), wells
+
+
+def _spared(table: DataFrame, condition: Condition) -> tuple[str, ...]:
+    """The wells of a condition that can be left out."""
+    try:
+        wells = sorted({str(well).strip() for well in table.loc[condition.mask(table), WELL].dropna()})
+    except ScreenError:
+        return ()
+    return tuple(wells[-2:] if len(wells) >= _ENOUGH_FOR_TWO else wells[-1:] if len(wells) > 2 else ())
+
+
+def _without(condition: Condition, wells: tuple[str, ...]) -> Condition:
+    return Condition((*condition.terms, *(Term(WELL, "!=", well) for well in wells)))
