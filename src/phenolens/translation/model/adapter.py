@@ -81,6 +81,8 @@ class Adapter:
         the weights; else nothing.
     card
         What it was trained on and how.
+    unfinished
+        How far its training was, such as ``"step 300 of 900"``, of one that is tried while it trains; else empty.
 
     Notes
     -----
@@ -116,6 +118,7 @@ class Adapter:
     card: AdapterCard = field(default_factory=AdapterCard)
     folder: Path | None = None
     reverse_guidance: float | None = None
+    unfinished: str = ""
 
     @property
     def conditions(self) -> tuple[str, str]:
@@ -257,7 +260,11 @@ class Adapter:
         ------
         OutputError
             The folder cannot be written, or holds something else.
+        ModelError
+            It is still being trained.
         """
+        if self.unfinished:
+            raise ModelError(f"This adapter is not finished ({self.unfinished}): save it when it is.")
         from safetensors.torch import save_file
 
         with writing_output(folder, ADAPTER, overwrite) as temporary:

@@ -1,7 +1,7 @@
 """Fine-tune a base on the crops of two conditions, with learned condition tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress, relabelled
+from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base
 from phenolens.translation.model.fitting_batch import FittingBatch
 from phenolens.translation.model.methods import Method, find_method
@@ -25,22 +26,8 @@ from phenolens.translation.training.process_group import ProcessGroup
 T = TypeVar("T")
 # Peak learning rate of the widened convolutions at both ends: that at which whole weights are trained.
 ENDS_RATE = 1e-4
+MOST_COPIED = 20_000_000  # trained numbers, of which a copy is made with each preview
 ALONE = ProcessGroup()
-
-
-@dataclass(frozen=True)
-class Preview:
-    """The same few cells as they are and as the model of this moment translates them.
-
-    Parameters
-    ----------
-    source, translated
-        (n, C, h, w) float32, mapped to about [-1, 1].
-    """
-
-    channel_names: tuple[str, ...]
-    source: np.ndarray
-    translated: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,6 +56,27 @@ class Tuned:
     trained: int
     loss: float
     ends: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The same few cells as they are and as the model of this moment translates them.
+
+    Parameters
+    ----------
+    source, translated
+        (n, C, h, w) float32, mapped to about [-1, 1].
+    tuned
+        What fine-tuning has yielded up to here; None where it is too large to be copied now and then.
+    draft
+        An adapter of that, to be tried; None where nobody made one.
+    """
+
+    channel_names: tuple[str, ...]
+    source: np.ndarray
+    translated: np.ndarray
+    tuned: Tuned | None = None
+    draft: Adapter | None = None
 
 
 def finetune(
@@ -149,6 +157,7 @@ def finetune(
                     preview = yield from _preview(
                         base, source[:4], channel_names, training.tokens, step, settings.steps, moving
                     )
+                    preview = replace(preview, tuned=training.copied())
             yield Progress(step, settings.steps, "Fine-tuning", {"loss": training.loss}, preview)
     return training.result()
 
@@ -214,6 +223,21 @@ class _Training:
     def result(self) -> Tuned:
         """Put the averaged weights into the base, and take them out."""
         self.average.copy_to(self.parameters)
+        return self._taken()
+
+    def copied(self) -> Tuned | None:
+        """A copy of the weights that the base has now, in the computer's memory; None where they are many."""
+        taken = self._taken()
+        if taken.trained > MOST_COPIED:
+            return None
+        return replace(
+            taken,
+            weights={name: one.detach().to("cpu", copy=True) for name, one in taken.weights.items()},
+            tokens=taken.tokens.cpu(),
+            ends={name: one.cpu() for name, one in taken.ends.items()},
+        )
+
+    def _taken(self) -> Tuned:
         return Tuned(
             self.method.kept(self.base.unet),
             self.tokens.detach().clone(),

@@ -28,7 +28,7 @@ from phenolens.translation.training.control_side import ControlSide
 from phenolens.translation.training.discriminative import DISCRIMINATIVE, discriminative_channels
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
 from phenolens.translation.training.finetuning import Tuned, finetune
-from phenolens.translation.training.guidance import calibrate_guidance
+from phenolens.translation.training.guidance import USUAL, calibrate_guidance
 from phenolens.translation.training.process_group import ProcessGroup, is_first, joined, own_device
 
 
@@ -219,30 +219,43 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
     yield Progress(0, 0, "Comparing the channels of the two conditions")
     areas = discriminative_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
     moving = [True] * len(names) if areas is None else [bool(area >= DISCRIMINATIVE) for area in areas]
+
+    def made(tuned: Tuned, guidance: float, reverse_guidance: float, unfinished: str = "") -> Adapter:
+        return Adapter(
+            source=wish.source,
+            target=wish.target,
+            channel_names=names,
+            crop=crops.crop,
+            pixel_size=wish.screen.pixel_size,
+            intensity=crops.intensity,
+            tokens=tuned.tokens,
+            weights=tuned.weights,
+            config=tuned.config,
+            base=wish.base,
+            nucleus_channel=wish.nucleus_channel,
+            held=tuple(name for name, moves in zip(names, moving, strict=True) if not moves),
+            guidance=guidance,
+            reverse_guidance=reverse_guidance,
+            method=wish.settings.method,
+            network_crop=base.crop,
+            ends=tuned.ends,
+            card=_card(wish, crops, tuned, areas),
+            unfinished=unfinished,
+        )
+
+    def with_draft(now: Progress) -> Progress:
+        if now.preview is None or now.preview.tuned is None or now.step == now.total:
+            return now
+        # how strongly to guide is matched at the end
+        draft = made(now.preview.tuned, USUAL, USUAL, f"step {now.step:,} of {now.total:,}")
+        return replace(now, preview=replace(now.preview, draft=draft))
+
     try:
-        tuned, guidance, reverse_guidance = yield from _tune(wish, base, crops, checkpoint, resume, moving)
+        tuning = _tune(wish, base, crops, checkpoint, resume, moving)
+        tuned, guidance, reverse_guidance = yield from relabelled(tuning, with_draft)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
-    return Adapter(
-        source=wish.source,
-        target=wish.target,
-        channel_names=names,
-        crop=crops.crop,
-        pixel_size=wish.screen.pixel_size,
-        intensity=crops.intensity,
-        tokens=tuned.tokens,
-        weights=tuned.weights,
-        config=tuned.config,
-        base=wish.base,
-        nucleus_channel=wish.nucleus_channel,
-        held=tuple(name for name, moves in zip(names, moving, strict=True) if not moves),
-        guidance=guidance,
-        reverse_guidance=reverse_guidance,
-        method=wish.settings.method,
-        network_crop=base.crop,
-        ends=tuned.ends,
-        card=_card(wish, crops, tuned, areas),
-    )
+    return made(tuned, guidance, reverse_guidance)
 
 
 def _tune(

@@ -130,6 +130,8 @@ class EvaluationChoice(QWidget):
         else:
             self.opened.say(f"{session.screen_name}, {len(screen):,} fields")
             self.why = "" if self.adapter else "Load an adapter in the Phenolens dock, or choose the folder of one."
+            if self.adapter is not None and self.adapter.unfinished:
+                self.why = "The adapter in use is still being trained: wait until it is done, or choose another."
         if self._filled[0] is not self.adapter or self._filled[1] is not screen:
             self._filled = self.adapter, screen
             self._fill_conditions(screen)

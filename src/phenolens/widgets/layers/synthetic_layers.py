@@ -237,7 +237,7 @@ class SyntheticLayers:
         if adapter is not None and field is not None:
             facts |= {
                 "field": field.key,
-                "adapter": str(adapter.folder),
+                "adapter": str(adapter.folder or adapter.unfinished),
                 "conditions": list(adapter.conditions),
                 "base": adapter.base,
             }

@@ -13,6 +13,8 @@ def what_is_missing(session: Session) -> str:
         return "Open a screen first."
     if session.adapter is None or session.translator is None:
         return "Fine-tune, or load an adapter."
+    if session.adapter.unfinished:
+        return "The adapter is still being trained: wait until it is done."
     if session.origin is None:
         return "The screen is of open layers: save it first, and open what was saved."
     if session.adapter.folder is None:

@@ -216,7 +216,7 @@ class Session:
         return self.screen.at_plane(*self.cells_position)
 
     def set_adapter(self, adapter: "Adapter", translator: "Translator", device: str) -> None:
-        """Translate with `adapter`; cells translated with another one are forgotten.
+        """Translate with `adapter`; cells of another one are forgotten, those of a draft of it translated anew.
 
         Raises
         ------
@@ -225,10 +225,13 @@ class Session:
         """
         if reason := self.mismatch(adapter):
             raise ModelError(reason)
+        draft = (old := self.adapter) is not None and old.unfinished and old.conditions == adapter.conditions
+        again = {of: {at: one.anew() for at, one in here.items()} for of, here in self.translated.items() if draft}
         self.adapter, self.translator, self.translator_device = adapter, translator, device
-        self.translated, self.floor = {}, None
+        self.translated, self.floor = again, None
         self.choose_cell(None)  # before others hear of it, who may choose one at once
         self.adapter_changed.emit()
+        self.translated_changed.emit()
 
     def set_floor(self, floor: "NoiseFloor") -> None:
         """Hold differences to a noise floor of the adapter."""

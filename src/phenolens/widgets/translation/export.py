@@ -171,6 +171,8 @@ def _export(
     assert screen is not None
     if adapter is not None and adapter.folder is not None and adapter.folder.is_dir():
         facts |= {"adapter": str(adapter.folder), "adapter_sha256": adapter.sha256()}
+    elif adapter is not None and adapter.unfinished:
+        facts |= {"adapter": f"not kept: one that was still being trained, {adapter.unfinished}"}
     fields: list[ExportedField] = []
     beside_images: dict[str, list[LayerData]] = {}
     for number, (key, layers) in enumerate(drawn.items()):

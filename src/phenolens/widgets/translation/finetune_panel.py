@@ -43,13 +43,17 @@ if TYPE_CHECKING:
 _START = "Train on the two conditions; you can go on working meanwhile"
 _RESUME = "Go on with the unfinished run in the adapter's folder; it ends with the adapter of an unbroken one"
 _CANCEL = "Stop at the next step and keep a checkpoint"
+_TRY = (
+    "Translate the cells that you click with the adapter as it is by now; strength 1 is not matched to the treated\n"
+    "cells yet. They are translated again when it is done"
+)
 _START_OVER = "Give up the unfinished run in the adapter's folder, and train from the first step"
 
 
 class FinetunePanel(QWidget):
     """Settings, start, cancel and resume; progress, loss and previews.
 
-    ``tuned`` is emitted with the new adapter,
+    ``tuned`` is emitted with the new adapter, and with one that is still being trained where the user wants to try it;
     ``asked`` where other settings are chosen.
     """
 
@@ -90,6 +94,10 @@ class FinetunePanel(QWidget):
         self.job.bar.setFormat("%v / %m steps")
         self.curve = LossCurve()
         self.strip = PreviewStrip()
+        self._draft: Adapter | None = None
+        self.try_it = action("Click cells now", _TRY)
+        self.try_it.clicked.connect(lambda: self.tuned.emit(self._draft))
+        self.try_it.hide()
         form = Form()
         form.row("Steps", self.steps)
         form.row("Rank", self.rank)
@@ -104,7 +112,7 @@ class FinetunePanel(QWidget):
         self.smaller.hide()
         self.cost = Note()
         whole.addLayout(form)
-        for widget in (self.choices, self.cost, self.job, self.smaller, self.curve, self.strip):
+        for widget in (self.choices, self.cost, self.job, self.smaller, self.curve, self.strip, self.try_it):
             whole.addWidget(widget)
         self.curve.hide()
         for spin in (self.steps, self.rank, self.seed):
@@ -177,6 +185,9 @@ class FinetunePanel(QWidget):
         self.cancel.setEnabled(busy or anything)
         for widget in (self.steps, self.rank, self.seed, self.device, self.out, self.choices):
             widget.setEnabled(not busy)
+        if not busy:
+            self._draft = None
+            self.try_it.hide()
         self.cost.say("" if why or busy else self._about_time(left.step if left is not None and resumable else 0))
 
     def begin(self, start_over: bool = False) -> None:
@@ -304,6 +315,10 @@ class FinetunePanel(QWidget):
             self.job.show_stage(now)
         if now.preview is not None:
             self.strip.show_preview(now.preview, self._session.colours)
+            if now.preview.draft is not None:
+                self._draft = now.preview.draft
+                self.try_it.setText(f"Click cells now, at step {now.step:,}")
+                self.try_it.show()
 
     def _time_left(self, now: Progress) -> str:
         if self._began is None or now.step < self._began[0]:

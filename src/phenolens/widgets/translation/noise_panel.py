@@ -121,6 +121,8 @@ class NoisePanel(QWidget):
         why = ""
         if session.adapter is None:
             why = "Fine-tune, or load an adapter."
+        elif session.adapter.unfinished:
+            why = "The adapter is still being trained: wait until it is done."
         elif session.screen is None:
             why = "Open the screen of the adapter first."
         elif session.cells is None:

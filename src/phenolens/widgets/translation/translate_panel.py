@@ -232,7 +232,9 @@ class TranslatePanel(QWidget):
         """Enable what is usable, and say in a sentence why the rest is not."""
         session = self._session
         direction = session.direction()
-        self.adapter.say(" → ".join(map(short_condition, direction)) if direction else "No adapter loaded.")
+        words = " → ".join(map(short_condition, direction)) if direction else "No adapter loaded."
+        draft = "" if session.adapter is None else session.adapter.unfinished
+        self.adapter.say(f"{words} · still training, {draft}" if draft else words, "warning" if draft else "quiet")
         self.adapter.setToolTip(str(session.adapter.folder) if session.adapter is not None else "")
         why = ""
         if session.translator is None:
