@@ -27,11 +27,10 @@ from phenolens.cli.options import (
     Subset,
     Workers,
     cells_from,
-    engine_from,
+    doing_from,
     held_from,
 )
-from phenolens.runtime.engines.parts import Part
-from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError
+from phenolens.runtime.errors import FieldsFailed, ModelError
 from phenolens.translation.apply.settings import SCREEN_STRENGTHS, TranslationSettings
 
 if TYPE_CHECKING:
@@ -92,9 +91,7 @@ def translate(
         console.write_progress(progress)
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
-        part = None if job is None else Part.parse(job)
-        if gather and (job or scheduler or workers > 1 or overwrite or retry_failed):
-            raise OutputError("--gather ends what jobs have begun: give it alone, beside what the jobs were given.")
+        doing = doing_from(workers, scheduler, job, gather, retry_failed or (gather and overwrite))
 
         from phenolens.cli.inputs import open_inputs, some_wells
         from phenolens.translation.apply.screen_translation import gather_translation, translate_screen
@@ -112,8 +109,9 @@ def translate(
             work = gather_translation(loaded, screen, out, settings, cells=found, file_format=file_format)
         else:
             work = translate_screen(
-                loaded, screen, out, settings, cells=found, overwrite=overwrite, part=part, retry_failed=retry_failed,
-                engine=engine_from(workers if len(screen) > 1 else 1, scheduler), file_format=file_format,
+                loaded, screen, out, settings, cells=found, overwrite=overwrite, file_format=file_format,
+                engine=doing.engine if len(screen) > 1 or scheduler else None, part=doing.part,
+                retry_failed=retry_failed,
             )  # fmt: skip
         failed: FieldsFailed | None = None
         try:
@@ -122,7 +120,7 @@ def translate(
             )
         except FieldsFailed as error:
             failed = error
-        if part is None:
+        if (part := doing.part) is None:
             _report(console, loaded, screen, out, settings.strengths, alpha, failed)
         else:
             keys = part.of([field.key for field in screen])

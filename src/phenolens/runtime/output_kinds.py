@@ -159,6 +159,14 @@ TRANSLATION = Kind(
 )
 """Filled result by result, and never replaced as a whole."""
 
+CELLS = Kind(
+    "cells",
+    "a folder of cells that were found",
+    (r"[^/]+_labels\.ome\.tif", r"([^/]+_)?cells\.parquet", _PROVENANCE),
+    _says("made_by", "cells"),
+)
+"""Filled field by field, and never replaced as a whole."""
+
 OME_ZARR = Kind(
     "ome-zarr",
     "an OME-Zarr that phenolens wrote",

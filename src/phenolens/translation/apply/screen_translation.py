@@ -1,7 +1,7 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,14 @@ from typing import Any
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.engines.failing import known_failures, new_failures, raise_failed
-from phenolens.runtime.engines.here import Here
-from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
+from phenolens.runtime.engines.doing import Doing, all_there
+from phenolens.runtime.engines.failing import known_failures, raise_failed
+from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.work import Engine, Outcome
-from phenolens.runtime.errors import ModelError, OutputError, PhenolensError
-from phenolens.runtime.files import absolute, sweep, writing
-from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
+from phenolens.runtime.errors import ModelError, PhenolensError
+from phenolens.runtime.files import absolute, writing
+from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
-from phenolens.runtime.outputs import named
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, CellFinder, Cells, cell_finder, guess_nucleus_channel, no_cells
@@ -164,19 +163,16 @@ def translate_screen(
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
     preparing = _prepare(adapter, screen, out, settings, files, cells, device, with_noise=part is None)
     task = yield from relabelled(preparing, lambda now: Progress(0, 0, now.message))  # steps of this are no fields
-    with _opened(task, part, overwrite) as (check, manifest):
+    doing = Doing(engine=engine, part=part, retry_failed=retry_failed)
+    with _opened(task, doing, overwrite) as (check, manifest):
         work = FieldWork(
             screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest, files=files,
             folder=adapter.folder and absolute(adapter.folder), translator=None if engine else task.translator,
         )  # fmt: skip
-        mine = task.keys if part is None else part.of(task.keys)
-        known = {} if retry_failed else known_failures(manifest, mine)
-        with closing((engine or Here()).run(work, [key for key in mine if key not in known], check)) as job:
-            outcomes = yield from job
-        failed = known | new_failures(manifest, outcomes)
+        outcomes, failed = yield from doing.each(work, manifest, task.keys, check, _SAID[0])
         if part is None:
             _finish(task, manifest, outcomes, failed)
-    raise_failed(failed, len(mine), outcomes, *_SAID)
+    raise_failed(failed, len(doing.mine(task.keys)), outcomes, *_SAID)
     return task.out
 
 
@@ -206,19 +202,11 @@ def gather_translation(
     """
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
     task = yield from _prepare(adapter, screen, out, settings, files, cells, device, with_noise=True)
-    with _opened(task, None, False) as (_, manifest):
+    with _opened(task, Doing(), False) as (_, manifest):
         failed = known_failures(manifest, task.keys)
-        missing: list[str] = []
-        for number, key in enumerate(task.keys, start=1):
-            if key not in failed and (manifest.facts(key) is None or manifest.damaged(key)):
-                missing.append(key)
-            yield Progress(number, len(screen), f"Looking at {key}")
-        if missing:
-            raise OutputError(
-                f"{len(missing)} of {len(screen)} fields are not translated yet, or their files were changed: "
-                f"{named(missing)}. Start the jobs again that have not finished, and then gather."
-            )
-        _finish(task, manifest, [Outcome(key, "kept") for key in task.keys if key not in failed], failed)
+        wanted = [key for key in task.keys if key not in failed]
+        yield from all_there(manifest, wanted, len(screen), "fields are not translated yet")
+        _finish(task, manifest, [Outcome(key, "kept") for key in wanted], failed)
     raise_failed(failed, len(screen), [], *_SAID)
     return task.out
 
@@ -261,16 +249,9 @@ def _prepare(
     )  # fmt: skip
 
 
-@contextmanager
-def _opened(task: Task, part: Part | None, overwrite: bool) -> Iterator[tuple[Callable[[], None], Manifest]]:
-    """Hold the folder, or what a job needs of it, and sweep what processes left that were ended."""
-    plan = fingerprint(task.made_with, task.keys, part and part.count)
-    with writing_to(task.out, part, plan, lambda: task.open_folder(overwrite)) as (lock, manifest):
-        try:
-            yield lock.check, manifest
-        finally:
-            for folder in (task.out, task.out / RECORDS):
-                sweep(folder)
+def _opened(task: Task, doing: Doing, overwrite: bool) -> AbstractContextManager[tuple[Callable[[], None], Manifest]]:
+    """Hold the folder, or what a job needs of it."""
+    return doing.opened(task.out, [task.made_with, task.keys], lambda: task.open_folder(overwrite))
 
 
 def _first_fitting(adapter: Adapter, screen: Screen) -> Field:
