@@ -115,6 +115,13 @@ Scheduler = Annotated[
 JobPart = Annotated[
     str | None, typer.Option("--job", help="Do the I-th of N parts alone, as one job of an array.", metavar="I/N")
 ]
+JobPartAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--job", help="Do the I-th of N parts alone, as one job of an array; start the array again until all is done.",
+        metavar="I/N",
+    ),
+]  # fmt: skip
 Gather = Annotated[bool, typer.Option("--gather", help="End what the jobs of an array have begun.")]
 Subset = Annotated[
     int | None, typer.Option(min=1, help="Try it on N wells first, spread over the screen.", metavar="N")

@@ -47,6 +47,9 @@ def _has(file: str, *names: str) -> tuple[str, Callable[[dict[str, Any]], bool]]
 
 
 _PROVENANCE = r"provenance\.json"
+_CELLS_OF_FIELDS = r"[^/]+(_cells\.parquet|_labels\.ome\.tif)"
+_RECORDS = r"\.phenolens\.json|\.phenolens/[^/]*(\.json)?"
+_JOBS = r"\.phenolens-jobs/(plan\.json)?"
 _FIELD = r"(plate\d+|batch\d+_plate\d+)_[A-P]\d\d_\d+"
 _LAYER = r"[^/]+__(source|translated|difference)\.ome\.(tif|zarr/.+)"
 
@@ -130,7 +133,13 @@ SAMPLE = Kind(
 UNFINISHED_FLOOR = Kind(
     "unfinished noise floor",
     "an unfinished noise floor",
-    (r"run\.json", r"split\d+(\.partial)?/[^/]+"),
+    (
+        r"run\.json",
+        r"split\d+(\.partial)?/[^/]+",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"changes/([^/]+\.npy|{_RECORDS})",
+        _JOBS,
+    ),
     _has("run.json", "control", "settings", "splits"),
 )
 
@@ -139,9 +148,9 @@ UNFINISHED_PROFILES = Kind(
     "unfinished profiles",
     (
         r"run\.json",
-        r"cells/([^/]+\.parquet|\.phenolens\.json|\.phenolens/[^/]+\.json)",
-        r"vectors/([^/]+\.npy|\.phenolens\.json|\.phenolens/[^/]+\.json)",
-        r"\.phenolens-jobs/(plan\.json)?",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"vectors/([^/]+\.npy|{_RECORDS})",
+        _JOBS,
     ),
     ("run.json", lambda facts: facts.get("made_by") == "micon embed"),
 )
@@ -162,7 +171,7 @@ TRANSLATION = Kind(
 CELLS = Kind(
     "cells",
     "a folder of cells that were found",
-    (r"[^/]+_labels\.ome\.tif", r"([^/]+_)?cells\.parquet", _PROVENANCE),
+    (_CELLS_OF_FIELDS, r"cells\.parquet", _PROVENANCE),
     _says("made_by", "cells"),
 )
 """Filled field by field, and never replaced as a whole."""

@@ -19,6 +19,10 @@ from phenolens.runtime.progress import Job, Progress
 T = TypeVar("T")
 
 
+class OthersFirst(OutputError):
+    """A job of an array has done what it can: what comes next needs what other jobs have not done yet."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Doing:
     """How the fields of a screen, or other pieces of work, are done.
@@ -39,6 +43,11 @@ class Doing:
     part: Part | None = None
     gather: bool = False
     retry_failed: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether jobs of an array share the work, of which this is one, or gathers it."""
+        return self.part is not None or self.gather
 
     def mine(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that are this run's."""
@@ -103,7 +112,7 @@ class Doing:
 
     def every(
         self, work: Work, manifest: Manifest, keys: Sequence[str], check: Callable[[], None], lacking: str
-    ) -> Job[bool]:
+    ) -> Job[None]:
         """Do those of `keys` that are this run's, where what comes next needs all of them.
 
         Parameters
@@ -111,30 +120,29 @@ class Doing:
         manifest
             Where `work` records what it has done.
         lacking
-            What is said of those that are not there, such as ``"fields were not looked at yet"``.
-
-        Returns
-        -------
-        bool
-            Whether all are there; where not, other jobs of the array have to do theirs first.
+            What is said of those that are not there, such as ``"fields were not searched for cells yet"``.
 
         Raises
         ------
+        OthersFirst
+            This is one job of an array, and others have to do theirs first.
         PhenolensError
             One of them cannot be done; the others are.
         """
-        if not self.gather:
-            with closing((self.engine or Here()).run(work, self.mine(keys), check)) as job:
-                outcomes = yield from job
-            new_failures(manifest, outcomes)
-            for outcome in outcomes:
-                if outcome.error is not None:
-                    raise outcome.error
-        if self.part is not None:
-            return not _missing(manifest, keys)
         if self.gather:
             yield from all_there(manifest, keys, len(keys), lacking)
-        return True
+            return
+        with closing((self.engine or Here()).run(work, self.mine(keys), check)) as job:
+            outcomes = yield from job
+        new_failures(manifest, outcomes)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+        missing = [] if self.part is None else _missing(manifest, keys)
+        if missing:
+            raise OthersFirst(
+                f"{len(missing)} of {len(keys)} {lacking}, which other jobs do. Start all jobs again once they have ended."
+            )
 
 
 def all_there(manifest: Manifest, keys: Sequence[str], total: int, lacking: str) -> Job[None]:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from pandas import DataFrame, read_parquet
 
+from phenolens.runtime.engines.doing import Doing
 from phenolens.runtime.engines.failing import noted
 from phenolens.runtime.engines.work import Do
-from phenolens.runtime.files import writing
-from phenolens.runtime.manifest import Manifest
+from phenolens.runtime.files import writable_folder, writing
+from phenolens.runtime.manifest import Manifest, open_manifest
+from phenolens.runtime.output_kinds import Kind
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import CellFinder, Cells
+from phenolens.screens.cells import CellFinder, Cells, no_cells
 from phenolens.screens.finding.measurements import measured_cells
 from phenolens.screens.fingerprints import field_fingerprint
 from phenolens.screens.label_images import read_label_image, write_label_image
@@ -108,3 +110,37 @@ class FindWork:
 def read_table(folder: Path, key: str) -> DataFrame:
     """The rows of a field's cells, as they were written."""
     return read_parquet(folder / table_name(key))
+
+
+def cells_on(
+    screen: Screen, finder: CellFinder, folder: Path, kind: Kind, doing: Doing, check: Callable[[], None]
+) -> Job[Cells]:
+    """The cells of every field of a screen, as `find_cells` finds them, but by whoever does the fields.
+
+    Cells that are found are kept in `folder`, a part of an unfinished output of this `kind`; those that are given are
+    read.
+
+    Raises
+    ------
+    CellError, ImageError
+        A field cannot be read, or there are no cells at all.
+    OthersFirst
+        Other jobs of the array have to find theirs first.
+    """
+    keys = [field.key for field in screen]
+    if finder.segments:
+        names = [name for key in keys for name in (table_name(key), labels_name(key))]
+        how = {"cells": finder.found, "nucleus_channel": finder.nucleus_channel, "diameter": finder.diameter}
+        manifest = open_manifest(writable_folder(folder), kind, how, {}, names, (), True)
+        work = FindWork(screen=screen, cells=finder, manifest=manifest, outlines=True)
+        yield from doing.every(work, manifest, keys, check, "fields were not searched for cells yet")
+        cells = work.of(keys)
+    else:
+        found = []
+        for number, field in enumerate(screen, start=1):
+            found.append(finder.cells_in(field))
+            yield Progress(number, len(screen), f"Finding cells in {field.key}")
+        cells = Cells.joined(found, finder.found)
+    if not len(cells):
+        raise no_cells(len(screen))
+    return cells
