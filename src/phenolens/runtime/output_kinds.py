@@ -142,7 +142,20 @@ UNFINISHED_FLOOR = Kind(
     ),
     _has("run.json", "control", "settings", "splits"),
 )
-
+UNFINISHED_EVALUATION = Kind(
+    "unfinished evaluation",
+    "an unfinished evaluation",
+    (
+        r"run\.json",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"translated/([^/]+\.npy|{_RECORDS})",
+        rf"measured/([^/]+\.npz|{_RECORDS})",
+        r"half(-before)?\.pt",
+        r"cells-[0-9a-f]+-\d+\.npy",  # of versions before
+        _JOBS,
+    ),
+    ("run.json", lambda facts: facts.get("made_by") == "evaluate"),
+)
 UNFINISHED_PROFILES = Kind(
     "unfinished profiles",
     "unfinished profiles",
@@ -211,5 +224,5 @@ NETWORKS = Kind("networks", "networks made ready", (r"[0-9a-f]{40}\.onnx",), (""
 KINDS = (
     OME_ZARR,
     SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,
-    UNFINISHED_FLOOR, UNFINISHED_PROFILES,
+    UNFINISHED_FLOOR, UNFINISHED_EVALUATION, UNFINISHED_PROFILES,
 )  # fmt: skip

@@ -176,7 +176,7 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     ran = evaluate(adapter, screen, out)
     assert ran.status == 130
     assert "kept in" in ran.error
-    assert len(list((tmp_path / "out.partial").glob("cells-*.npy"))) == 1
+    assert len(list((tmp_path / "out.partial" / "translated").glob("*.npy"))) == 1
     assert not out.exists()
 
     def counted(self, planes, *given, **named):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenolens.evaluation.noise.control_split import ENOUGH, ControlSplit, split_controls
-from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
+from phenolens.evaluation.noise.control_split import ControlSplit, split_controls
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
 from phenolens.evaluation.noise.null_work import BATCH, ChangeWork, SplitWork
 from phenolens.evaluation.noise.shortcomings import shortcomings
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.engines.doing import Doing
 from phenolens.runtime.engines.parts import fingerprint
-from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.errors import CellError, ModelError
 from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.manifest import Manifest

@@ -141,7 +141,8 @@ class Doing:
         missing = [] if self.part is None else _missing(manifest, keys)
         if missing:
             raise OthersFirst(
-                f"{len(missing)} of {len(keys)} {lacking}, which other jobs do. Start all jobs again once they have ended."
+                f"{len(missing)} of {len(keys)} {lacking}, which other jobs do. Start all jobs again once they have "
+                "ended."
             )
 
 
