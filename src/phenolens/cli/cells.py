@@ -69,13 +69,13 @@ def cells(
         from phenolens.runtime.provenance import read_facts
         from phenolens.screens.finding.found_cells import write_cells
 
-        opened, finder = with_finder(open_screen(screen, pattern, conditions), how, channel, diameter)
-        if subset is not None:
-            opened = some_wells(opened, subset)
+        whole = open_screen(screen, pattern, conditions)
+        opened = whole if subset is None else some_wells(whole, subset)
+        opened, finder = with_finder(opened, how, channel, diameter)
         failed: FieldsFailed | None = None
         try:
             console.follow(
-                write_cells(opened, finder, out, doing, overwrite=overwrite),
+                write_cells(whole, finder, out, doing, only=[field.key for field in opened], overwrite=overwrite),
                 lambda: f"the fields that were finished are kept in {out}; the same command goes on with the rest",
             )
         except FieldsFailed as error:

@@ -24,7 +24,7 @@ from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
 from phenolens.runtime.outputs import check_output, remove_output, unfinished
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import read_facts
-from phenolens.screens.cells import Cells, cell_finder
+from phenolens.screens.cells import CellFinder, Cells, cell_finder
 from phenolens.screens.conditions import Condition
 from phenolens.screens.finding.field_work import cells_on
 from phenolens.screens.fingerprints import screen_fingerprint
@@ -98,8 +98,7 @@ def floor_on(
 
     The control wells are split into two pretended conditions, an adapter is trained on them as the real one was, and
     control cells of wells that it has not seen are translated in both directions, with the guidance and the held
-    channels of the real one. Until the floor is whole, what is finished is kept in ``<out>.partial``: cells that were
-    found, null adapters, and changes of translated cells.
+    channels of the real one. Until the floor is whole, what is finished is kept in ``<out>.partial``.
 
     Parameters
     ----------
@@ -128,27 +127,21 @@ def floor_on(
     ------
     ScreenError, CellError, ImageError, ModelError, OutputError, DeviceError
         Where there are fewer than two control wells or no cells, all channels are held, the rest of an interrupted run
-        is of other settings, or base, folder or device are not usable.
-    OthersFirst
-        Other jobs of the array have to do theirs first.
+        is of other settings, other jobs have to do theirs first, or base, folder or device are not usable.
     """
     settings, doing = settings or FloorSettings(), doing or Doing()
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     screen = adapter.at_plane(screen)
     out = check_output(_folder(adapter, out), FLOOR, overwrite)
-    where = resolve_device(device)
+    resolve_device(device)
     held = _held(adapter, held)
     control = control or adapter.source
     controls = screen.select(control)
     split_controls({field.well: "" for field in controls}, 1, settings.seed)  # before cells are looked for
     tuning = _tuning(adapter, settings)
-    begun = {
-        "control": control.text, "settings": asdict(replace(settings, steps=tuning.steps)), "held": list(held),
-        "adapter": adapter.sha256(),
-    }  # fmt: skip
-    finder = None
-    if not isinstance(cells, Cells):
-        finder = cell_finder(controls, adapter.how_cells_are_found(cells), nucleus_channel=adapter.nucleus_channel)
+    shown = asdict(replace(settings, steps=tuning.steps))
+    begun = {"control": control.text, "settings": shown, "held": list(held), "adapter": adapter.sha256()}
+    finder = None if isinstance(cells, Cells) else _finder(adapter, controls, cells)
     partial = out.with_name(out.name + ".partial")
     about = [begun, finder and [finder.found, finder.nucleus_channel], list(controls.table.index)]
     if not (resume or doing.is_shared):
@@ -158,13 +151,16 @@ def floor_on(
             cells = yield from cells_on(controls, finder, partial / "cells", UNFINISHED_FLOOR, doing, check)
         assert isinstance(cells, Cells)
         fit = _fit(adapter, controls, cells, settings, begun, partial)
-        works = _works(fit, adapter, tuning, held, where, partial)
-        yield from _done(fit, works, doing, check)
-        if doing.part is not None:
-            return None
-        floor = _gathered(fit, works[1], adapter, screen, held)
-        floor.save(out, overwrite)
+        splits, changes = _works(fit, adapter, tuning, held, resolve_device(device), partial)
+        yield from _done(fit, splits, changes, doing, check)
+        floor = _gathered(fit, changes, adapter, screen, held) if doing.part is None else None
+        if floor is not None:
+            floor.save(out, overwrite)
     return floor
+
+
+def _finder(adapter: Adapter, controls: Screen, cells: str | Path | None) -> CellFinder:
+    return cell_finder(controls, adapter.how_cells_are_found(cells), nucleus_channel=adapter.nucleus_channel)
 
 
 def _folder(adapter: Adapter, out: Path | None) -> Path:
@@ -308,9 +304,8 @@ def _judged(fit: _Fit, number: int, direction: int) -> "pd.DataFrame":
     return chosen.iloc[np.argsort([fields.index(key) for key in chosen["field"]], kind="stable")]
 
 
-def _done(fit: _Fit, works: tuple[SplitWork, ChangeWork], doing: Doing, check: Callable[[], None]) -> Job[None]:
+def _done(fit: _Fit, splits: SplitWork, changes: ChangeWork, doing: Doing, check: Callable[[], None]) -> Job[None]:
     """Train and translate."""
-    splits, changes = works
     if doing.engine is None and not doing.is_shared:
         yield from _done_here(fit, splits, changes, check)
         return

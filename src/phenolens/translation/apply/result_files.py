@@ -117,11 +117,19 @@ class ResultFiles:
 
     @property
     def common(self) -> list[str]:
-        """Paths of what plates say of themselves."""
+        """Paths of what plates say of themselves: their own groups, those of rows, wells and tables, and conditions."""
         kinds = (*map(kind_of, self.strengths), DIFFERENCE, *SIGNIFICANT)
-        plates = dict.fromkeys(place[0] for place in self.places.values())
         names = ("zarr.json",) if self.version == "0.5" else (".zgroup", ".zattrs")
-        return [f"{plate}__{kind}.zarr/{name}" for plate in plates for kind in kinds for name in names]
+        groups: dict[str, dict[str, None]] = {}
+        for plate, row, column, _ in self.places.values():
+            inside = dict.fromkeys(("", "tables/", "tables/conditions/", f"{row}/", f"{row}/{column}/"))
+            groups.setdefault(plate, {}).update(inside)
+        found = []
+        for plate, inside in groups.items():
+            for root in (f"{plate}__{kind}.zarr/" for kind in kinds):
+                found += [f"{root}{group}{name}" for group in inside for name in names]
+                found.append(f"{root}tables/conditions/table.parquet")
+        return found
 
     def write(
         self,
