@@ -13,9 +13,9 @@ the demo's adapter on a simulated screen ``evaluation_dock.png``, and ``evaluati
 Of the tutorials ``tutorial_translocation.png`` (a field beside the translated one), ``tutorial_latrunculin.png``,
 ``tutorial_lrrk2.png`` and ``tutorial_nocodazole.png`` (a field beside its true treated one), ``tutorial_changed.png``
 (which features moved), ``tutorial_plate.png`` (an OME-Zarr plate), ``tutorial_axes.png`` (layers whose axes are asked
-for), ``tutorial_conditions.png`` (conditions that overlap) and ``tutorial_latrunculin_translated.png``, for which an
-adapter is trained and kept in ``--adapters``, so that the next time is quick. On a display of your own leave
-``xvfb-run`` away.
+for), ``tutorial_conditions.png`` (conditions that overlap) and ``tutorial_latrunculin_translated.png`` and likewise of
+lrrk2 and nocodazole, for which adapters are trained and kept in ``--adapters``, so that the next time is quick. On a
+display of your own leave ``xvfb-run`` away.
 """
 
 import argparse
@@ -55,7 +55,7 @@ UNSEEN = "O=Cc1cc(SCC(C)C)c2c(c1)n(C)cc2CCC(=O)OC"
 """The simulator's 57th compound, which scatters the Golgi; the screen of the pictures holds the first 24."""
 
 TUTORIAL_STEPS = 300
-"""Of the adapter in the picture of latrunculin, whose caption says so."""
+"""Of the adapters in the pictures of latrunculin, lrrk2 and nocodazole, whose captions say so."""
 
 MOST_BYTES = 200_000
 """Of a picture in a tutorial."""
@@ -459,8 +459,7 @@ def take_the_tutorials(adapters: Path, shipped: Path) -> None:
         for treatment in ("latrunculin", "lrrk2", "nocodazole"):
             made = finish(simulated(Path(name) / treatment, treatment))
             take_the_truth(treatment, made)
-            if treatment == "latrunculin":
-                take_translated(treatment, made, adapters / treatment, across=0.18)
+            take_translated(treatment, made, adapters / treatment, across=0.18)
 
 
 def widen(dock: MapDock, main: PhenolensDock) -> None:

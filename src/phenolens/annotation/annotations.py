@@ -112,7 +112,7 @@ class Annotations(AnnotationState):
         self._do(
             Change(
                 words=f"deleting {name}",
-                cells={key: (one, replace(one, class_number=None)) for key, one in cells.items()},
+                cells={key: (one, replace(one, class_number=None, accepted=False)) for key, one in cells.items()},
                 classes={old.number: (old, None)},
             )
         )
@@ -128,7 +128,7 @@ class Annotations(AnnotationState):
             There is no such class.
         """
         number = None if name is None else self.named(name).number
-        self._edit(cells, "class of {}", lambda one: replace(one, class_number=number))
+        self._edit(cells, "class of {}", lambda one: replace(one, class_number=number, accepted=False))
 
     def set_note(self, cells: Iterable[CellKey], note: str) -> None:
         """Write a note on cells in place of what was there; "" takes it away."""
@@ -232,12 +232,12 @@ class Annotations(AnnotationState):
             return 0
         by_name = {one.name: one.number for one in self._classes.values()}
         # one object for all cells of a class that nothing else is said of: there may be a million
-        bare = {name: CellAnnotation(number) for name, number in by_name.items()}
+        bare = {name: CellAnnotation(number, accepted=True) for name, number in by_name.items()}
         wanted: dict[CellKey, CellAnnotation] = {}
         for cell, name, _ in self._suggested.rows(cells, least):
             one = self.of(cell)
             if one.class_number is None and name in by_name:
-                wanted[cell] = replace(one, class_number=by_name[name]) if one else bare[name]
+                wanted[cell] = replace(one, class_number=by_name[name], accepted=True) if one else bare[name]
         self._change_to(wanted, f"accepting {count(wanted)}")
         return len(wanted)
 

@@ -27,11 +27,14 @@ class CellAnnotation:
         Free text, or "".
     own
         Values of the user's own columns, by their names.
+    accepted
+        Whether its class was suggested before it was accepted.
     """
 
     class_number: int | None = None
     note: str = ""
     own: Mapping[str, Value] = field(default_factory=dict)
+    accepted: bool = False
 
     def __bool__(self) -> bool:
         return self.class_number is not None or bool(self.note) or bool(self.own)
@@ -119,12 +122,12 @@ def count(cells: Iterable[Any]) -> str:
 
 
 def _plain(one: CellAnnotation) -> list[Any]:
-    return [one.class_number, one.note, dict(one.own)]
+    return [one.class_number, one.note, dict(one.own), *[True] * one.accepted]
 
 
 def _annotation(plain: Any) -> CellAnnotation:
-    number, note, own = plain
-    return CellAnnotation(None if number is None else int(number), str(note), dict(own))
+    number, note, own, *accepted = plain
+    return CellAnnotation(None if number is None else int(number), str(note), dict(own), accepted == [True])
 
 
 def _class(one: CellClass | None) -> list[Any] | None:

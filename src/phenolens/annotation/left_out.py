@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phenolens.annotation.annotations import Annotations
-from phenolens.annotation.changes import CellKey
 from phenolens.annotation.embedded_cells import EmbeddedCells
 from phenolens.annotation.suggestions import annotated_cells, fit_classifier
 
@@ -57,25 +55,19 @@ class LeftOutScore:
         )
 
 
-def score_left_out(
-    cells: EmbeddedCells, annotations: Annotations, accepted: Collection[CellKey] = frozenset()
-) -> LeftOutScore:
+def score_left_out(cells: EmbeddedCells, annotations: Annotations) -> LeftOutScore:
     """Leave annotated cells out and see whether the others suggest their class.
 
     Whole wells are left out where each class has annotated cells in at least two; else single cells, and the score says
-    that nothing is known of other wells.
-
-    Parameters
-    ----------
-    accepted
-        Cells whose class was suggested before it was theirs: they agree with the suggestions, and prove nothing.
+    that nothing is known of other wells. Accepted suggestions are no annotated cells here: they agree with the
+    suggestions, and prove nothing.
 
     Raises
     ------
     AnnotationError
         Fewer than two classes have at least two annotated cells.
     """
-    known = annotated_cells(cells, annotations, accepted)
+    known = annotated_cells(cells, annotations, by_hand=True)
     features, classes, k = cells.standardised(known.rows), known.classes, len(known.names)
     wells = None if cells.wells is None else np.unique(cells.wells[known.rows].astype(str), return_inverse=True)[1]
     by_well = wells is not None and all(len(np.unique(wells[classes == one])) >= 2 for one in range(k))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,10 +60,8 @@ class Suggestions:
     uncertain: tuple[CellKey, ...]
 
 
-def annotated_cells(
-    cells: EmbeddedCells, annotations: Annotations, without: Collection[CellKey] = frozenset()
-) -> Annotated:
-    """Return the cells with a class that are among `cells`, and not among those to be left `without`.
+def annotated_cells(cells: EmbeddedCells, annotations: Annotations, by_hand: bool = False) -> Annotated:
+    """Return the cells with a class that are among `cells`; those alone that were given it `by_hand` where that is set.
 
     Raises
     ------
@@ -74,7 +71,7 @@ def annotated_cells(
     known = [
         (key, one.class_number)
         for key, one in annotations.cells.items()
-        if one.class_number is not None and key not in without
+        if one.class_number is not None and not (by_hand and one.accepted)
     ]
     rows = cells.index.rows_of([key for key, _ in known])
     numbers = np.array([number for _, number in known], np.int64)[rows >= 0]

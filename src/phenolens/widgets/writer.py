@@ -13,6 +13,7 @@ from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import write_json
 from phenolens.widgets.layers.appearance import PLACE, with_contour
 from phenolens.widgets.layers.layer_files import LayerData, facts_of, file_word, write_geometry, write_pixels
+from phenolens.widgets.layers.part_layer import KIND as PART
 from phenolens.widgets.layers.zarr_layers import lies_on, write_zarr
 
 _ZARR = ".ome.zarr"
@@ -45,7 +46,7 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
     stem = _stem(name.removesuffix(ending))
     files: dict[str, list[LayerData]] = {}
     alike: dict[tuple[Any, ...], str] = {}
-    layers = [_outlined(layer) for layer in layers]
+    layers = [_outlined(layer) for layer in _without_parts(layers)]
     inside: list[LayerData] = []
     real = next((layer for layer in layers if layer[2] == "image" and not _suffix(layer)), None)
     for layer in layers:
@@ -78,6 +79,12 @@ def write_layers(path: str, layers: list[LayerData]) -> list[str]:
         write_json(file, provenance(made_by="write_layers", files=described))
         written.append(file)
     return [str(file) for file in written]
+
+
+def _without_parts(layers: list[LayerData]) -> list[LayerData]:
+    """Layers without those of a part of a field whose labels are saved whole."""
+    kinds = [facts_of(meta).get("kind") for _, meta, _ in layers]
+    return [layer for layer, kind in zip(layers, kinds, strict=True) if kind != PART or "cells" not in kinds]
 
 
 def _outlined(layer: LayerData) -> LayerData:

@@ -201,3 +201,15 @@ def test_other_programs_files_are_not_taken_for_ours(tmp_path):
     assert get_reader(str(tmp_path / "b.geojson")) is None
     assert get_reader(str(tmp_path / "c.tif")) is None
     assert get_reader([str(tmp_path / "a.ome.tif"), str(tmp_path / "c.tif")]) is None
+
+
+def test_a_part_of_labels_is_saved_with_the_whole_alone_once(tmp_path):
+    def made(name, kind):
+        about = {"phenolens": {"made": True, "synthetic": False, "kind": kind}}
+        return Labels(np.ones((8, 9), int), name=name, metadata=about).as_layer_data_tuple()
+
+    whole, part = made("cells", "cells"), made("cells here", "cells of a part")
+    write_layers(str(tmp_path / "all" / "a.ome.tif"), [whole, part])
+    assert {how["name"] for _, how, _ in read_export(tmp_path / "all")} == {"cells"}
+    write_layers(str(tmp_path / "part" / "a.ome.tif"), [part])
+    assert {how["name"] for _, how, _ in read_export(tmp_path / "part")} == {"cells here"}

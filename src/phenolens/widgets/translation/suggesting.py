@@ -45,7 +45,6 @@ class Suggesting(QObject):
         self._session, self._running, self._say, self._refresh = session, running, say, refresh
         self._worker: JobWorker | None = None
         self._live = self._accepting = False
-        self._accepted: dict[CellKey, int] = {}
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SETTLE_MS)
@@ -145,13 +144,11 @@ class Suggesting(QObject):
     def accept(self, cells: list[CellKey] | None = None, least: float = 0.0) -> int:
         """Make suggestions the user's own; they are not suggested from until another cell gets its class by hand."""
         annotations = self._session.annotations
-        before = {key for key, one in annotations.cells.items() if one.class_number is not None}
         self._accepting = True
         try:
             return annotations.accept(cells, least)
         finally:
             self._accepting = False
-            self._accepted |= {key: of for key, of in self._classes().items() if key not in before}
             self._refresh()
 
     def next_unsure(self) -> CellKey | None:
@@ -161,23 +158,19 @@ class Suggesting(QObject):
             (cell for cell in pen.uncertain if cell != pen.chosen and pen.annotations.class_of(cell) is None), None
         )
 
-    def _classes(self) -> dict[CellKey, int]:
-        """Number of the class of each cell that has one."""
-        cells = self._session.annotations.cells.items()
-        return {key: one.class_number for key, one in cells if one.class_number is not None}
-
     def _score(self, embedded: EmbeddedCells) -> str:
         """How good suggestions are, of the cells that were annotated and not accepted; "" where too many or few are."""
-        classes = self._classes()
-        accepted = {key for key, of in self._accepted.items() if classes.get(key) == of}
-        if len(classes) - len(accepted) > _MOST_SCORED:
+        annotations = self._session.annotations
+        accepted = [one.accepted for one in annotations.cells.values() if one.class_number is not None]
+        if accepted.count(False) > _MOST_SCORED:
             return ""
         try:
-            words = score_left_out(embedded, self._session.annotations, accepted).words
+            words = score_left_out(embedded, annotations).words
         except AnnotationError:
             return ""  # a class has no two cells that were annotated
-        many = f"{len(accepted):,} accepted suggestions are" if len(accepted) > 1 else "1 accepted suggestion is"
-        return words + (f" {many} not among them." if accepted else "")
+        many = sum(accepted)
+        there = f"{many:,} accepted suggestions are" if many > 1 else "1 accepted suggestion is"
+        return words + (f" {there} not among them." if many else "")
 
     def _not_embedded(self) -> str:
         pen, cells = self._session.pen, self._session.cells
@@ -197,6 +190,5 @@ class Suggesting(QObject):
 
     def _another_screen(self) -> None:
         self._live = False
-        self._accepted = {}
         self.cancel()
         self._say("", "quiet")

@@ -78,10 +78,10 @@ class Translating(QObject):
             session.steps.did(f"translating {name}", added=[cell])
             self._go_on(cell)
             return cell
+        self._start(cell)  # computes while the layers are made
         session.add_cell(cell)
         session.steps.did(f"translating {name}", added=[cell])
         session.choose_cell(cell)
-        self._start(cell)
         return cell
 
     def go_on(self) -> None:
