@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class OthersFirst(OutputError):
-    """A job of an array has done what it can: what comes next needs what other jobs have not done yet."""
+    """What comes next needs what other jobs of an array have not done yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class Doing:
 
         Raises
         ------
-        OutputError
+        OthersFirst
             Jobs have not done all that is to be gathered.
         """
         mine = self.mine(keys)
@@ -125,7 +125,7 @@ class Doing:
         Raises
         ------
         OthersFirst
-            This is one job of an array, and others have to do theirs first.
+            Others have to do theirs first.
         PhenolensError
             One of them cannot be done; the others are.
         """
@@ -151,7 +151,7 @@ def all_there(manifest: Manifest, keys: Sequence[str], total: int, lacking: str)
 
     Raises
     ------
-    OutputError
+    OthersFirst
         Some are not.
     """
     missing: list[str] = []
@@ -159,7 +159,7 @@ def all_there(manifest: Manifest, keys: Sequence[str], total: int, lacking: str)
         missing += _missing(manifest, [key])
         yield Progress(number, total, f"Looking at {key}")
     if missing:
-        raise OutputError(
+        raise OthersFirst(
             f"{len(missing)} of {total} {lacking}, or their files were changed: {named(missing)}. Start the jobs again "
             "that have not finished, and then gather."
         )
