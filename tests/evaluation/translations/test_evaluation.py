@@ -201,8 +201,10 @@ def test_jobs_of_an_array_wait_for_one_another_and_are_gathered(adapter, screen,
     early = evaluate(adapter, screen, out, "--gather")
     assert early.status == 2
     assert "1 of 2 batches of cells are not translated yet" in early.error
-    while not all([evaluate(adapter, screen, out, "--job", f"{part}/2").facts["finished"] for part in (2, 1)]):
+    finished = [False]
+    while not all(finished):
         assert not out.exists()
+        finished = [evaluate(adapter, screen, out, "--job", f"{part}/2").facts["finished"] for part in (2, 1)]
     assert evaluate(adapter, screen, out, "--gather").status == 0
     one, other = (json.loads((folder / "report.json").read_text()) for folder in (folder_of(evaluated), out))
     assert one["parts"] == other["parts"]
