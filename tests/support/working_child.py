@@ -90,7 +90,7 @@ class Worker:
             panel.begin()
         self.exports = log.parent / "exports"
         self.exports.mkdir(exist_ok=True)
-        self.note()
+        self.turn(1.5)  # what was set up is to come back, as all but the last second
         self.log.write(json.dumps({"ready": time.time()}) + "\n")
 
     def until(self, done) -> None:
@@ -119,12 +119,16 @@ class Worker:
         while True:
             self.random.choices(actions, weights)[0]()
             self.note()
-            until = time.time() + self.random.uniform(0, 0.12)
-            while time.time() < until:
-                self.app.processEvents()
-                self.note()
-                self.beat()
-                time.sleep(0.004)
+            self.turn(self.random.uniform(0, 0.12))
+
+    def turn(self, seconds: float) -> None:
+        """Let the window work, and write down what comes of it."""
+        until = time.time() + seconds
+        while time.time() < until:
+            self.app.processEvents()
+            self.note()
+            self.beat()
+            time.sleep(0.004)
 
     def cell(self):
         table = self.session.cells.table

@@ -30,7 +30,8 @@ def kill_at_work(place: Path, seed: int, screen: Path, adapter: Path, base: Path
     log.touch()
     paths = os.pathsep.join([str(SUPPORT), *sys.path])
     surroundings = {**os.environ, "PHENOLENS_SESSIONS": str(place / "sessions"), "PYTHONPATH": paths}
-    command = [sys.executable, str(SUPPORT / "working_child.py"), *map(str, (screen, adapter, base, log, seed))]
+    worker = [sys.executable, "-X", "faulthandler", str(SUPPORT / "working_child.py")]
+    command = [*worker, *map(str, (screen, adapter, base, log, seed))]
     with (place / "child.txt").open("w") as said:
         child = subprocess.Popen(command, env=surroundings, stdout=said, stderr=said)
     try:

@@ -15,6 +15,7 @@ from phenolens.widgets.compare.panel import ComparePanel
 from phenolens.widgets.help.help_button import HelpButton
 from phenolens.widgets.help.tour import Tour
 from phenolens.widgets.help.walk_keys import WalkKeys
+from phenolens.widgets.kit.canvas_context import CanvasContext
 from phenolens.widgets.kit.closing import Closing
 from phenolens.widgets.kit.dock_room import keep_room_for_the_image
 from phenolens.widgets.kit.plugin_preferences import follow_preferences, take_first_start
@@ -48,7 +49,7 @@ from phenolens.widgets.translation.translating import Translating
 if TYPE_CHECKING:
     from phenolens.translation.model.adapter import Adapter
 
-_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys
+_Listening = TranslatingAhead | ClickTool | CellsPanel | PlaneInView | Annotating | Drawings | LayerKeys | CanvasContext
 
 
 class PhenolensDock(QWidget):
@@ -66,6 +67,7 @@ class PhenolensDock(QWidget):
         self.viewer = napari_viewer
         self.session = Session()
         self.running = Running(self)
+        self.canvas_context = CanvasContext(napari_viewer, self)
         self.field_layers = FieldLayers(napari_viewer, self.session)
         self.plane_reading = PlaneReading(self, napari_viewer, self.session, self.running)
         self.drawings = Drawings(napari_viewer, self.session)
@@ -135,7 +137,7 @@ class PhenolensDock(QWidget):
         running = self.running
         listening = (
             self.ahead, self.click_tool, self.cells_panel, self.plane_in_view, self.annotating, self.drawings,
-            self.compare_panel.keys, self.walk_keys,
+            self.compare_panel.keys, self.walk_keys, self.canvas_context,
         )  # fmt: skip
         sessions = self.sessions
         here = workplace(napari_viewer)
