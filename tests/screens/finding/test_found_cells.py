@@ -56,7 +56,7 @@ def test_cells_are_looked_for_in_the_pixels(tmp_path):
     pd.testing.assert_frame_equal(again.table, before.table)
     refused = cells(screen, tmp_path / "out", "--channel", "GFP", how="auto")
     assert refused.status == 2
-    assert "there is no channel 'gfp'" in refused.error.lower() or "no channel 'GFP'" in refused.error
+    assert "no channel 'GFP'" in refused.error
 
 
 def test_the_jobs_of_an_array_write_the_same(plate, expected, tmp_path):
@@ -90,6 +90,13 @@ def test_a_bad_field_is_named_and_the_rest_finishes_and_goes_on(plate, expected,
     shutil.copytree(plate, copied)
     mended = cells(copied, out, "--retry-failed")
     assert (mended.status, mended.facts["kept"]) == (0, 4), "one was lost and one was mended, the others are kept"
+    assert_same_files(out, expected)
+
+
+def test_a_trial_after_a_whole_run_leaves_the_whole_table(plate, expected, tmp_path):
+    out = shutil.copytree(expected, tmp_path / "out")
+    tried = cells(plate, out, "--subset", "1")
+    assert (len(tried.facts["fields"]), tried.facts["kept"], tried.facts["cells"]) == (2, 2, 12)
     assert_same_files(out, expected)
 
 
