@@ -129,7 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     screen, cells = training_screen(style_for(options.treatment, STYLE), options.treatment, 1.0, options.cells, 10_000)
-    before, after, own, _ = pairs(options.treatment, STYLE, range(TRUTH, TRUTH + 1))
+    judged = pairs(options.treatment, STYLE, range(TRUTH, TRUTH + 1))
     head = ("design", "UNet (million)", "MB", "steps", "s a step", "autoencoder (dB)", "floor", "click (s)", "error")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
     for name in options.designs:
@@ -150,8 +150,8 @@ def main() -> None:
         row = (
             name, f"{sum(p.numel() for p in base.unet.parameters()) / 1e6:.1f}",
             f"{sum(f.stat().st_size for f in base.folder.rglob('*.safetensors')) / 1e6:.0f}", str(steps),
-            f"{seconds:.2f}", f"{psnr(base, before.numpy()):.1f}",
-            f"{autoencoder_error(base, before, after, own):.2f}", f"{click:.2f}",
+            f"{seconds:.2f}", f"{psnr(base, judged.before.numpy()):.1f}",
+            f"{autoencoder_error(base, judged.before, judged.after, judged.own):.2f}", f"{click:.2f}",
             f"{np.median(found):.3f}",
         )  # fmt: skip
         print("| " + " | ".join(row) + " |", flush=True)

@@ -13,6 +13,7 @@ that benchmarks/counterfactual.py judges, in its measure:
 
 import argparse
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,10 +29,27 @@ SIDE, BATCH, RATE = 64, 24, 4e-4
 TREATMENTS = ("translocation", "latrunculin", "lrrk2", "nocodazole")
 
 
-def pairs(treatment: str, style_seed: int, seeds: range, mapping: IntensityMap | None = None):
-    """Crops of surviving cells as they are and treated (n, 3, 64, 64), territories (n, 1, 64, 64), the mapping."""
+@dataclass(frozen=True)
+class Pairs:
+    """Crops of n surviving cells as they are and truly treated (n, 3, 64, 64), with the mapping they went through.
+
+    Parameters
+    ----------
+    own, nucleus
+        (n, 1, 64, 64): the territory of the cell, and its nucleus before and after.
+    """
+
+    before: torch.Tensor
+    after: torch.Tensor
+    own: torch.Tensor
+    nucleus: torch.Tensor
+    mapping: IntensityMap
+
+
+def pairs(treatment: str, style_seed: int, seeds: range, mapping: IntensityMap | None = None) -> Pairs:
+    """The surviving cells well inside fields of a style, mapped by `mapping`, or by one fitted to the first field."""
     style, margin = style_for(treatment, style_seed), SIDE // 2
-    before, after, own = [], [], []
+    found: list[list[np.ndarray]] = []
     for seed in seeds:
         one, other = (simulate_field(style, seed, treatment=treatment, dose=dose, shape=SHAPE) for dose in (0.0, 1.0))
         mapping = mapping or IntensityMap.fit([one.image, other.image], one.channel_names)
@@ -41,11 +59,12 @@ def pairs(treatment: str, style_seed: int, seeds: range, mapping: IntensityMap |
             inside = min(cell.y, cell.x) >= margin and max(cell.y, cell.x) < SHAPE[0] - margin
             if inside and alive.get(cell.label, False):
                 window = window_at(cell.y, cell.x, SIDE)
-                before.append(cut(planes[0], window))
-                after.append(cut(planes[1], window))
-                own.append(cut(territory[None] == index, window))
-    crops = (torch.from_numpy(np.stack(part).astype(np.float32)) for part in (before, after, own))
-    return *crops, mapping
+                nucleus = (one.nuclei == cell.label) | (other.nuclei == cell.label)
+                every = (*planes, territory[None] == index, nucleus[None])
+                found.append([cut(plane, window).astype(np.float32) for plane in every])
+    before, after, own, nucleus = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
+    assert mapping is not None
+    return Pairs(before, after, own, nucleus, mapping)
 
 
 def error(change: torch.Tensor, before: torch.Tensor, after: torch.Tensor, own: torch.Tensor) -> float:
@@ -70,10 +89,10 @@ def turned(base: Base, crops: torch.Tensor) -> torch.Tensor:
         return torch.stack([torch.cat([base.encode(part) for part in version.split(64)]) for version in versions])
 
 
-def supervised_error(base: Base, training, judged, steps: int) -> float:
-    """Error of the base's UNet after training on true pairs."""
+def supervised_change(base: Base, training: Pairs, judged: torch.Tensor, steps: int) -> torch.Tensor:
+    """The change of `judged` crops by the base's UNet, trained on true pairs."""
     torch.manual_seed(0)
-    before, after = (turned(base, crops) for crops in training)
+    before, after = (turned(base, crops) for crops in (training.before, training.after))
     tokens = torch.nn.Parameter(torch.zeros(2, base.token_size))
     parameters = [*base.unet.train().requires_grad_(True).parameters(), tokens]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, weight_decay=1e-3)
@@ -95,11 +114,9 @@ def supervised_error(base: Base, training, judged, steps: int) -> float:
         optimizer.zero_grad()
     base.unet.eval()
     with torch.no_grad():
-        latents = base.encode(judged[0])
-        change = base.decode(latents + torch.cat([predicted(part) for part in latents.split(64)])) - base.decode(
-            latents
-        )
-    return error(change, *judged)
+        latents = base.encode(judged)
+        answered = torch.cat([predicted(part) for part in latents.split(64)])
+        return base.decode(latents + answered) - base.decode(latents)
 
 
 def main() -> None:
@@ -115,13 +132,15 @@ def main() -> None:
     print("| treatment | autoencoder | supervised | pairs | seconds |\n|---|---|---|---|---|", flush=True)
     for treatment in options.treatment:
         start = time.time()
-        *judged, mapping = pairs(treatment, options.style, range(TRUTH, TRUTH + 2))
+        cells = pairs(treatment, options.style, range(TRUTH, TRUTH + 2))
+        judged = cells.before, cells.after, cells.own
         base = load_base(options.base)
         least, supervised, count = autoencoder_error(base, *judged), "", 0
         if options.fields:
             seeds = range(TRAINING, TRAINING + options.fields)
-            before, after, _, _ = pairs(treatment, options.style, seeds, mapping)
-            count, supervised = len(before), f"{supervised_error(base, (before, after), judged, options.steps):.3f}"
+            training = pairs(treatment, options.style, seeds, cells.mapping)
+            change = supervised_change(base, training, cells.before, options.steps)
+            count, supervised = len(training.before), f"{error(change, *judged):.3f}"
         print(f"| {treatment} | {least:.3f} | {supervised} | {count:,} | {time.time() - start:.0f} |", flush=True)
 
 

@@ -12,7 +12,12 @@ from phenolens.evaluation.noise.control_split import split_controls
 from phenolens.evaluation.noise.noise_floor import NoiseFloor
 from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor
 from phenolens.evaluation.noise.significance import contours, masked, significant
-from phenolens.evaluation.noise.uncertainty import autoencoder_error, spread_over_seeds, translate_by_seeds
+from phenolens.evaluation.noise.uncertainty import (
+    autoencoder_error,
+    share_of_change,
+    spread_over_seeds,
+    translate_by_seeds,
+)
 from phenolens.runtime.errors import ModelError, ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
@@ -287,3 +292,14 @@ def test_the_spread_over_seeds_is_their_standard_deviation(tuned):
     assert not spread_over_seeds(same).any(), "without drawn noise nothing is left to chance"
     with pytest.raises(ModelError, match="at least 2"):
         spread_over_seeds(drawn[:1])
+
+
+def test_the_share_of_a_spread_counts_each_channel_in_its_own_range():
+    raw = np.full((2, 4, 4), 100, np.uint8)
+    wide = IntensityMap("affine", ("a", "b"), (0.0, 0.0), (200.0, 2000.0), (0.0, 0.0))
+    change = np.stack([np.full((4, 4), 3.0), np.full((4, 4), 40.0)]).astype(np.float32)  # 0.03 and 0.04 of the map's 2
+    assert share_of_change(raw, change, np.array([[[1.0]], [[0.0]]]) * np.ones((2, 4, 4)), wide) == pytest.approx(0.2)
+    assert share_of_change(raw, change, np.array([[[0.0]], [[10.0]]]) * np.ones((2, 4, 4)), wide) == pytest.approx(0.2)
+    nothing = np.zeros((2, 4, 4), np.float32)
+    assert share_of_change(raw, nothing, nothing, wide) == 0
+    assert share_of_change(raw, nothing, change, wide) == np.inf

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phenolens.evaluation.noise.significance import significant
-from phenolens.evaluation.noise.uncertainty import autoencoder_error
+from phenolens.evaluation.noise.uncertainty import autoencoder_error, share_of_change
 from phenolens.translation.model.adapter import NOISE_FLOOR
 from saved_floors import floor_of
 
@@ -86,8 +86,13 @@ def test_what_is_beyond_the_floor_is_outlined_and_shown(window, small_screen, sm
     assert spread.metadata["phenolens"]["synthetic"] is True
     assert spread.data.min() == 0
     assert spread.data.max() > 0
+    varied = dock.noise_layers.doubts["spread_over_seeds"][cell.id] * (1.0 if cell.share is None else cell.share)
+    share = share_of_change(cell.translation.crop, cell.difference(1.0), varied, session.adapter.intensity)
+    assert 0 < share < 10
+    assert panel.doubt.text() == f"Other noise draws {share:.0%} of the change of {cell.name} otherwise."
     panel.picture.setCurrentText("autoencoder error")
     assert "autoencoder_error" in dock.noise_layers.layers, "what is known is not asked again"
+    assert not panel.doubt.text(), "of the spread alone"
 
     session.set_held([session.screen.channel_names[0]])
     assert "hold the same channels" in panel.found.text()

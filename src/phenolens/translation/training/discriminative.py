@@ -68,11 +68,11 @@ def fit_progress(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray
         between them. A feature counts by its spread within the conditions.
     """
 
-    one, other = _all_features(source), _all_features(target)
+    one, other = features_of_cells(source), features_of_cells(target)
     spread = np.sqrt((one.var(axis=0) + other.var(axis=0)) / 2) + 1e-6
     start = one.mean(axis=0) / spread
     way = other.mean(axis=0) / spread - start
-    return lambda crops: float((_all_features(crops).mean(axis=0) / spread - start) @ way / (way @ way))
+    return lambda crops: float((features_of_cells(crops).mean(axis=0) / spread - start) @ way / (way @ way))
 
 
 def fit_judge(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -88,11 +88,12 @@ def fit_judge(source: np.ndarray, target: np.ndarray) -> Callable[[np.ndarray], 
     Callable
         Of crops (m, C, size, size): (m,) float64, above 0 where a crop is more like `target`.
     """
-    judge = _fit(_all_features(source), _all_features(target))
-    return lambda crops: judge(_all_features(crops))
+    judge = _fit(features_of_cells(source), features_of_cells(target))
+    return lambda crops: judge(features_of_cells(crops))
 
 
-def _all_features(crops: np.ndarray) -> np.ndarray:
+def features_of_cells(crops: np.ndarray) -> np.ndarray:
+    """(n, k) float64: simple features of crops (n, C, size, size), channel by channel (rings, quantiles, contrast)."""
     return np.concatenate([_features(crops[:, channel]) for channel in range(crops.shape[1])], axis=1)
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from phenolens.runtime.progress import Job, Progress, relabelled
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from phenolens.evaluation.noise.noise_floor import NoiseFloor
     from phenolens.screens.cells import Cells
     from phenolens.screens.table import Screen
@@ -73,3 +75,14 @@ def chance_of(floor: "NoiseFloor", cell: "TranslatedCell", strength: float, adap
         return None
     changes = local_change(cell.translation.crop, difference, adapter.intensity, floor.width)
     return floor.p_value(changes.max(axis=(1, 2)), strength)
+
+
+def share_of(cell: "TranslatedCell", spread: "np.ndarray", adapter: "Adapter") -> float | None:
+    """The `spread` (C, size, size) of a cell over seeds beside its change at strength 1; None where it has none yet."""
+    from phenolens.evaluation.noise.uncertainty import share_of_change
+
+    difference = cell.difference(1.0)
+    if cell.translation is None or difference is None:
+        return None
+    own = spread if cell.share is None else spread * cell.share
+    return share_of_change(cell.translation.crop, difference, own, adapter.intensity)

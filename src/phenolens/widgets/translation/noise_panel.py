@@ -1,5 +1,6 @@
 """Step 5: fit the noise floor in the background, and see what of a difference is beyond it."""
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
@@ -24,10 +25,15 @@ from phenolens.widgets.translation import noise_jobs
 if TYPE_CHECKING:
     from phenolens.evaluation.noise.noise_floor import NoiseFloor
 
+SPREAD = "spread_over_seeds"
+_DOUBT = (
+    "Size of the spread over seeds beside the size of the change, over all channels: what depends on the noise that "
+    "was drawn. Where it is small the cell may still be drawn wrong: it says little of how right the cell is."
+)
 _SHOWN = (
     ("nothing", "", "Leave the view as it is"),
     ("difference beyond noise", "significant_difference", "The difference where it is significant, black elsewhere"),
-    ("spread over seeds", "spread_over_seeds", "How much translations differ that draw other noise, at strength 1"),
+    ("spread over seeds", SPREAD, "How much translations differ that draw other noise, at strength 1"),
     (
         "autoencoder error",
         "autoencoder_error",
@@ -73,6 +79,8 @@ class NoisePanel(QWidget):
         self.picture.setToolTip("A picture over the others, of the channel whose difference is shown")
         self.picture.currentIndexChanged.connect(self._look)
         self.found = Note()
+        self.doubt = Note()
+        self.doubt.setToolTip(_DOUBT)
         self._lay_out()
         for signal in (session.screen_changed, session.cells_changed, session.devices_changed, session.floor_changed):
             signal.connect(self.refresh)
@@ -88,6 +96,7 @@ class NoisePanel(QWidget):
             signal.connect(lambda *_: self._say_found())
         for signal in (session.cell_changed, session.translated_changed, session.plane_changed):
             signal.connect(lambda *_: self._ask())
+        session.current_changed.connect(lambda *_: self._say_doubt())
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -104,6 +113,7 @@ class NoisePanel(QWidget):
         whole.addWidget(self.job)
         whole.addLayout(view)
         whole.addWidget(self.found)
+        whole.addWidget(self.doubt)
 
     def refresh(self) -> None:
         """Enable what is usable, and say in a sentence why the rest is not."""
@@ -204,6 +214,7 @@ class NoisePanel(QWidget):
 
     def _ask(self) -> None:
         """Ask what is doubtful of cells of which it was not asked, where that is to be shown."""
+        self._say_doubt()
         session, kind = self._session, str(self.picture.currentData())
         if kind in ("", "significant_difference") or session.translator is None:
             return
@@ -219,6 +230,7 @@ class NoisePanel(QWidget):
             if session.here().get(cell.id) is cell:
                 known[cell.id] = found
                 self._layers.refresh()
+                self._say_doubt()
 
         def finished() -> None:
             self._asking = False
@@ -235,6 +247,19 @@ class NoisePanel(QWidget):
             failed=lambda _: self.hide_picture(),
             finished=finished,
         )
+
+    def _say_doubt(self) -> None:
+        """Say of the chosen cell, or of the last one, how much of its change other noise draws otherwise."""
+        session = self._session
+        cells = [cell for cell in session.here().values() if cell.translation is not None]
+        cell = session.current if session.current in cells else cells[-1] if cells else None
+        spread = None if cell is None else self._layers.doubts.get(SPREAD, {}).get(cell.id)
+        if self.picture.currentData() != SPREAD or cell is None or spread is None or session.adapter is None:
+            self.doubt.say("")
+            return
+        share = noise_jobs.share_of(cell, spread, session.adapter)
+        known = share is not None and isfinite(share)
+        self.doubt.say(f"Other noise draws {share:.0%} of the change of {cell.name} otherwise." if known else "")
 
     def _say_found(self) -> None:
         session, floor = self._session, self._session.floor
