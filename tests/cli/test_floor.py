@@ -77,6 +77,20 @@ def test_the_floor_and_the_pixels_beyond_it(adapter, screen, tmp_path):
 
 
 @pytest.mark.slow
+def test_jobs_of_an_array_fit_a_floor(adapter, screen, tmp_path):
+    shared = ("--cells", screen / "labels", "--hold", "none", "--judged", "4", "--device", "cpu")
+    assert run("floor", adapter, screen, *shared, "--out", tmp_path / "here").status == 0
+    out = tmp_path / "out"
+    finished, again = [False], ("floor", adapter, screen, *shared, "--out", out, "--json")
+    while not all(finished):
+        assert not out.exists()
+        finished = [run(*again, "--job", f"{part}/2").facts["finished"] for part in (1, 2)]
+    gathered = run(*again, "--gather")
+    assert (gathered.status, gathered.facts["cells"]) == (0, 8)
+    assert (out / "card.json").read_bytes() == (tmp_path / "here" / "card.json").read_bytes()
+
+
+@pytest.mark.slow
 def test_mistakes(adapter, screen, tmp_path):
     one = run("floor", adapter, screen, "--control", "nothing-like-this", "--json")
     assert one.status == 2

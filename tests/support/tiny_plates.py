@@ -46,6 +46,17 @@ def two_cells(field: Field) -> dict[str, LabelImage]:
     return {"nuclei": LabelImage(labels, "YX")}
 
 
+def assert_same_files(out: Path, expected: Path) -> None:
+    """The images and tables in two folders are the same, each image to the byte."""
+    names = sorted(path.name for path in expected.iterdir() if path.suffix in (".tif", ".parquet"))
+    assert sorted(path.name for path in out.iterdir() if path.suffix in (".tif", ".parquet")) == names
+    for name in names:
+        if name.endswith(".parquet"):
+            pd.testing.assert_frame_equal(pd.read_parquet(out / name), pd.read_parquet(expected / name))
+        else:
+            assert (out / name).read_bytes() == (expected / name).read_bytes(), name
+
+
 @contextmanager
 def a_cluster(workers: int = 2, **settings: Any) -> Iterator[Any]:
     """A dask.distributed cluster of processes of this computer."""

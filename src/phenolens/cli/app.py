@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli import demo, evaluate, export, finetune, floor, pretrain, simulate, translate
+from phenolens.cli import cells, demo, evaluate, export, finetune, floor, pretrain, simulate, translate
 from phenolens.cli.micon import app as micon
 from phenolens.cli.several import SeveralValues
 
@@ -40,6 +40,6 @@ def phenolens(
     """
 
 
-for _module in (demo, simulate, pretrain, finetune, floor, translate, evaluate, export):
+for _module in (demo, simulate, cells, pretrain, finetune, floor, translate, evaluate, export):
     app.command(cls=SeveralValues, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 app.add_typer(micon.app)

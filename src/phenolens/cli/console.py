@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import typer
 
 from phenolens.runtime.checkpoints import Checkpoints, CheckpointWarning
+from phenolens.runtime.engines.doing import OthersFirst
+from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.run_file import RunFile
 from phenolens.runtime.errors import FieldsFailed, PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
@@ -142,6 +144,25 @@ def _nothing() -> str:
 
 def _unknown() -> str:
     return ""  # a job has ended, and what it made is being written, or was
+
+
+def follow_part(console: Console, job: Job[Any], part: Part, out: Path) -> None:
+    """Step one job of an array whose jobs need one another, and say whether the array has to be started again.
+
+    Parameters
+    ----------
+    out
+        What all of them make.
+    """
+    finished, said = True, "Once all jobs have ended, the same command with --gather in place of --job ends the work"
+    try:
+        console.follow(job, lambda: "what was finished is kept; the same command goes on")
+    except OthersFirst as wait:
+        finished, said = False, str(wait)
+    console.done(
+        f"Job {part.number} of {part.count} has done its share of what can be done now. {said}",
+        out=str(out.resolve()), job=f"{part.number}/{part.count}", finished=finished,
+    )  # fmt: skip
 
 
 def kept_of_training(checkpoint: Path) -> str:

@@ -5,19 +5,25 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import follow_part, reporting
 from phenolens.cli.options import (
     AsJson,
     CellsAsTrained,
     Conditions,
     Device,
     FineNoise,
+    Gather,
     Guidance,
     Hold,
+    JobPartAgain,
     Overwrite,
     Pattern,
+    ProgressFile,
+    Scheduler,
     Solver,
+    Workers,
     cells_from,
+    doing_from,
     held_from,
 )
 from phenolens.translation.apply.settings import TranslationSettings
@@ -70,6 +76,11 @@ def evaluate(
     pattern: Pattern = None,
     conditions: Conditions = None,
     device: Device = "auto",
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    job: JobPartAgain = None,
+    gather: Gather = False,
+    progress: ProgressFile = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -79,9 +90,12 @@ def evaluate(
     (cells.parquet), and provenance.json. The same command goes on with an interrupted run.
     """
     with reporting("evaluate", as_json) as console:
+        console.write_progress(progress)
         found = None if cells is None else cells_from(cells)
+        doing = doing_from(workers, scheduler, job, gather)
 
         from phenolens.cli.inputs import open_screen
+        from phenolens.evaluation.translations.evaluation import evaluate_part
         from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
         from phenolens.runtime.output_kinds import EVALUATION
         from phenolens.runtime.outputs import check_output
@@ -90,30 +104,23 @@ def evaluate(
         from phenolens.translation.model.adapter import Adapter
 
         out = check_output(out, EVALUATION, overwrite)
+        loaded, opened = Adapter.load(adapter), open_screen(screen, pattern, conditions)
+        settings = TranslationSettings(
+            steps=steps, solver=solver, guidance=guidance, fine_noise=fine_noise, held=held_from(hold)
+        )
+        how = {
+            "cells": found, "unseen": unseen, "most": most, "measure": measure, "dose": dose, "device": device,
+            "memorisation": memorisation, "seed": seed, "doing": doing,
+            "source": None if source is None else Condition.parse(source),
+            "target": None if target is None else Condition.parse(target),
+        }  # fmt: skip
+        name = f"{adapter.name} on {shown_name(screen)}"
+        if doing.part is not None:
+            follow_part(console, evaluate_part(loaded, opened, kept_beside(out), settings, **how), doing.part, out)
+            return
         result = console.follow(
-            evaluate_adapter(
-                Adapter.load(adapter),
-                open_screen(screen, pattern, conditions),
-                out,
-                TranslationSettings(
-                    steps=steps, solver=solver, guidance=guidance, fine_noise=fine_noise, held=held_from(hold)
-                ),
-                overwrite=overwrite,
-                name=f"{adapter.name} on {shown_name(screen)}",
-                cells=found,
-                source=None if source is None else Condition.parse(source),
-                target=None if target is None else Condition.parse(target),
-                unseen=unseen,
-                most=most,
-                measure=measure,
-                dose=dose,
-                memorisation=memorisation,
-                device=device,
-                seed=seed,
-            ),
-            lambda: (
-                f"the cells that were translated are kept in {kept_beside(out)}; the same command goes on with the rest"
-            ),
+            evaluate_adapter(loaded, opened, out, settings, overwrite=overwrite, name=name, **how),
+            lambda: f"what was finished is kept in {kept_beside(out)}; the same command goes on with the rest",
         )
         console.done(
             "\n".join([*result.notes, *(part.verdict for part in result.parts), f"Report: {out / 'report.html'}"]),

@@ -5,17 +5,23 @@ from typing import Annotated
 
 import typer
 
-from phenolens.cli.console import reporting
+from phenolens.cli.console import follow_part, reporting
 from phenolens.cli.options import (
     AsJson,
     CellsAsTrained,
     Conditions,
     Device,
+    Gather,
     Hold,
+    JobPartAgain,
     Overwrite,
     Pattern,
+    ProgressFile,
     Resume,
+    Scheduler,
+    Workers,
     cells_from,
+    doing_from,
     held_from,
 )
 
@@ -49,6 +55,11 @@ def floor(
     cells: CellsAsTrained = None,
     pattern: Pattern = None,
     conditions: Conditions = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    job: JobPartAgain = None,
+    gather: Gather = False,
+    progress: ProgressFile = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -60,15 +71,17 @@ def floor(
     interrupted run goes on with --resume.
     """
     with reporting("floor", as_json) as console:
+        console.write_progress(progress)
         found = None if cells is None else cells_from(cells)
+        doing = doing_from(workers, scheduler, job, gather)
 
         from phenolens.cli.inputs import open_screen
-        from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor
+        from phenolens.evaluation.noise.null_translation import FloorSettings, floor_on
         from phenolens.screens.conditions import Condition
         from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
 
         loaded = Adapter.load(adapter)
-        job = fit_noise_floor(
+        work = floor_on(
             loaded,
             open_screen(screen, pattern, conditions),
             found,
@@ -79,6 +92,7 @@ def floor(
             device=device,
             resume=resume,
             overwrite=overwrite,
+            doing=doing,
         )
         folder = out or adapter / NOISE_FLOOR
 
@@ -87,7 +101,11 @@ def floor(
                 return "what was finished is kept; the same command with --resume goes on from there"
             return "nothing was finished, so there is nothing to resume"
 
-        fitted = console.follow(job, kept)
+        if doing.part is not None:
+            follow_part(console, work, doing.part, folder)
+            return
+        fitted = console.follow(work, kept)
+        assert fitted is not None
         for sentence in fitted.card["weak"]:
             console.say(sentence)
         limits = dict(zip(fitted.channel_names, fitted.thresholds().tolist(), strict=True))

@@ -9,6 +9,7 @@ from phenolens.runtime.contents import content_of
 from phenolens.runtime.errors import ScreenError
 
 if TYPE_CHECKING:
+    from phenolens.screens.cells import CellFinder
     from phenolens.screens.table import Screen
 
 
@@ -94,3 +95,37 @@ def some_wells(screen: "Screen", count: int) -> "Screen":
         return screen
     chosen = {wells[place] for place in np.linspace(0, len(wells) - 1, count).round().astype(int)}
     return screen.select([field.well in chosen for field in screen])
+
+
+def with_finder(
+    screen: "Screen", how: str | Path, channel: str | None = None, diameter: float | None = None
+) -> "tuple[Screen, CellFinder]":
+    """A screen with the channels of its first field that can be read, and what finds its cells.
+
+    Parameters
+    ----------
+    how
+        As ``--cells`` has it.
+    channel
+        The channel that shows nuclei; guessed where None.
+    diameter
+        About how many pixels a nucleus is wide, for segmenters that ask for it.
+
+    Raises
+    ------
+    ScreenError, CellError, ImageError
+        There is no such channel, no field can be read, or cells cannot be found in this way.
+    """
+    from phenolens.screens.cells import cell_finder, first_readable, guess_nucleus_channel
+    from phenolens.screens.segmenters import segmenter_named
+
+    first = first_readable(screen)
+    screen = replace(screen, declared_channels=screen.declared_channels or first.alone().image().channel_names)
+    nucleus = None
+    if channel is not None:
+        if channel not in (names := list(screen.channel_names)):
+            raise ScreenError(f"The screen has no channel '{channel}': it has {', '.join(names)}.")
+        nucleus = names.index(channel)
+    elif segmenter_named(str(how)) is not None:
+        nucleus = guess_nucleus_channel(screen.select([field.key == first.key for field in screen]))
+    return screen, cell_finder(screen, how, nucleus_channel=nucleus, diameter=diameter)

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phenolens.runtime.errors import CellError, DeviceError
+from phenolens.runtime.errors import CellError, DeviceError, OutputError
 
 if TYPE_CHECKING:
     from phenolens.annotation.annotations import Annotations
+    from phenolens.runtime.engines.doing import Doing
     from phenolens.runtime.engines.work import Engine
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
@@ -114,6 +115,13 @@ Scheduler = Annotated[
 JobPart = Annotated[
     str | None, typer.Option("--job", help="Do the I-th of N parts alone, as one job of an array.", metavar="I/N")
 ]
+JobPartAgain = Annotated[
+    str | None,
+    typer.Option(
+        "--job", help="Do the I-th of N parts alone, as one job of an array; start the array again until all is done.",
+        metavar="I/N",
+    ),
+]  # fmt: skip
 Gather = Annotated[bool, typer.Option("--gather", help="End what the jobs of an array have begun.")]
 Subset = Annotated[
     int | None, typer.Option(min=1, help="Try it on N wells first, spread over the screen.", metavar="N")
@@ -180,6 +188,25 @@ def engine_from(workers: int, scheduler: str | None) -> "Engine | None":
     if scheduler is not None:
         return Cluster(scheduler)
     return Processes(workers) if workers > 1 else None
+
+
+def doing_from(
+    workers: int, scheduler: str | None, job: str | None, gather: bool, retry_failed: bool = False
+) -> "Doing":
+    """Who does the fields, and which.
+
+    Raises
+    ------
+    DeviceError, OutputError
+        What was chosen does not go together, or ``--job`` is none.
+    """
+    from phenolens.runtime.engines.doing import Doing
+    from phenolens.runtime.engines.parts import Part
+
+    if gather and (job or scheduler or workers > 1 or retry_failed):
+        raise OutputError("--gather ends what jobs have begun: give it alone, beside what the jobs were given.")
+    part = None if job is None else Part.parse(job)
+    return Doing(engine=engine_from(workers, scheduler), part=part, gather=gather, retry_failed=retry_failed)
 
 
 def annotations_from(path: Path | None) -> "Annotations | None":

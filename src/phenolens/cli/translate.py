@@ -27,11 +27,10 @@ from phenolens.cli.options import (
     Subset,
     Workers,
     cells_from,
-    engine_from,
+    doing_from,
     held_from,
 )
-from phenolens.runtime.engines.parts import Part
-from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError
+from phenolens.runtime.errors import FieldsFailed, ModelError
 from phenolens.translation.apply.settings import SCREEN_STRENGTHS, TranslationSettings
 
 if TYPE_CHECKING:
@@ -92,28 +91,27 @@ def translate(
         console.write_progress(progress)
         found = cells if cells in (None, "tiles") else cells_from(cells)
 
-        part = None if job is None else Part.parse(job)
-        if gather and (job or scheduler or workers > 1 or overwrite or retry_failed):
-            raise OutputError("--gather ends what jobs have begun: give it alone, beside what the jobs were given.")
+        doing = doing_from(workers, scheduler, job, gather, retry_failed or (gather and overwrite))
 
         from phenolens.cli.inputs import open_inputs, some_wells
         from phenolens.translation.apply.screen_translation import gather_translation, translate_screen
         from phenolens.translation.model.adapter import Adapter
 
         loaded = Adapter.load(adapter)
-        screen = open_inputs(inputs, pattern, conditions)
-        if subset is not None:
-            screen = some_wells(screen, subset)
+        whole = open_inputs(inputs, pattern, conditions)
+        screen = whole if subset is None else some_wells(whole, subset)
+        only = [field.key for field in screen]
         settings = TranslationSettings(
             strengths=tuple(sorted(set(strength or SCREEN_STRENGTHS))), solver=solver, steps=steps,
             held=held_from(hold), renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
         )  # fmt: skip
         if gather:
-            work = gather_translation(loaded, screen, out, settings, cells=found, file_format=file_format)
+            work = gather_translation(loaded, whole, out, settings, cells=found, file_format=file_format, only=only)
         else:
             work = translate_screen(
-                loaded, screen, out, settings, cells=found, overwrite=overwrite, part=part, retry_failed=retry_failed,
-                engine=engine_from(workers if len(screen) > 1 else 1, scheduler), file_format=file_format,
+                loaded, whole, out, settings, cells=found, only=only, overwrite=overwrite, file_format=file_format,
+                engine=doing.engine if len(screen) > 1 or scheduler else None, part=doing.part,
+                retry_failed=retry_failed,
             )  # fmt: skip
         failed: FieldsFailed | None = None
         try:
@@ -122,8 +120,8 @@ def translate(
             )
         except FieldsFailed as error:
             failed = error
-        if part is None:
-            _report(console, loaded, screen, out, settings.strengths, alpha, failed)
+        if (part := doing.part) is None:
+            _report(console, loaded, screen, whole, out, settings.strengths, alpha, failed)
         else:
             keys = part.of([field.key for field in screen])
             console.done(
@@ -140,12 +138,13 @@ def _report(
     console: Console,
     adapter: "Adapter",
     screen: "Screen",
+    every: "Screen",
     folder: Path,
     strengths: tuple[float, ...],
     alpha: float,
     failed: FieldsFailed | None,
 ) -> None:
-    """Mark what is significant, and say what was done."""
+    """Mark what is significant, of fields that were finished before too, and say what was done."""
     from phenolens.translation.apply.cell_export import translation_facts
 
     reasons = {} if failed is None else failed.reasons
@@ -163,7 +162,8 @@ def _report(
         )
     shares = None
     if alpha and made:
-        whole = screen.select([field.key in made for field in screen])
+        there = set(facts.get("inputs", ())) - set(facts.get("failed", ()))
+        whole = every.select([field.key in there for field in every])
         shares = mark_significant(console, adapter, whole, folder, alpha)
     console.done(
         f"Translated {len(made)} field{'s' * (len(made) != 1)} to {folder}",

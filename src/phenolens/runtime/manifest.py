@@ -205,10 +205,11 @@ def open_manifest(
             f"would replace: {named(others)}. Choose another folder, or move them away."
         )
     if changed:
+        gone = [name for name in {*manifest.files(), *(ours - set(results))} if manifest.is_within(name)]
         manifest.clear()
-        for name in ours - set(results):  # what was written of all together goes too: it was of those
-            if manifest.is_within(name):
-                _remove(folder / name)
+        for name in gone:  # what was written of all together goes too: it was of those
+            _remove(folder / name)
+        _remove_empty(folder, gone)
     kept = [name for name in map(str, mark["files"] if mark else ()) if os.path.lexists(folder / name)]
     write_mark(folder, kind.name, list(dict.fromkeys([*common, *kept])), settings=wanted)
     return manifest
@@ -250,6 +251,14 @@ def _remove(path: Path) -> None:
         return
     with suppress(OSError):
         path.unlink()
+
+
+def _remove_empty(folder: Path, names: Sequence[str]) -> None:
+    """Remove the folders, below `folder`, that these files or folders were in, where nothing else is in them."""
+    inner = {Path(*place.parts[:depth]) for place in map(Path, names) for depth in range(1, len(place.parts))}
+    for place in sorted(inner, key=lambda one: len(one.parts), reverse=True):
+        with suppress(OSError):
+            (folder / place).rmdir()
 
 
 def _hash_of(settings: Mapping[str, Any]) -> str:

@@ -47,6 +47,9 @@ def _has(file: str, *names: str) -> tuple[str, Callable[[dict[str, Any]], bool]]
 
 
 _PROVENANCE = r"provenance\.json"
+_CELLS_OF_FIELDS = r"[^/]+(_cells\.parquet|_labels\.ome\.tif)"
+_RECORDS = r"\.phenolens\.json|\.phenolens/[^/]*(\.json)?"
+_JOBS = r"\.phenolens-jobs/(plan\.json)?"
 _FIELD = r"(plate\d+|batch\d+_plate\d+)_[A-P]\d\d_\d+"
 _LAYER = r"[^/]+__(source|translated|difference)\.ome\.(tif|zarr/.+)"
 
@@ -137,18 +140,37 @@ ADAPTERS = Kind(
 UNFINISHED_FLOOR = Kind(
     "unfinished noise floor",
     "an unfinished noise floor",
-    (r"run\.json", r"split\d+(\.partial)?/[^/]+"),
+    (
+        r"run\.json",
+        r"split\d+(\.partial)?/[^/]+",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"changes/([^/]+\.npy|{_RECORDS})",
+        _JOBS,
+    ),
     _has("run.json", "control", "settings", "splits"),
 )
-
+UNFINISHED_EVALUATION = Kind(
+    "unfinished evaluation",
+    "an unfinished evaluation",
+    (
+        r"run\.json",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"translated/([^/]+\.npy|{_RECORDS})",
+        rf"measured/([^/]+\.npz|{_RECORDS})",
+        r"half(-before)?\.pt",
+        r"cells-[0-9a-f]+-\d+\.npy",  # of versions before
+        _JOBS,
+    ),
+    ("run.json", lambda facts: facts.get("made_by") == "evaluate"),
+)
 UNFINISHED_PROFILES = Kind(
     "unfinished profiles",
     "unfinished profiles",
     (
         r"run\.json",
-        r"cells/([^/]+\.parquet|\.phenolens\.json|\.phenolens/[^/]+\.json)",
-        r"vectors/([^/]+\.npy|\.phenolens\.json|\.phenolens/[^/]+\.json)",
-        r"\.phenolens-jobs/(plan\.json)?",
+        rf"cells/({_CELLS_OF_FIELDS}|{_RECORDS})",
+        rf"vectors/([^/]+\.npy|{_RECORDS})",
+        _JOBS,
     ),
     ("run.json", lambda facts: facts.get("made_by") == "micon embed"),
 )
@@ -165,6 +187,14 @@ TRANSLATION = Kind(
     _has("provenance.json", "conditions", "strengths", "solver", "inputs", "adapter"),
 )
 """Filled result by result, and never replaced as a whole."""
+
+CELLS = Kind(
+    "cells",
+    "a folder of cells that were found",
+    (_CELLS_OF_FIELDS, r"cells\.parquet", _PROVENANCE),
+    _says("made_by", "cells"),
+)
+"""Filled field by field, and never replaced as a whole."""
 
 OME_ZARR = Kind(
     "ome-zarr",
@@ -201,5 +231,5 @@ NETWORKS = Kind("networks", "networks made ready", (r"[0-9a-f]{40}\.onnx",), (""
 KINDS = (
     OME_ZARR,
     SCREEN, ADAPTER, FLOOR, BASE, ENCODER, ATLAS, EVALUATION, PROFILE_EVALUATION, EXPORT, PICTURES, SAMPLE,
-    UNFINISHED_FLOOR, UNFINISHED_PROFILES,
+    UNFINISHED_FLOOR, UNFINISHED_EVALUATION, UNFINISHED_PROFILES,
 )  # fmt: skip

@@ -156,6 +156,11 @@ class CellFinder:
         """What `Cells.found` says of them."""
         return _named(self.how)
 
+    @property
+    def segments(self) -> bool:
+        """Whether cells are looked for in the pixels, rather than given."""
+        return _segmenter(self.how) is not None
+
     def cells_in(self, one: Field) -> Cells:
         """The cells of a field; a field may have none.
 

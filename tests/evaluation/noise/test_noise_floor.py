@@ -3,10 +3,10 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
+from blob_wells import wells_screen
 from phenolens.evaluation.noise.change import local_change
 from phenolens.evaluation.noise.control_split import split_controls
 from phenolens.evaluation.noise.noise_floor import NoiseFloor
@@ -24,7 +24,6 @@ from phenolens.screens.cells import Cells
 from phenolens.screens.conditions import Condition
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.table import screen_from_arrays
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
@@ -138,24 +137,6 @@ def test_wells_are_split_evenly_on_every_plate_and_left_out_in_turn():
     assert all(split.judged == () for split in few)
     with pytest.raises(ScreenError, match="at least 2 control wells, and there is 1"):
         split_controls({"a": ""}, 1, seed=0)
-
-
-def wells_screen(effect, seed=0, wells=6, cells=5):
-    """A small screen of blobs: wells vary a little, and treated cells are brighter in channel b by `effect`."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:160, :160]
-    images, metadata, rows = {}, {}, []
-    for role in ("negative control", "treated"):
-        for number in range(wells):
-            key, gain = f"{role[0]}{number}", rng.normal(1, 0.03)
-            plane = rng.normal(20, 2, (2, 160, 160))
-            for label, (cy, cx) in enumerate(rng.uniform(32, 128, (cells, 2)), start=1):
-                blob = np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 72)
-                plane += gain * blob * np.array([60, 60 + effect * (role == "treated")])[:, None, None]
-                rows.append({"field": key, "label": label, "y": cy, "x": cx, "area": 100.0})
-            images[key] = np.clip(plane, 0, 255).astype(np.uint8)
-            metadata[key] = {"Metadata_Role": role, "Metadata_Well": key}
-    return screen_from_arrays(images, ("a", "b"), metadata=metadata), Cells(pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")

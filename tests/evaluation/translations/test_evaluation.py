@@ -176,7 +176,7 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     ran = evaluate(adapter, screen, out)
     assert ran.status == 130
     assert "kept in" in ran.error
-    assert len(list((tmp_path / "out.partial").glob("cells-*.npy"))) == 1
+    assert len(list((tmp_path / "out.partial" / "translated").glob("*.npy"))) == 1
     assert not out.exists()
 
     def counted(self, planes, *given, **named):
@@ -192,6 +192,22 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     assert not (tmp_path / "out.partial").exists()
     first, second = (json.loads((folder_of(one) / "report.json").read_text()) for one in (evaluated, again))
     assert first["parts"]["flips"]["figures"] == second["parts"]["flips"]["figures"]
+
+
+def test_jobs_of_an_array_wait_for_one_another_and_are_gathered(adapter, screen, evaluated, tmp_path):
+    out = tmp_path / "out"
+    first = evaluate(adapter, screen, out, "--job", "1/2")
+    assert (first.status, first.facts["finished"]) == (0, False)
+    early = evaluate(adapter, screen, out, "--gather")
+    assert early.status == 2
+    assert "1 of 2 batches of cells are not translated yet" in early.error
+    finished = [False]
+    while not all(finished):
+        assert not out.exists()
+        finished = [evaluate(adapter, screen, out, "--job", f"{part}/2").facts["finished"] for part in (2, 1)]
+    assert evaluate(adapter, screen, out, "--gather").status == 0
+    one, other = (json.loads((folder / "report.json").read_text()) for folder in (folder_of(evaluated), out))
+    assert one["parts"] == other["parts"]
 
 
 def test_another_solver_is_judged_in_its_own_way(adapter, screen, evaluated, tmp_path):

@@ -219,3 +219,27 @@ def test_what_is_beyond_the_noise_floor_is_a_plate_too(adapter, plate, tmp_path)
     difference = read_screen(tmp_path / "out" / "P1__difference.zarr").fields[0].image().plane()
     kept = read_screen(tmp_path / "out" / "P1__significant_difference.zarr").fields[0].image().plane()
     np.testing.assert_array_equal(kept, np.where(mask > 0, difference, 0))
+
+
+def test_a_trial_after_a_whole_run_leaves_the_whole_plate(adapter, plate, expected, tmp_path):
+    out = tmp_path / "out"
+    tried = translate(adapter, plate, out, "--subset", "1")
+    assert len(read_screen(out / "P1__s1.00.zarr")) == len(tried.facts["fields"]) == 2
+    assert translate(adapter, plate, out).facts["kept"] == 2
+    again = translate(adapter, plate, out, "--subset", "1")
+    assert (again.status, len(again.facts["fields"]), again.facts["kept"]) == (0, 2, 2)
+    assert_same(out, expected)
+    made, wanted = (pd.read_parquet(folder / "cells.parquet") for folder in (out, expected))
+    pd.testing.assert_frame_equal(made, wanted)
+    assert len(json.loads((out / "provenance.json").read_text())["inputs"]) == 4
+
+
+def test_overwriting_leaves_no_empty_groups(adapter, plate, expected, tmp_path):
+    out = shutil.copytree(expected, tmp_path / "out")
+    less = a_plate(tmp_path / "less.zarr", wells=1)
+    ran = run("translate", adapter, less, "--out", out, "--strength", "1", "--steps", "1", "--cells", "inside",
+              "--alpha", "0", "--json", "--format", "zarr", "--overwrite")  # fmt: skip
+    assert (ran.status, len(ran.facts["fields"])) == (0, 2)
+    assert sorted(path.name for path in out.glob("*.zarr")) == ["P1__difference.zarr", "P1__s1.00.zarr"]
+    for name in ("P1__difference.zarr", "P1__s1.00.zarr"):
+        assert sorted(path.name for path in (out / name / "A").iterdir() if path.is_dir()) == ["1"]

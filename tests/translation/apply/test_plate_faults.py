@@ -13,7 +13,6 @@ from typing import Any
 import psutil
 import pytest
 
-from cli_run import run
 from phenolens.runtime.engines.parts import JOBS
 from phenolens.runtime.errors import FieldsFailed
 from phenolens.runtime.locks import LOCK, SILENCE, Held, holding
@@ -21,44 +20,16 @@ from phenolens.screens.table import read_screen
 from phenolens.translation.apply.screen_translation import translate_screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
-from tiny_base import make_tiny_adapter
-from tiny_plates import a_plate, wait_until
+from tiny_plates import assert_same_files, wait_until
+from translated_plates import OPTIONS, translate
 
-OPTIONS = ("--strength", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
 HOUR = 3600
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_base, tmp_path_factory):
-    return make_tiny_adapter(tiny_base).save(tmp_path_factory.mktemp("adapter") / "adapter")
-
-
-@pytest.fixture(scope="module")
-def plate(tmp_path_factory):
-    return a_plate(tmp_path_factory.mktemp("plate") / "plate.zarr", wells=3)
-
-
-def translate(adapter, plate, out, *more):
-    return run("translate", adapter, plate, "--out", out, *OPTIONS, *more)
-
-
-@pytest.fixture(scope="module")
-def expected(adapter, plate, tmp_path_factory):
-    out = tmp_path_factory.mktemp("here") / "out"
-    assert translate(adapter, plate, out).status == 0
-    return out
-
-
-def started(adapter, plate, out, *more):
+def started(plate_adapter, plate, out, *more):
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "phenolens", "translate", adapter, plate, "--out", out, *OPTIONS, *more]
+    command = [sys.executable, "-m", "phenolens", "translate", plate_adapter, plate, "--out", out, *OPTIONS, *more]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def assert_same(out, expected):
-    names = sorted(path.name for path in expected.glob("*.ome.tif"))
-    assert sorted(path.name for path in out.glob("*.ome.tif")) == names
-    assert [name for name in names if (out / name).read_bytes() != (expected / name).read_bytes()] == []
 
 
 def free_port():
@@ -89,11 +60,11 @@ class Scheduler:
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_and_started_again(adapter, plate, expected, tmp_path):
+def test_a_scheduler_that_is_lost_and_started_again(plate_adapter, plate, expected, tmp_path):
     out, port = tmp_path / "out", free_port()
     first = Scheduler(port)
     try:
-        running = started(adapter, plate, out, "--scheduler", first.address)
+        running = started(plate_adapter, plate, out, "--scheduler", first.address)
         wait_until(lambda: list(out.glob("*__difference.ome.tif")) or running.poll() is not None, 240)
         first.scheduler.kill()
         said = running.communicate(timeout=240)[1]
@@ -105,17 +76,19 @@ def test_a_scheduler_that_is_lost_and_started_again(adapter, plate, expected, tm
     assert finished > 0
     second = Scheduler(port)
     try:
-        running = started(adapter, plate, out, "--scheduler", second.address)
+        running = started(plate_adapter, plate, out, "--scheduler", second.address)
         facts = json.loads(running.communicate(timeout=240)[0])
     finally:
         second.end()
     assert (running.returncode, facts["failed"]) == (0, {})
     assert facts["kept"] > 0
-    assert_same(out, expected)
+    assert_same_files(out, expected)
 
 
 @pytest.mark.parametrize("file_format", ["tiff", pytest.param("zarr", marks=pytest.mark.slow)])
-def test_a_disk_that_fills_up_keeps_what_was_finished(adapter, plate, expected, tmp_path, monkeypatch, file_format):
+def test_a_disk_that_fills_up_keeps_what_was_finished(
+    plate_adapter, plate, expected, tmp_path, monkeypatch, file_format
+):
     from phenolens.runtime import files
 
     out, usual = tmp_path / "out", files.flush
@@ -127,23 +100,23 @@ def test_a_disk_that_fills_up_keeps_what_was_finished(adapter, plate, expected, 
         usual(path)
 
     monkeypatch.setattr(files, "flush", full)
-    ran = translate(adapter, plate, out, *more)
+    ran = translate(plate_adapter, plate, out, *more)
     assert ran.status == 2
     assert "no space is left on the disk" in ran.error
     left = [path.name for path in out.rglob("*") if path.name.startswith(".partial-")]
     assert not left, "what was half written is gone"
     monkeypatch.undo()
-    again = translate(adapter, plate, out, *more)
+    again = translate(plate_adapter, plate, out, *more)
     assert again.status == 0
     assert again.facts["kept"] >= 2
     if file_format == "tiff":
-        assert_same(out, expected)
+        assert_same_files(out, expected)
 
 
-def test_an_image_that_vanishes_between_plan_and_work(adapter, plate, expected, tmp_path):
+def test_an_image_that_vanishes_between_plan_and_work(plate_adapter, plate, expected, tmp_path):
     copied, out = shutil.copytree(plate, tmp_path / "plate.zarr"), tmp_path / "out"
-    settings = TranslationSettings(strengths=(1.0,), steps=2)
-    job = translate_screen(Adapter.load(adapter), read_screen(copied), out, settings, cells="whole", device="cpu")
+    settings = TranslationSettings(strengths=(0.0, 1.0), steps=2)
+    job = translate_screen(Adapter.load(plate_adapter), read_screen(copied), out, settings, cells="whole", device="cpu")
     with pytest.raises(FieldsFailed, match="P1_A03_s2"):
         for now in job:
             if now.message.startswith("Finished P1_A01_s1"):
@@ -151,12 +124,12 @@ def test_an_image_that_vanishes_between_plan_and_work(adapter, plate, expected, 
     assert len(list(out.glob("*__difference.ome.tif"))) == 5
     assert json.loads((out / "provenance.json").read_text())["failed"].keys() == {"P1_A03_s2"}
     shutil.copytree(plate / "A" / "3" / "2", copied / "A" / "3" / "2")
-    assert translate(adapter, copied, out, "--retry-failed").facts["kept"] == 5
-    assert_same(out, expected)
+    assert translate(plate_adapter, copied, out, "--retry-failed").facts["kept"] == 5
+    assert_same_files(out, expected)
 
 
 @pytest.mark.parametrize("wrong", [HOUR, -HOUR])
-def test_the_clock_of_another_computer_does_not_matter(adapter, plate, expected, tmp_path, monkeypatch, wrong):
+def test_the_clock_of_another_computer_does_not_matter(plate_adapter, plate, expected, tmp_path, monkeypatch, wrong):
     """Neither does ours: what counts is the clock of the file system, and what was made from what, never when."""
     out, usual = shutil.copytree(expected, tmp_path / "out"), time.time
     with holding(out):
@@ -168,28 +141,28 @@ def test_the_clock_of_another_computer_does_not_matter(adapter, plate, expected,
         pass
     silent = (out / LOCK).stat().st_mtime - SILENCE - 60
     os.utime(out / LOCK, (silent, silent))
-    ran = translate(adapter, plate, out)
+    ran = translate(plate_adapter, plate, out)
     assert (ran.status, ran.facts["kept"]) == (0, 6), "a lock without a sign of life is free; nothing is made again"
-    assert_same(out, expected)
+    assert_same_files(out, expected)
 
 
 @pytest.mark.slow
-def test_a_job_array_that_is_submitted_again_while_it_runs(adapter, plate, expected, tmp_path):
+def test_a_job_array_that_is_submitted_again_while_it_runs(plate_adapter, plate, expected, tmp_path):
     out = tmp_path / "out"
-    running = started(adapter, plate, out, "--job", "1/2")
+    running = started(plate_adapter, plate, out, "--job", "1/2")
     try:
         wait_until(lambda: list(out.glob("*.ome.tif")) or running.poll() is not None, 240)
         assert (out / JOBS / "job-1-of-2.lock").is_file()
         psutil.Process(running.pid).suspend()  # so that it is at work for as long as we look
         for part in ("1/2", "1/3"):
-            refused = translate(adapter, plate, out, "--job", part)
+            refused = translate(plate_adapter, plate, out, "--job", part)
             assert refused.status == 2
             assert "another run" in refused.error
-        assert translate(adapter, plate, out, "--job", "2/2").status == 0, "the other job goes on beside it"
+        assert translate(plate_adapter, plate, out, "--job", "2/2").status == 0, "the other job goes on beside it"
         psutil.Process(running.pid).resume()
         assert running.wait(240) == 0
     finally:
         running.kill()
         running.communicate()
-    assert translate(adapter, plate, out, "--gather").status == 0
-    assert_same(out, expected)
+    assert translate(plate_adapter, plate, out, "--gather").status == 0
+    assert_same_files(out, expected)

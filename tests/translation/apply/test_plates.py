@@ -10,96 +10,66 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 
-from cli_run import run
 from phenolens.runtime.engines.parts import JOBS, Part, writing_to
 from phenolens.runtime.errors import OutputError
 from phenolens.screens.table import read_screen
 from project import ROOT
-from tiny_base import make_tiny_adapter
-from tiny_plates import a_cluster, a_plate, wait_until
+from tiny_plates import a_cluster, a_plate, assert_same_files, wait_until
+from translated_plates import OPTIONS, translate
 
-OPTIONS = ("--strength", "0", "1", "--steps", "2", "--cells", "whole", "--alpha", "0", "--json")
 STATUS_SOME_FAILED = 3
 EXAMPLES = ROOT / "docs" / "examples"
 
 
-@pytest.fixture(scope="module")
-def adapter(tiny_base, tmp_path_factory):
-    return make_tiny_adapter(tiny_base).save(tmp_path_factory.mktemp("adapter") / "adapter")
-
-
-@pytest.fixture(scope="module")
-def plate(tmp_path_factory):
-    return a_plate(tmp_path_factory.mktemp("plate") / "plate.zarr", wells=3)
-
-
-def translate(adapter, plate, out, *more):
-    return run("translate", adapter, plate, "--out", out, *OPTIONS, *more)
-
-
-@pytest.fixture(scope="module")
-def expected(adapter, plate, tmp_path_factory):
-    out = tmp_path_factory.mktemp("here") / "out"
-    assert translate(adapter, plate, out).status == 0
-    return out
-
-
-def assert_same(out, expected):
-    names = sorted(path.name for path in expected.glob("*.ome.tif"))
-    assert sorted(path.name for path in out.glob("*.ome.tif")) == names
-    for name in names:
-        assert (out / name).read_bytes() == (expected / name).read_bytes(), name
-    pd.testing.assert_frame_equal(pd.read_parquet(out / "cells.parquet"), pd.read_parquet(expected / "cells.parquet"))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("wells", [3, pytest.param(96, marks=pytest.mark.slow)])
-def test_a_cluster_gives_the_same_bytes(adapter, plate, expected, tmp_path, wells):
+def test_a_cluster_gives_the_same_bytes(plate_adapter, plate, expected, tmp_path, wells):
     if wells > 3:
         plate, expected = a_plate(tmp_path / "large.zarr", wells, sites=4), tmp_path / "here"
-        assert translate(adapter, plate, expected).status == 0
+        assert translate(plate_adapter, plate, expected).status == 0
     with a_cluster() as cluster:
-        ran = translate(adapter, plate, tmp_path / "out", "--scheduler", cluster.scheduler_address)
+        ran = translate(plate_adapter, plate, tmp_path / "out", "--scheduler", cluster.scheduler_address)
     assert ran.status == 0
-    assert_same(tmp_path / "out", expected)
+    assert_same_files(tmp_path / "out", expected)
 
 
 @pytest.mark.slow
-def test_a_cluster_survives_the_end_of_a_worker(adapter, plate, expected, tmp_path):
+def test_a_cluster_survives_the_end_of_a_worker(plate_adapter, plate, expected, tmp_path):
     out = tmp_path / "out"
     with a_cluster() as cluster:
-        command = [sys.executable, "-m", "phenolens", "translate", adapter, plate, "--out", out, *OPTIONS]
+        command = [sys.executable, "-m", "phenolens", "translate", plate_adapter, plate, "--out", out, *OPTIONS]
         started = subprocess.Popen([*map(str, command), "--scheduler", cluster.scheduler_address])
         wait_until(lambda: list(out.glob("*__difference.ome.tif")))
         worker = psutil.Process(next(iter(cluster.workers.values())).pid)
         worker.send_signal(signal.SIGKILL)
         assert started.wait(120) == 0
-    assert_same(out, expected)
+    assert_same_files(out, expected)
 
 
-def test_the_jobs_of_an_array_give_the_same_bytes(adapter, plate, expected, tmp_path):
+def test_the_jobs_of_an_array_give_the_same_bytes(plate_adapter, plate, expected, tmp_path):
     out = tmp_path / "out"
-    first = translate(adapter, plate, out, "--job", "1/2")
+    first = translate(plate_adapter, plate, out, "--job", "1/2")
     assert (first.status, len(first.facts["fields"])) == (0, 3)
-    early = translate(adapter, plate, out, "--gather")
+    early = translate(plate_adapter, plate, out, "--gather")
     assert early.status == 2
     assert "3 of 6 fields are not translated yet" in early.error
-    assert translate(adapter, plate, out, "--job", "2/2").status == 0
-    gathered = translate(adapter, plate, out, "--gather")
+    assert translate(plate_adapter, plate, out, "--job", "2/2").status == 0
+    gathered = translate(plate_adapter, plate, out, "--gather")
     assert (gathered.status, gathered.facts["kept"]) == (0, 6)
-    assert_same(out, expected)
-    assert translate(adapter, plate, out, "--job", "1/2").status == 0, "a job that is started again has nothing to do"
+    assert_same_files(out, expected)
+    assert translate(plate_adapter, plate, out, "--job", "1/2").status == 0, (
+        "a job that is started again has nothing to do"
+    )
 
 
 @pytest.mark.slow
-def test_processes_that_share_the_fields_give_the_same_bytes(adapter, plate, expected, tmp_path, monkeypatch):
+def test_processes_that_share_the_fields_give_the_same_bytes(plate_adapter, plate, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)  # a thread each
-    assert translate(adapter, plate, tmp_path / "out", "--workers", "2").status == 0
-    assert_same(tmp_path / "out", expected)
+    assert translate(plate_adapter, plate, tmp_path / "out", "--workers", "2").status == 0
+    assert_same_files(tmp_path / "out", expected)
 
 
 def assert_refused(folder, part, plan):
@@ -164,36 +134,36 @@ def spoil(plate, how):
 @pytest.mark.parametrize(
     ("how", "said"), [("truncated", "damaged|broken|read"), ("not a number", "NaN|number"), ("channels", "4")]
 )
-def test_a_bad_field_is_named_and_the_rest_finishes(adapter, plate, expected, tmp_path, how, said):
+def test_a_bad_field_is_named_and_the_rest_finishes(plate_adapter, plate, expected, tmp_path, how, said):
 
     copied, out = shutil.copytree(plate, tmp_path / "plate.zarr"), tmp_path / "out"
     bad = spoil(copied, how)
-    ran = translate(adapter, copied, out)
+    ran = translate(plate_adapter, copied, out)
     assert ran.status == STATUS_SOME_FAILED
     assert list(ran.facts["failed"]) == [bad]
     assert re.search(said, ran.facts["failed"][bad])
     assert len(ran.facts["fields"]) == 5
     assert json.loads((out / "provenance.json").read_text())["failed"].keys() == {bad}
-    again = translate(adapter, copied, out)
+    again = translate(plate_adapter, copied, out)
     assert (again.status, again.facts["kept"]) == (STATUS_SOME_FAILED, 5), "it is left out until --retry-failed"
     shutil.rmtree(copied)
     shutil.copytree(plate, copied)
-    mended = translate(adapter, copied, out, "--retry-failed")
+    mended = translate(plate_adapter, copied, out, "--retry-failed")
     assert (mended.status, mended.facts["kept"], mended.facts["failed"]) == (0, 5, {})
-    assert_same(out, expected)
+    assert_same_files(out, expected)
 
 
-def test_some_wells_come_first_and_the_rest_goes_on(adapter, plate, expected, tmp_path):
-    tried = translate(adapter, plate, tmp_path / "out", "--subset", "2")
+def test_some_wells_come_first_and_the_rest_goes_on(plate_adapter, plate, expected, tmp_path):
+    tried = translate(plate_adapter, plate, tmp_path / "out", "--subset", "2")
     assert len(tried.facts["fields"]) == 4
-    ran = translate(adapter, plate, tmp_path / "out")
+    ran = translate(plate_adapter, plate, tmp_path / "out")
     assert (ran.status, ran.facts["kept"]) == (0, 4)
-    assert_same(tmp_path / "out", expected)
+    assert_same_files(tmp_path / "out", expected)
 
 
-def test_a_scheduler_that_does_not_answer_is_said(adapter, plate, tmp_path, monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_said(plate_adapter, plate, tmp_path, monkeypatch):
     monkeypatch.setattr("phenolens.runtime.engines.cluster._CONNECT", 1)
-    ran = translate(adapter, plate, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
+    ran = translate(plate_adapter, plate, tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9")
     assert ran.status == 2
     assert "No scheduler answers at tcp://127.0.0.1:9" in ran.error
 
@@ -224,7 +194,7 @@ def command_of(folder, name, code):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SLURM is for Linux")
-def test_the_script_for_slurm_translates_a_plate(adapter, plate, expected, tmp_path):
+def test_the_script_for_slurm_translates_a_plate(plate_adapter, plate, expected, tmp_path):
     """By a stand-in for sbatch that runs the jobs one after the other, and then what depends on them."""
     commands, out = tmp_path / "commands", tmp_path / "my output"
     commands.mkdir()
@@ -233,15 +203,15 @@ def test_the_script_for_slurm_translates_a_plate(adapter, plate, expected, tmp_p
     known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "AFTER": str(tmp_path / "after")}
     script = EXAMPLES / "plate.sh"
     subprocess.run(
-        ["sbatch", "--array=1-2", script, adapter, plate, out, *OPTIONS],
+        ["sbatch", "--array=1-2", script, plate_adapter, plate, out, *OPTIONS],
         check=True, timeout=300, env=known | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert_same(out, expected)
+    assert_same_files(out, expected)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="its rules are for a shell of Linux")
-def test_the_rules_for_snakemake_translate_a_plate(adapter, plate, expected, tmp_path):
+def test_the_rules_for_snakemake_translate_a_plate(plate_adapter, plate, expected, tmp_path):
     """A job that has failed is made again by the next start."""
     pytest.importorskip("snakemake")
     commands, out, broken = (tmp_path / name for name in ("commands", "my output", "broken"))
@@ -252,7 +222,7 @@ def test_the_rules_for_snakemake_translate_a_plate(adapter, plate, expected, tmp
     )
     command_of(commands, "phenolens", code)
     known = os.environ | {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    config = {"adapter": adapter, "plate": plate, "out": out, "jobs": 2, "options": " ".join(OPTIONS)}
+    config = {"adapter": plate_adapter, "plate": plate, "out": out, "jobs": 2, "options": " ".join(OPTIONS)}
     start = [
         sys.executable, "-m", "snakemake", "--snakefile", EXAMPLES / "Snakefile", "--cores", "1",
         "--directory", tmp_path, "--config", *(f"{name}={value}" for name, value in config.items()),
@@ -263,4 +233,4 @@ def test_the_rules_for_snakemake_translate_a_plate(adapter, plate, expected, tmp
     broken.unlink()
     again = subprocess.run([*start, "--rerun-incomplete"], env=known, timeout=300, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert_same(out, expected)
+    assert_same_files(out, expected)

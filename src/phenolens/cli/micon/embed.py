@@ -1,8 +1,7 @@
 """``phenolens micon embed``: the embeddings of a screen's cells, fields or wells."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,14 +23,9 @@ from phenolens.cli.options import (
     Workers,
     annotations_from,
     cells_from,
-    engine_from,
+    doing_from,
 )
-from phenolens.runtime.engines.parts import Part
-from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError
-
-if TYPE_CHECKING:
-    from phenolens.screens.cells import CellFinder
-    from phenolens.screens.table import Screen
+from phenolens.runtime.errors import FieldsFailed, ModelError
 
 EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
 
@@ -74,12 +68,10 @@ def embed(
     with reporting("micon embed", as_json) as console:
         console.write_progress(progress)
         found, said = cells_from(cells), annotations_from(annotations)
-        part = None if job is None else Part.parse(job)
-        if gather and (job or scheduler or workers > 1 or retry_failed):
-            raise OutputError("--gather ends what jobs have begun: give it alone, beside what the jobs were given.")
+        doing = doing_from(workers, scheduler, job, gather, retry_failed)
 
         from phenolens.annotation.merging import with_annotations
-        from phenolens.cli.inputs import open_screen, some_wells
+        from phenolens.cli.inputs import open_screen, some_wells, with_finder
         from phenolens.profiling.encoders.embedding import LEVELS
         from phenolens.profiling.encoders.encoder import load_encoder
         from phenolens.profiling.encoders.plate_embedding import embed_on, partial_folder
@@ -91,7 +83,7 @@ def embed(
             raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
         check_profiles_output(out, overwrite)
         loaded = load_encoder(encoder, device)
-        opened, finder = _opened(open_screen(screen, pattern, conditions), found)
+        opened, finder = with_finder(open_screen(screen, pattern, conditions), found)
         loaded.check_channels(opened.channel_names)  # before the cells are looked for
         if subset is not None:
             opened = some_wells(opened, subset)
@@ -107,16 +99,13 @@ def embed(
         failed: FieldsFailed | None = None
         try:
             console.follow(
-                embed_on(
-                    loaded, opened, finder, out, write, crop=crop, engine=engine_from(workers, scheduler), part=part,
-                    gather=gather, retry_failed=retry_failed,
-                ),
+                embed_on(loaded, opened, finder, out, write, crop=crop, doing=doing),
                 lambda: f"the fields that were finished are kept in {partial_folder(out)}; the same command goes on",
-            )  # fmt: skip
+            )
         except FieldsFailed as error:
             failed = error
         reasons = {} if failed is None else failed.reasons
-        if part is not None:
+        if (part := doing.part) is not None:
             keys = part.of([field.key for field in opened])
             console.done(
                 f"Job {part.number} of {part.count} embedded {len(keys)} field{'s' * (len(keys) != 1)}; once all jobs "
@@ -133,19 +122,6 @@ def embed(
         if failed is not None:
             console.say(str(failed))
             raise typer.Exit(SOME_FAILED)
-
-
-def _opened(screen: "Screen", how: str | Path) -> "tuple[Screen, CellFinder]":
-    """A screen with the channels of its first field that can be read, and what finds its cells."""
-    from phenolens.screens.cells import cell_finder, first_readable, guess_nucleus_channel
-    from phenolens.screens.segmenters import segmenter_named
-
-    first = first_readable(screen)
-    screen = replace(screen, declared_channels=screen.declared_channels or first.alone().image().channel_names)
-    nucleus = None
-    if segmenter_named(str(how)) is not None:
-        nucleus = guess_nucleus_channel(screen.select([field.key == first.key for field in screen]))
-    return screen, cell_finder(screen, how, nucleus_channel=nucleus)
 
 
 command = embed

@@ -1,46 +1,49 @@
 """Fit a noise floor: translate control cells by adapters that were trained on controls alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenolens.evaluation.noise.change import local_change
-from phenolens.evaluation.noise.control_split import ENOUGH, ControlSplit, split_controls
-from phenolens.evaluation.noise.noise_floor import ALPHA, NoiseFloor
+from phenolens.evaluation.noise.control_split import ControlSplit, split_controls
+from phenolens.evaluation.noise.noise_floor import NoiseFloor
+from phenolens.evaluation.noise.null_work import BATCH, ChangeWork, SplitWork
+from phenolens.evaluation.noise.shortcomings import shortcomings
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import CellError, ModelError, ScreenError
+from phenolens.runtime.engines.doing import Doing
+from phenolens.runtime.engines.parts import fingerprint
+from phenolens.runtime.errors import CellError, ModelError
 from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
+from phenolens.runtime.manifest import Manifest
+from phenolens.runtime.models import fetch_base
 from phenolens.runtime.output_kinds import FLOOR, UNFINISHED_FLOOR
 from phenolens.runtime.outputs import check_output, remove_output, unfinished
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.provenance import read_facts
-from phenolens.screens.cells import Cells
+from phenolens.screens.cells import CellFinder, Cells, cell_finder
 from phenolens.screens.conditions import Condition
-from phenolens.screens.crops import window_at
+from phenolens.screens.finding.field_work import cells_on
 from phenolens.screens.fingerprints import screen_fingerprint
 from phenolens.screens.table import Screen
 from phenolens.translation.apply.settings import TranslationSettings
-from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import NOISE_FLOOR, Adapter
-from phenolens.translation.model.base import open_base
 from phenolens.translation.training.finetuning import FinetuneSettings
-from phenolens.translation.training.training_set import finetune_screen
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STRENGTHS = (0.5, 1.0, 1.5)
-_COLUMN = "Metadata_Pretended"
-_HALVES = ("first", "second")
-_BATCH = 16
+_RUN = "run.json"
 
 
 def _floor_folder(given: Mapping[str, Any]) -> Path | None:
-    out, adapter = given.get("out"), given["adapter"]
+    out, adapter, doing = given.get("out"), given["adapter"], given.get("doing")
+    if doing is not None and doing.part is not None:
+        return None  # jobs of an array run side by side
     return out or (None if adapter.folder is None else adapter.folder / NOISE_FLOOR)
 
 
@@ -67,46 +70,17 @@ class FloorSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Fit:
-    """What the splits of one noise floor share.
-
-    Parameters
-    ----------
-    controls, cells, wells
-        The control fields, their cells, and the well of each field that has cells.
-    partial
-        Folder in which the null adapters are kept until the floor is whole.
-    """
-
-    adapter: Adapter
-    controls: Screen
-    cells: Cells
-    wells: dict[str, str]
-    splits: list[ControlSplit]
-    settings: FloorSettings
-    tuning: FinetuneSettings
-    held: tuple[str, ...]
-    partial: Path
-    device: str
-
-    @property
-    def total(self) -> int:
-        """Training steps and translated cells of the whole floor, as its progress counts them."""
-        return len(self.splits) * (self.tuning.steps + 2 * self.settings.cells)
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """Cells of one direction of one split: (S, n, C) changes, n wells, and the width of one pixel of the network."""
-
-    changes: np.ndarray
-    wells: list[str]
-    width: float
+def fit_noise_floor(
+    adapter: Adapter, screen: Screen, cells: str | Path | Cells | None = None, **how: Any
+) -> Job[NoiseFloor]:
+    """Fit the noise floor of `adapter` in this process; arguments as `floor_on` takes them, which says what is done."""
+    floor = yield from floor_on(adapter, screen, cells, **how)
+    assert floor is not None  # it is of no part
+    return floor
 
 
 @one_at_a_time(_floor_folder)
-def fit_noise_floor(
+def floor_on(
     adapter: Adapter,
     screen: Screen,
     cells: str | Path | Cells | None = None,
@@ -118,12 +92,13 @@ def fit_noise_floor(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
-) -> Job[NoiseFloor]:
+    doing: Doing | None = None,
+) -> Job[NoiseFloor | None]:
     """Fit the noise floor of `adapter` on the controls of `screen` and write it into the adapter's folder.
 
     The control wells are split into two pretended conditions, an adapter is trained on them as the real one was, and
     control cells of wells that it has not seen are translated in both directions, with the guidance and the held
-    channels of the real one. Until the floor is whole, its null adapters are kept in ``<out>.partial``.
+    channels of the real one. Until the floor is whole, what is finished is kept in ``<out>.partial``.
 
     Parameters
     ----------
@@ -139,50 +114,53 @@ def fit_noise_floor(
         Go on from what an interrupted run has left.
     overwrite
         Replace any earlier output of phenolens in `out`, not a noise floor alone.
+    doing
+        Who finds cells, trains and translates, and which of it: this process all of it where None. Jobs of an array,
+        and what gathers them, always go on from what is there.
+
+    Returns
+    -------
+    NoiseFloor or None
+        None where this was a part, and the last of them to have done its share.
 
     Raises
     ------
-    ScreenError, CellError, ModelError, OutputError, DeviceError
+    ScreenError, CellError, ImageError, ModelError, OutputError, DeviceError
         Where there are fewer than two control wells or no cells, all channels are held, the rest of an interrupted run
-        is of other settings, or base, folder or device are not usable.
+        is of other settings, other jobs have to do theirs first, or base, folder or device are not usable.
     """
-    settings = settings or FloorSettings()
+    settings, doing = settings or FloorSettings(), doing or Doing()
     adapter.check_channels(tuple(screen.channel_names), "the screen")
     screen = adapter.at_plane(screen)
     out = check_output(_folder(adapter, out), FLOOR, overwrite)
-    where = resolve_device(device)
-    held = adapter.held if held is None else tuple(held)
-    if set(adapter.channel_names) <= set(held):
-        raise ModelError(
-            "All channels are held, so that a translation changes nothing and needs no noise floor: hold fewer."
-        )
+    resolve_device(device)
+    held = _held(adapter, held)
     control = control or adapter.source
     controls = screen.select(control)
-    cells = yield from adapter.cells_as_trained(controls, cells)
-    filled = set(cells.table["field"])
-    wells = {field.key: field.well for field in controls if field.key in filled}
-    plates = {wells[f.key]: str(f.metadata.get("Metadata_Plate", "")) for f in controls if f.key in wells}
-    splits = split_controls(plates, settings.splits, settings.seed)
+    split_controls({field.well: "" for field in controls}, 1, settings.seed)  # before cells are looked for
     tuning = _tuning(adapter, settings)
-    run = {
-        "control": control.text, "settings": asdict(replace(settings, steps=tuning.steps)), "held": list(held),
-        "adapter": adapter.sha256(), "inputs_sha256": screen_fingerprint(controls, cells),
-        "splits": [asdict(split) for split in splits],
-    }  # fmt: skip
-    partial = _prepare(out.with_name(out.name + ".partial"), run, resume)
-    fit = _Fit(
-        adapter=adapter, controls=controls, cells=cells, wells=wells, splits=splits, settings=settings, tuning=tuning,
-        held=held, partial=partial, device=where,
-    )  # fmt: skip
-    with unfinished(partial, UNFINISHED_FLOOR):
-        judged: list[_Judged] = []
-        for number in range(len(splits)):
-            judged += yield from _judge_split(fit, number)
-        groups = np.repeat(np.arange(len(judged)), [len(one.wells) for one in judged])
-        weak = _weak(splits, settings, groups, len(plates), adapter, screen, set(plates.values()))
-        floor = _gathered(fit, judged, groups, {**run, "weak": weak})
-        floor.save(out, overwrite)
+    shown = asdict(replace(settings, steps=tuning.steps))
+    begun = {"control": control.text, "settings": shown, "held": list(held), "adapter": adapter.sha256()}
+    finder = None if isinstance(cells, Cells) else _finder(adapter, controls, cells)
+    partial = out.with_name(out.name + ".partial")
+    about = [begun, finder and [finder.found, finder.nucleus_channel], list(controls.table.index)]
+    if not (resume or doing.is_shared):
+        _start_anew(partial)
+    with _gone(partial, doing), doing.opened(partial, about, lambda: _begin(partial, begun)) as (check, _):
+        if finder is not None:
+            cells = yield from cells_on(controls, finder, partial / "cells", UNFINISHED_FLOOR, doing, check)
+        assert isinstance(cells, Cells)
+        fit = _fit(adapter, controls, cells, settings, begun, partial)
+        splits, changes = _works(fit, adapter, tuning, held, resolve_device(device), partial)
+        yield from _done(fit, splits, changes, doing, check)
+        floor = _gathered(fit, changes, adapter, screen, held) if doing.part is None else None
+        if floor is not None:
+            floor.save(out, overwrite)
     return floor
+
+
+def _finder(adapter: Adapter, controls: Screen, cells: str | Path | None) -> CellFinder:
+    return cell_finder(controls, adapter.how_cells_are_found(cells), nucleus_channel=adapter.nucleus_channel)
 
 
 def _folder(adapter: Adapter, out: Path | None) -> Path:
@@ -191,6 +169,16 @@ def _folder(adapter: Adapter, out: Path | None) -> Path:
     folder = Path(out) if out is not None else Path(adapter.folder or "") / NOISE_FLOOR
     writable_folder(folder.parent)
     return folder
+
+
+def _held(adapter: Adapter, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The channels that stay as they are, which must not be all."""
+    held = adapter.held if asked is None else tuple(asked)
+    if set(adapter.channel_names) <= set(held):
+        raise ModelError(
+            "All channels are held, so that a translation changes nothing and needs no noise floor: hold fewer."
+        )
+    return held
 
 
 def _tuning(adapter: Adapter, settings: FloorSettings) -> FinetuneSettings:
@@ -203,172 +191,165 @@ def _tuning(adapter: Adapter, settings: FloorSettings) -> FinetuneSettings:
     return FinetuneSettings(**given)
 
 
-def _prepare(partial: Path, run: dict[str, Any], resume: bool) -> Path:
-    """The folder of an unfinished run: that of the same run where it is resumed, else a new one."""
-    file = partial / "run.json"
-    if resume and file.is_file():
-        if read_facts(file, "start without resuming") != plain(run):
-            raise ModelError(
-                f"The unfinished noise floor in {partial} was begun with other settings or cells: "
-                "start without resuming, or set them back."
-            )
-        return partial
-    remove_output(partial, UNFINISHED_FLOOR)
-    writable_folder(partial)
-    write_json(file, run)
-    return partial
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Fit:
+    """What a floor is fitted on: control fields, their cells, wells and splits.
+
+    Parameters
+    ----------
+    wells, plates
+        The well of each field that has cells, and the plate of each such well.
+    run
+        All that the floor depends on, as its card has it.
+    """
+
+    controls: Screen
+    cells: Cells
+    wells: dict[str, str]
+    plates: dict[str, str]
+    splits: list[ControlSplit]
+    settings: FloorSettings
+    run: dict[str, Any]
 
 
-def _judge_split(fit: _Fit, number: int) -> Job[list[_Judged]]:
-    """Train the null adapter of one split and translate control cells by it, in either direction."""
-    done = number * fit.total // len(fit.splits)
-    job = _null_adapter(
-        fit.adapter, _pretended(fit, fit.splits[number]), fit.cells, fit.tuning, number,
-        fit.partial / f"split{number}", fit.device,
+@contextmanager
+def _gone(partial: Path, doing: Doing) -> Iterator[None]:
+    """Remove what was finished once the floor is whole; where the block raises, or ends a part, it is kept."""
+    if doing.part is not None:
+        yield
+        return
+    with unfinished(partial, UNFINISHED_FLOOR):
+        yield
+
+
+def _start_anew(partial: Path) -> None:
+    """Remove what an interrupted run has left, unless one is at work there."""
+    if partial.is_dir():
+        with Doing().opened(partial, [], lambda: None):
+            pass
+        remove_output(partial, UNFINISHED_FLOOR)
+
+
+def _begin(partial: Path, begun: dict[str, Any]) -> None:
+    """Open the folder of an unfinished run: that of the same run where one is there."""
+    file = partial / _RUN
+    if not file.is_file():
+        write_json(file, {**begun, "inputs_sha256": None, "splits": []})
+        return
+    known = read_facts(file, "start without resuming")
+    if {name: known.get(name) for name in begun} != plain(begun):
+        raise _other_run(partial)
+
+
+def _other_run(partial: Path) -> ModelError:
+    return ModelError(
+        f"The unfinished noise floor in {partial} was begun with other settings or cells: "
+        "start without resuming, or set them back."
+    )
+
+
+def _fit(
+    adapter: Adapter, controls: Screen, cells: Cells, settings: FloorSettings, begun: dict[str, Any], partial: Path
+) -> _Fit:
+    """Split the control wells, and write down what the floor depends on, unless another floor was begun there."""
+    filled = set(cells.table["field"])
+    wells = {field.key: field.well for field in controls if field.key in filled}
+    plates = {wells[f.key]: str(f.metadata.get("Metadata_Plate", "")) for f in controls if f.key in wells}
+    splits = split_controls(plates, settings.splits, settings.seed)
+    inputs = {"inputs_sha256": screen_fingerprint(controls, cells), "splits": [asdict(split) for split in splits]}
+    run, file = {**begun, **inputs}, partial / _RUN
+    known = read_facts(file, "start without resuming")
+    if known != plain(run):
+        if known.get("splits"):
+            raise _other_run(partial)
+        write_json(file, run)
+    return _Fit(
+        controls=controls, cells=cells, wells=wells, plates=plates, splits=splits, settings=settings, run=run
     )  # fmt: skip
-    null = yield from _counted(job, done, fit.total, f"split {number + 1} of {len(fit.splits)}")
-    done += fit.tuning.steps
-    judged = []
-    for direction in (0, 1):
-        judged.append((yield from _judge_direction(fit, null, number, direction, done)))
-        done += fit.settings.cells
-    return judged
 
 
-def _pretended(fit: _Fit, split: ControlSplit) -> Screen:
-    """The controls, with the half of the split that each field belongs to as a condition."""
-    half = {well: name for name, part in zip(_HALVES, (split.first, split.second), strict=True) for well in part}
-    marks = [half.get(fit.wells.get(field.key, ""), "none") for field in fit.controls]
-    return replace(fit.controls, table=fit.controls.table.assign(**{_COLUMN: marks}))
+def _works(
+    fit: _Fit, adapter: Adapter, tuning: FinetuneSettings, held: tuple[str, ...], device: str, partial: Path
+) -> tuple[SplitWork, ChangeWork]:
+    """What is to be done: adapters trained, and cells translated by them."""
+    inputs = fingerprint(fit.run)
+    manifest = Manifest(writable_folder(partial / "changes"), fit.run)
+    splits = SplitWork(
+        controls=fit.controls, cells=fit.cells, wells=fit.wells, splits=fit.splits, tuning=tuning, base=adapter.base,
+        nucleus_channel=adapter.nucleus_channel, intensity=adapter.intensity, folder=partial, device=device,
+        manifest=manifest, inputs=inputs,
+    )  # fmt: skip
+    how = TranslationSettings(
+        strengths=STRENGTHS, steps=fit.settings.solver_steps, guidance=adapter.guidance, held=held
+    )
+    chosen = {(number, way): _judged(fit, number, way) for number in range(len(fit.splits)) for way in (0, 1)}
+    changes = ChangeWork(
+        controls=fit.controls, chosen=chosen, base=adapter.base, how=how, folder=partial, device=device,
+        manifest=manifest, inputs=inputs,
+    )  # fmt: skip
+    return splits, changes
 
 
-def _judge_direction(fit: _Fit, null: Adapter, number: int, direction: int, done: int) -> Job[_Judged]:
-    """Translate cells that split `number` leaves out by its null adapter, forwards (0) or backwards (1)."""
+def _judged(fit: _Fit, number: int, direction: int) -> "pd.DataFrame":
+    """Cells that split `number` leaves out, for forwards (0) or backwards (1); those of a field follow one another."""
     split = fit.splits[number]
     asked = split.judged or (split.first, split.second)[direction]
     table = fit.cells.table
     table = table[table["field"].isin([key for key, well in fit.wells.items() if well in asked])]
     rng = np.random.default_rng([fit.settings.seed, number, direction])
     chosen = table.iloc[np.sort(rng.permutation(len(table))[: fit.settings.cells])]
-    base = yield from open_base(fit.adapter.base, fit.device)
-    how = TranslationSettings(
-        strengths=STRENGTHS, steps=fit.settings.solver_steps, guidance=fit.adapter.guidance, held=fit.held
+    if not len(chosen):
+        raise CellError("The control wells that are left out have no cells: find cells in them, or add wells.")
+    fields = list(dict.fromkeys(chosen["field"]))
+    return chosen.iloc[np.argsort([fields.index(key) for key in chosen["field"]], kind="stable")]
+
+
+def _done(fit: _Fit, splits: SplitWork, changes: ChangeWork, doing: Doing, check: Callable[[], None]) -> Job[None]:
+    """Train and translate."""
+    if doing.engine is None and not doing.is_shared:
+        yield from _done_here(fit, splits, changes, check)
+        return
+    yield from fetch_base(splits.base)  # once, before all workers want it
+    lacking = "adapters of controls are not trained yet"
+    yield from doing.every(splits, splits.manifest, splits.keys, check, lacking)
+    lacking = "batches of control cells are not translated yet"
+    yield from doing.every(changes, changes.manifest, changes.every, check, lacking)
+
+
+def _done_here(fit: _Fit, splits: SplitWork, changes: ChangeWork, check: Callable[[], None]) -> Job[None]:
+    """Train and translate in this process, split by split; training steps and cells count as steps."""
+    one = splits.tuning.steps + 2 * fit.settings.cells
+    total = one * len(fit.splits)
+    for number, key in enumerate(splits.keys):
+        of = f"split {number + 1} of {len(fit.splits)}"
+        yield from _counted(splits.open(check)(key), number * one, total, of)
+        translate = changes.open(check)
+        for direction in (0, 1):
+            done = number * one + splits.tuning.steps + direction * fit.settings.cells
+            for batch in changes.keys(number, direction):
+                yield from _counted(translate(batch), done, total, "translating controls")
+                done += BATCH
+        del translate  # and with it the base, before the next split is trained
+
+
+def _gathered(fit: _Fit, changes: ChangeWork, adapter: Adapter, screen: Screen, held: tuple[str, ...]) -> NoiseFloor:
+    """The noise floor of all that was judged, each direction of each split a group."""
+    found = [changes.found(*which) for which in changes.chosen]
+    groups = np.repeat(np.arange(len(found)), [one.shape[1] for one, _ in found])
+    weak = shortcomings(
+        fit.splits, fit.settings.splits, groups, len(fit.plates), adapter, screen, set(fit.plates.values())
     )
-    translator = Translator(base, null, how)
-    names = null.conditions[::-1] if direction else null.conditions
-    found = yield from _largest_changes(translator, fit.controls, chosen, names, done, fit.total)
-    return _Judged(found, [fit.wells[key] for key in chosen["field"]], _width(fit.adapter, base.crop))
-
-
-def _gathered(fit: _Fit, judged: list[_Judged], groups: np.ndarray, card: dict[str, Any]) -> NoiseFloor:
-    """The noise floor of all that was judged; `groups` tells for each cell which part of it holds the cell."""
     return NoiseFloor(
         STRENGTHS,
-        np.concatenate([one.changes for one in judged], axis=1),
+        np.concatenate([one for one, _ in found], axis=1),
         groups,
-        np.array([well for one in judged for well in one.wells]),
-        fit.adapter.channel_names,
-        tuple(name for name in fit.adapter.channel_names if name in fit.held),
-        fit.adapter.guidance,
-        judged[-1].width,
-        card,
+        np.array([fit.wells[key] for table in changes.chosen.values() for key in table["field"]]),
+        adapter.channel_names,
+        tuple(name for name in adapter.channel_names if name in held),
+        adapter.guidance,
+        found[-1][1],
+        {**fit.run, "weak": weak},
     )
-
-
-def _null_adapter(
-    adapter: Adapter, pretended: Screen, cells: Cells, tuning: FinetuneSettings, number: int, folder: Path, device: str
-) -> Job[Adapter]:
-    if folder.is_dir():
-        return Adapter.load(folder)
-    first, second = (Condition.parse(f"{_COLUMN}={name}") for name in _HALVES)
-    tuned = replace(tuning, seed=tuning.seed + number)
-    return (
-        yield from finetune_screen(
-            pretended, first, second, cells, out=folder, base=adapter.base, settings=tuned, device=device,
-            nucleus_channel=adapter.nucleus_channel, resume=True, intensity=adapter.intensity,
-        )
-    )  # fmt: skip
-
-
-def _largest_changes(
-    translator: Translator,
-    screen: Screen,
-    table: "pd.DataFrame",
-    conditions: tuple[str, str],
-    done: int,
-    total: int,
-) -> Job[np.ndarray]:
-    """(S, n, C) largest local change of each cell of `table`, at each of `STRENGTHS`."""
-    adapter = translator.adapter
-    width = _width(adapter, translator.base.crop)
-    source, target = conditions
-    largest: list[np.ndarray] = []
-    for planes, windows in _batches(screen, table, adapter.crop):
-        job = translator.translate_crops(planes, windows, source=source, target=target)
-        translated = yield from _counted(job, done + len(largest), total, "translating controls")
-        for cell in translated:
-            changes = [local_change(cell.crop, one, adapter.intensity, width) for one in cell.difference]
-            largest.append(np.stack(changes).max(axis=(2, 3)))
-    if not largest:
-        raise CellError("The control wells that are left out have no cells: find cells in them, or add wells.")
-    return np.stack(largest, axis=1).astype(np.float32)
-
-
-def _batches(screen: Screen, table: "pd.DataFrame", crop: int) -> Iterator[tuple[list[np.ndarray], list[Any]]]:
-    """Planes and windows of the cells, a field read once."""
-    planes: list[np.ndarray] = []
-    windows: list[Any] = []
-    for key, cells in table.groupby("field", sort=False):
-        plane = screen[str(key)].image().plane()
-        for cell in cells.itertuples():
-            planes.append(plane)
-            windows.append(window_at(cell.y, cell.x, crop))
-            if len(windows) == _BATCH:
-                yield planes, windows
-                planes, windows = [], []
-    if windows:
-        yield planes, windows
-
-
-def _width(adapter: Adapter, seen: int) -> float:
-    """One pixel of the network, in pixels of the field."""
-    return adapter.crop / seen
-
-
-def _weak(
-    splits: list[ControlSplit],
-    settings: FloorSettings,
-    groups: np.ndarray,
-    wells: int,
-    adapter: Adapter,
-    screen: Screen,
-    plates: set[str],
-) -> list[str]:
-    """What this screen did not allow, a sentence each."""
-    said = []
-    if wells < ENOUGH:
-        said.append(
-            f"With {wells} control wells no well can be left out: the cells judged are cells that were trained on."
-        )
-    if len(splits) < settings.splits:
-        said.append(f"{wells} control wells can be split in {len(splits)} way(s) only, not in {settings.splits}.")
-    if len(splits) < 2:
-        said.append("With one split, how much null adapters differ among themselves is not known.")
-    fewest = int(np.bincount(groups).min())
-    if fewest < round(1 / ALPHA) - 1:
-        said.append(f"{fewest} cells in a group are too few for alpha {ALPHA:g}, at which nothing is significant.")
-    treated = {field.key for field in _target_fields(adapter, screen)}
-    elsewhere = {str(f.metadata.get("Metadata_Plate", "")) for f in screen if f.key in treated} - plates
-    if elsewhere:
-        said.append("Treated wells lie on plates without these controls: what such a plate does is not in the floor.")
-    return said
-
-
-def _target_fields(adapter: Adapter, screen: Screen) -> Screen | tuple[()]:
-    try:
-        return screen.select(adapter.target)
-    except ScreenError:
-        return ()
 
 
 def _counted(job: Job[Any], done: int, total: int, what: str) -> Job[Any]:

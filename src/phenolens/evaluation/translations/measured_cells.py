@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from pandas import DataFrame
 
 from phenolens.evaluation.translations.classical import classical_features
-from phenolens.evaluation.translations.features import measure_cells
 from phenolens.evaluation.translations.judged_cells import JudgedCells
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.crops import resample
+from phenolens.screens.intensity import IntensityMap
 from phenolens.translation.model.adapter import Adapter
 
+SOME = 32
+"""Cells that are described together."""
 _SEEN = 64  # pixels of a crop that the classifier sees
 
 
@@ -40,18 +42,15 @@ class MeasuredCells(JudgedCells):
         return np.asarray(self.features[name], float)
 
 
-def measure_all(cells: JudgedCells, nucleus: int, adapter: Adapter, what: str) -> Job[MeasuredCells]:
-    """Outline the nuclei of cells, measure and describe them; `what` names them in the progress."""
-    nuclei, features = yield from measure_cells(cells.crops, nucleus, adapter, what)
-    seen = yield from describe(cells.crops, adapter)
-    return MeasuredCells(cells.crops, cells.table, nuclei, features, seen)
+def described(crops: NDArray[Any], intensity: IntensityMap) -> NDArray[np.float32]:
+    """The features (n, F) of a few crops (n, C, size, size) that the classifier sees."""
+    return classical_features(resample(intensity.forward(crops), _SEEN))
 
 
 def describe(crops: NDArray[Any], adapter: Adapter) -> Job[NDArray[np.float32]]:
-    """The features (n, F) of crops (n, C, size, size) that the classifier sees."""
+    """The features (n, F) of crops (n, C, size, size) that the classifier sees, some at a time."""
     found = []
-    for start in range(0, len(crops), 32):
-        mapped = adapter.intensity.forward(crops[start : start + 32])
-        found.append(classical_features(resample(mapped, _SEEN)))
-        yield Progress(min(start + 32, len(crops)), len(crops), "Describing cells")
+    for start in range(0, len(crops), SOME):
+        found.append(described(crops[start : start + SOME], adapter.intensity))
+        yield Progress(min(start + SOME, len(crops)), len(crops), "Describing cells")
     return np.concatenate(found)

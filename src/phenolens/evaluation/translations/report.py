@@ -194,7 +194,7 @@ def evaluate_adapter(
 
 
 def kept_beside(out: Path) -> Path:
-    """Folder in which translated cells are kept while the evaluation `out` is made."""
+    """Folder in which what is finished is kept while the evaluation `out` is made."""
     return out.with_name(out.name + ".partial")
 
 

@@ -5,76 +5,36 @@ embedded. What is finished lies in ``<file>.partial`` until the file of profiles
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pandas import DataFrame, concat, read_parquet
+from pandas import concat
 
 from phenolens.profiling.encoders.cell_crops import cells_metadata, crops_of, fit_intensity
 from phenolens.profiling.encoders.embedding import card_of
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.tables.profiles import Profiles
-from phenolens.runtime.engines.failing import known_failures, new_failures, noted, raise_failed
-from phenolens.runtime.engines.here import Here
-from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
-from phenolens.runtime.engines.work import Do, Engine
-from phenolens.runtime.errors import CellError, OutputError
+from phenolens.runtime.engines.doing import Doing
+from phenolens.runtime.engines.failing import noted, raise_failed
+from phenolens.runtime.engines.parts import Part
+from phenolens.runtime.engines.work import Do
+from phenolens.runtime.errors import CellError
 from phenolens.runtime.files import writing
 from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import UNFINISHED_PROFILES
-from phenolens.runtime.outputs import named, unfinished
+from phenolens.runtime.outputs import unfinished
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import CellFinder, Cells, no_cells, suggest_crop
-from phenolens.screens.fingerprints import field_fingerprint, joined_fingerprints
+from phenolens.screens.finding.field_work import FindWork, read_table, table_name
+from phenolens.screens.fingerprints import joined_fingerprints
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 
 _CELLS, _VECTORS = "cells", "vectors"
 _SAID = ("embedded", "the profiles are of the others")  # of fields that failed
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindWork:
-    """Find the cells of each field; see `Work`.
-
-    Parameters
-    ----------
-    screen, cells
-        Where, and what finds them.
-    manifest
-        Of the tables of cells.
-    """
-
-    screen: Screen
-    cells: CellFinder
-    manifest: Manifest
-
-    def open(self, check: Callable[[], None]) -> Do:
-        """Nothing is loaded."""
-
-        def do(key: str) -> Job[str]:
-            return noted(self.manifest, key, self._find(key, check))
-
-        return do
-
-    def _find(self, key: str, check: Callable[[], None]) -> Job[str]:
-        field = self.screen[key].alone()
-        image = field_fingerprint(field, None)
-        if (why := self.manifest.changed(key, image)) is None:
-            self.manifest.note(key, self.manifest.facts(key) or {})
-            return "kept"
-        yield Progress(0, 1, f"Finding cells in {key}")
-        found = self.cells.cells_in(field)
-        check()
-        name = f"{key}.parquet"
-        self.manifest.begin(key, [name])
-        with writing(self.manifest.folder / name) as temporary:
-            found.table.to_parquet(temporary)
-        self.manifest.record(key, image, [name], {"made_from": field_fingerprint(field, found), "cells": len(found)})
-        return why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +82,7 @@ class EmbedWork:
         mask = [field.key == key for field in self.screen]
         only = replace(self.screen.select(mask), fields=(self.screen[key].alone(),))
         encoder.check_channels(tuple(only.fields[0].image().channel_names))
-        table = _table(self.found, key)
+        table = read_table(self.found.folder, key)
         vectors = np.empty((0, encoder.dimension), np.float32)
         if len(table):
             (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
@@ -152,12 +112,9 @@ def embed_on(
     write: Callable[[Profiles], object],
     *,
     crop: int | None = None,
-    engine: Engine | None = None,
-    part: Part | None = None,
-    gather: bool = False,
-    retry_failed: bool = False,
+    doing: Doing | None = None,
 ) -> Job[Profiles | None]:
-    """Embed every cell as `embed_screen` does, by `engine`, and hand the profiles to `write`.
+    """Embed every cell as `embed_screen` does, and hand the profiles to `write`.
 
     Rows are in the order of the screen, whoever did which field. A field that cannot be embedded is left out. What is
     finished is kept in `partial_folder` of `out` until all of it is written.
@@ -172,14 +129,8 @@ def embed_on(
         The file that is to be.
     crop
         As `embed_screen` takes it; the jobs of an array need it where the encoder has none.
-    engine
-        Who does the fields: this process where None.
-    part
-        The fields of one job of an array alone; nothing is written together then.
-    gather
-        Put together what the jobs have done.
-    retry_failed
-        Try the fields again that could not be done before; they are left out otherwise.
+    doing
+        Who does the fields, and which; of a part nothing is written together.
 
     Returns
     -------
@@ -193,29 +144,31 @@ def embed_on(
     FieldsFailed
         Some fields could not be done; the profiles of the others are written.
     """
+    doing, keys = doing or Doing(), list(screen.table.index)
     crop = crop or encoder.card.crop
-    if crop is None and (part is not None or gather):
+    if crop is None and (doing.part is not None or doing.gather):
         raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
     intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
     how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
-           "nucleus": cells.nucleus_channel, "keys": list(screen.table.index)}  # fmt: skip
+           "nucleus": cells.nucleus_channel, "keys": keys}  # fmt: skip
     folder = partial_folder(out)
-    with _kept(folder, part), _opened(folder, screen, how, part) as (check, found, open_vectors):
-        mine = list(screen.table.index) if part is None else part.of(list(screen.table.index))
-        run = _Run(engine or Here(), check, retry_failed, gather)
-        failed = yield from run.do(FindWork(screen=screen, cells=cells, manifest=found), found, mine)
+    with _kept(folder, doing.part), _opened(folder, screen, how, doing) as (check, found, open_vectors):
+        mine = doing.mine(keys)
+        finding = FindWork(screen=screen, cells=cells, manifest=found)
+        _, failed = yield from doing.each(finding, found, keys, check, "embedded")
         there = _left(mine, failed)
         if crop is None:
             crop = suggest_crop(_all_cells(screen, cells, found, there), _of(screen, there))
         manifest = open_vectors(crop)
         work = EmbedWork(
             screen=screen, found=found, manifest=manifest, encoder=encoder.folder, device=encoder.device,
-            crop=crop, intensity=intensity, loaded=None if engine else encoder,
+            crop=crop, intensity=intensity, loaded=None if doing.engine else encoder,
         )  # fmt: skip
-        failed |= yield from run.do(work, manifest, there)
+        _, more = yield from replace(doing, part=None).each(work, manifest, there, check, "embedded")
+        failed |= more
         there = _left(there, failed)
         made = None
-        if part is None:
+        if doing.part is None:
             made = _profiles(encoder, screen, found, manifest, there, card_of(encoder, screen, intensity, crop))
             write(Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {})))
         raise_failed(failed, len(mine), [], *_SAID)
@@ -234,7 +187,7 @@ def _kept(folder: Path, part: Part | None) -> Iterator[None]:
 
 @contextmanager
 def _opened(
-    folder: Path, screen: Screen, how: Mapping[str, Any], part: Part | None
+    folder: Path, screen: Screen, how: Mapping[str, Any], doing: Doing
 ) -> Iterator[tuple[Callable[[], None], Manifest, Callable[[int], Manifest]]]:
     """Hold the folder, or what a job needs of it; yields what checks that, the tables of cells and the vectors."""
     kind, keys = UNFINISHED_PROFILES, list(screen.table.index)
@@ -245,39 +198,14 @@ def _opened(
         with writing(folder / kind.known_by[0]) as temporary:
             temporary.write_text('{"made_by": "micon embed"}\n', encoding="utf-8")
         finding = {"cells": how["cells"], "nucleus": how["nucleus"]}
-        return open_manifest(folder / _CELLS, kind, finding, {}, [f"{key}.parquet" for key in keys], (), True)
+        return open_manifest(folder / _CELLS, kind, finding, {}, [table_name(key) for key in keys], (), True)
 
     def vectors(crop: int) -> Manifest:
         names = [f"{key}.npy" for key in keys]
         return open_manifest(folder / _VECTORS, kind, {**how, "keys": None, "crop": crop}, {}, names, (), True)
 
-    plan = fingerprint(how, part and part.count)
-    with writing_to(folder, part, plan, begin) as (lock, found):
-        yield lock.check, found, vectors
-
-
-@dataclass(frozen=True)
-class _Run:
-    engine: Engine
-    check: Callable[[], None]
-    retry_failed: bool
-    gather: bool
-
-    def do(self, work: FindWork | EmbedWork, manifest: Manifest, keys: Sequence[str]) -> Job[dict[str, str]]:
-        """Do a stage; returns why fields could not be done."""
-        known = {} if self.retry_failed else known_failures(manifest, keys)
-        wanted = [key for key in keys if key not in known]
-        if self.gather:
-            missing = [key for key in wanted if manifest.facts(key) is None or manifest.damaged(key)]
-            if missing:
-                raise OutputError(
-                    f"{len(missing)} of {len(keys)} fields are not embedded yet, or their files were changed: "
-                    f"{named(missing)}. Start the jobs again that have not finished, and then gather."
-                )
-            return known
-        with closing(self.engine.run(work, wanted, self.check)) as job:
-            outcomes = yield from job
-        return known | new_failures(manifest, outcomes)
+    with doing.opened(folder, [how], begin) as (check, found):
+        yield check, found, vectors
 
 
 def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
@@ -293,13 +221,9 @@ def _of(screen: Screen, keys: Sequence[str]) -> Screen:
     return screen.select([field.key in wanted for field in screen])
 
 
-def _table(found: Manifest, key: str) -> DataFrame:
-    return read_parquet(found.folder / f"{key}.parquet")
-
-
 def _all_cells(screen: Screen, finder: CellFinder, found: Manifest, keys: Sequence[str]) -> Cells:
     """The cells of all fields, without their outlines, as `suggest_crop` takes them."""
-    tables = [_table(found, key) for key in keys]
+    tables = [read_table(found.folder, key) for key in keys]
     if not any(map(len, tables)):
         raise no_cells(len(screen))
     outlined = {} if finder.how == "whole" else {"": np.zeros((0, 0))}
@@ -311,7 +235,7 @@ def _profiles(
 ) -> Profiles:
     rows, vectors, inputs = [], [], {}
     for key in keys:
-        table = _table(found, key)
+        table = read_table(found.folder, key)
         inputs[key] = str((found.facts(key) or {}).get("made_from"))
         if len(table):
             rows.append(cells_metadata(screen[key], table))

@@ -13,6 +13,7 @@ import numpy as np
 from phenolens.runtime.errors import OutputError
 from phenolens.screens.cells import Cells
 from phenolens.screens.export import write_ome_tiff
+from phenolens.screens.finding.measurements import measured_cells
 from phenolens.screens.image_details import ChannelDisplay
 from phenolens.screens.images import FieldImage
 from phenolens.screens.intensity import IntensityMap
@@ -28,7 +29,6 @@ FORMATS = ("tiff", "zarr")
 DIFFERENCE = "difference"
 SIGNIFICANT = ("significant", "significant_difference")
 """Where a field's difference is beyond the noise floor, and what it is there."""
-_SHAPE = ("area", "eccentricity", "solidity")
 
 
 def kind_of(strength: float) -> str:
@@ -117,11 +117,19 @@ class ResultFiles:
 
     @property
     def common(self) -> list[str]:
-        """Paths of what plates say of themselves."""
+        """Paths of what plates say of themselves: their own groups, those of rows, wells and tables, and conditions."""
         kinds = (*map(kind_of, self.strengths), DIFFERENCE, *SIGNIFICANT)
-        plates = dict.fromkeys(place[0] for place in self.places.values())
         names = ("zarr.json",) if self.version == "0.5" else (".zgroup", ".zattrs")
-        return [f"{plate}__{kind}.zarr/{name}" for plate in plates for kind in kinds for name in names]
+        groups: dict[str, dict[str, None]] = {}
+        for plate, row, column, _ in self.places.values():
+            inside = dict.fromkeys(("", "tables/", "tables/conditions/", f"{row}/", f"{row}/{column}/"))
+            groups.setdefault(plate, {}).update(inside)
+        found = []
+        for plate, inside in groups.items():
+            for root in (f"{plate}__{kind}.zarr/" for kind in kinds):
+                found += [f"{root}{group}{name}" for group in inside for name in names]
+                found.append(f"{root}tables/conditions/table.parquet")
+        return found
 
     def write(
         self,
@@ -190,40 +198,15 @@ def cells_inside(
     Parameters
     ----------
     image
-        The plane that stands for it is measured: shape of each outline, mean and spread of each channel within it.
+        In which they are measured.
     about
-        What holds for every cell, by column; beside it stands what the field's row of the screen says, such as the
-        compound.
+        What holds for every cell, by column.
     """
-    import pandas as pd
-
     from phenolens.screens.ome_zarr.images import LabelImage
 
-    plane = image.plane()
-    rows = cells.table.drop(columns="field").reset_index(drop=True)
-    rows = rows.assign(label=rows["label"].astype("int64"))
+    table = measured_cells(field, image, cells, about)
     labels = cells.labels.get(field.key)
-    measured: dict[str, Any] = {}
-    if labels is not None:
-        from skimage.measure import regionprops_table
-
-        found = regionprops_table(
-            labels, np.moveaxis(plane, 0, -1), properties=("label", *_SHAPE[1:], "intensity_mean", "intensity_std")
-        )
-        by_label = pd.DataFrame(found).set_index("label").reindex(rows["label"]).reset_index(drop=True)
-        measured = {name: by_label[name] for name in _SHAPE[1:]}
-        for index, name in enumerate(image.channel_names):
-            measured[f"{name} mean"] = by_label[f"intensity_mean-{index}"]
-            measured[f"{name} spread"] = by_label[f"intensity_std-{index}"]
-    else:
-        for name, channel in zip(image.channel_names, plane.astype(np.float64), strict=True):
-            measured |= {f"{name} mean": channel.mean(), f"{name} spread": channel.std()}
-    known = {
-        str(name): str(value) if isinstance(value, str) or value is None else value
-        for name, value in field.metadata.items()
-    }
-    table = rows.assign(**measured, **dict(about), **known)
-    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX", colours=_colours(rows["label"].tolist()))}
+    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX", colours=_colours(table["label"].tolist()))}
     return outlines, {"cells": table}
 
 

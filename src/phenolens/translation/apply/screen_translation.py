@@ -1,7 +1,7 @@
 """Translate every cell of a screen or of some images, and write the results as files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,14 @@ from typing import Any
 import pandas as pd
 
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.engines.failing import known_failures, new_failures, raise_failed
-from phenolens.runtime.engines.here import Here
-from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
+from phenolens.runtime.engines.doing import Doing, all_there
+from phenolens.runtime.engines.failing import known_failures, raise_failed
+from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.work import Engine, Outcome
-from phenolens.runtime.errors import ModelError, OutputError, PhenolensError
-from phenolens.runtime.files import absolute, sweep, writing
-from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
+from phenolens.runtime.errors import ModelError, PhenolensError
+from phenolens.runtime.files import absolute, writing
+from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
-from phenolens.runtime.outputs import named
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.runtime.provenance import sha256_of, write_provenance
 from phenolens.screens.cells import COLUMNS, CellFinder, Cells, cell_finder, guess_nucleus_channel, no_cells
@@ -51,6 +50,8 @@ class Task:
     ----------
     translator, screen, cells
         With which, what, and where; fields are translated as a whole where `cells` is None.
+    whole
+        The screen that `screen` is some fields of.
     settings
         How, nothing left open.
     device
@@ -67,6 +68,7 @@ class Task:
 
     translator: Translator
     screen: Screen
+    whole: Screen
     cells: CellFinder | Cells | None
     settings: TranslationSettings
     device: str
@@ -77,22 +79,29 @@ class Task:
 
     @property
     def keys(self) -> list[str]:
-        """The fields."""
+        """The fields that are to be translated."""
         return [field.key for field in self.screen]
+
+    def there(self, manifest: Manifest) -> list[str]:
+        """Those, and the others of the screen that were finished before."""
+        mine = set(self.keys)
+        return [one.key for one in self.whole if one.key in mine or manifest.facts(one.key) is not None]
 
     def open_folder(self, overwrite: bool) -> Manifest:
         """Open the folder, whose lock is held."""
         files = self.files
         every = [
-            name for key in self.keys for name in (*files.names(key), *(files.name(key, kind) for kind in SIGNIFICANT))
+            name
+            for key in (field.key for field in self.whole)
+            for name in (*files.names(key), *(files.name(key, kind) for kind in SIGNIFICANT))
         ]
         common = [*_COMMON, *files.common]
         manifest = open_manifest(self.out, TRANSLATION, self.made_with, _WORDS, every, common, overwrite)
         # Written first, so that what an interrupted run leaves says where it comes from.
-        write_provenance(self.out, **self.facts())
+        write_provenance(self.out, **self.facts(manifest))
         return manifest
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, manifest: Manifest) -> dict[str, Any]:
         """For the provenance."""
         adapter = self.translator.adapter
         return {
@@ -102,7 +111,7 @@ class Task:
             "conditions": list(adapter.conditions),
             "base": adapter.base,
             "intensity": adapter.intensity.to_dict(),
-            "inputs": self.keys,
+            "inputs": self.there(manifest),
             "inverted_noise": self.noise and self.noise.to_dict(),
             **self.made_with,
             **self.files.to_dict(),
@@ -122,6 +131,7 @@ def translate_screen(
     part: Part | None = None,
     retry_failed: bool = False,
     file_format: str = "tiff",
+    only: Collection[str] | None = None,
 ) -> Job[Path]:
     """Translate all cells of all fields and write the images to `out`.
 
@@ -150,6 +160,8 @@ def translate_screen(
         ``"tiff"``; or ``"zarr"``: a plate of the same wells for each strength, ``<plate>__s<strength>.zarr``, and one
         for the differences, with the cells' outlines and measurements inside; ``<stem>__s<strength>.ome.zarr`` where
         fields have no wells.
+    only
+        Keys of the fields to translate now; what is finished of the others stays, and is told of.
 
     Raises
     ------
@@ -162,21 +174,19 @@ def translate_screen(
     if engine is not None and adapter.folder is None:
         raise ModelError("The adapter is not saved yet: save it to a folder, from which each process loads it.")
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
-    preparing = _prepare(adapter, screen, out, settings, files, cells, device, with_noise=part is None)
+    preparing = _prepare(adapter, screen, only, out, settings, files, cells, device, with_noise=part is None)
     task = yield from relabelled(preparing, lambda now: Progress(0, 0, now.message))  # steps of this are no fields
-    with _opened(task, part, overwrite) as (check, manifest):
+    doing = Doing(engine=engine, part=part, retry_failed=retry_failed)
+    with _opened(task, doing, overwrite) as (check, manifest):
         work = FieldWork(
-            screen=screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest, files=files,
+            screen=task.screen, cells=task.cells, settings=task.settings, device=task.device, manifest=manifest,
+            files=files,
             folder=adapter.folder and absolute(adapter.folder), translator=None if engine else task.translator,
         )  # fmt: skip
-        mine = task.keys if part is None else part.of(task.keys)
-        known = {} if retry_failed else known_failures(manifest, mine)
-        with closing((engine or Here()).run(work, [key for key in mine if key not in known], check)) as job:
-            outcomes = yield from job
-        failed = known | new_failures(manifest, outcomes)
+        outcomes, failed = yield from doing.each(work, manifest, task.keys, check, _SAID[0])
         if part is None:
             _finish(task, manifest, outcomes, failed)
-    raise_failed(failed, len(mine), outcomes, *_SAID)
+    raise_failed(failed, len(doing.mine(task.keys)), outcomes, *_SAID)
     return task.out
 
 
@@ -189,12 +199,13 @@ def gather_translation(
     cells: str | Path | Cells | None = None,
     device: str = "auto",
     file_format: str = "tiff",
+    only: Collection[str] | None = None,
 ) -> Job[Path]:
     """Write what is written of all fields together, once the jobs of an array have translated each.
 
     Parameters
     ----------
-    adapter, screen, out, settings, cells, device, file_format
+    adapter, screen, out, settings, cells, device, file_format, only
         As the jobs were given them.
 
     Raises
@@ -205,27 +216,20 @@ def gather_translation(
         Some fields could not be translated; the others are gathered.
     """
     files = ResultFiles.of_screen(screen, settings.strengths, file_format)
-    task = yield from _prepare(adapter, screen, out, settings, files, cells, device, with_noise=True)
-    with _opened(task, None, False) as (_, manifest):
+    task = yield from _prepare(adapter, screen, only, out, settings, files, cells, device, with_noise=True)
+    with _opened(task, Doing(), False) as (_, manifest):
         failed = known_failures(manifest, task.keys)
-        missing: list[str] = []
-        for number, key in enumerate(task.keys, start=1):
-            if key not in failed and (manifest.facts(key) is None or manifest.damaged(key)):
-                missing.append(key)
-            yield Progress(number, len(screen), f"Looking at {key}")
-        if missing:
-            raise OutputError(
-                f"{len(missing)} of {len(screen)} fields are not translated yet, or their files were changed: "
-                f"{named(missing)}. Start the jobs again that have not finished, and then gather."
-            )
-        _finish(task, manifest, [Outcome(key, "kept") for key in task.keys if key not in failed], failed)
-    raise_failed(failed, len(screen), [], *_SAID)
+        wanted = [key for key in task.keys if key not in failed]
+        yield from all_there(manifest, wanted, len(task.keys), "fields are not translated yet")
+        _finish(task, manifest, [Outcome(key, "kept") for key in wanted], failed)
+    raise_failed(failed, len(task.keys), [], *_SAID)
     return task.out
 
 
 def _prepare(
     adapter: Adapter,
-    screen: Screen,
+    whole: Screen,
+    only: Collection[str] | None,
     out: Path,
     settings: TranslationSettings,
     files: ResultFiles,
@@ -234,6 +238,7 @@ def _prepare(
     with_noise: bool,
 ) -> Job[Task]:
     """Check what `translate_screen` is given."""
+    screen = whole if only is None else whole.select([field.key in only for field in whole])
     first = _first_fitting(adapter, screen)
     where = resolve_device(device)
     base = yield from open_base(adapter.base, where)
@@ -256,21 +261,14 @@ def _prepare(
     if files.file_format != "tiff":
         made_with["file_format"] = files.file_format
     return Task(
-        translator=translator, screen=screen, cells=finder, settings=how, device=where, out=absolute(out), files=files,
-        made_with=made_with, noise=noise,
+        translator=translator, screen=screen, whole=whole, cells=finder, settings=how, device=where, out=absolute(out),
+        files=files, made_with=made_with, noise=noise,
     )  # fmt: skip
 
 
-@contextmanager
-def _opened(task: Task, part: Part | None, overwrite: bool) -> Iterator[tuple[Callable[[], None], Manifest]]:
-    """Hold the folder, or what a job needs of it, and sweep what processes left that were ended."""
-    plan = fingerprint(task.made_with, task.keys, part and part.count)
-    with writing_to(task.out, part, plan, lambda: task.open_folder(overwrite)) as (lock, manifest):
-        try:
-            yield lock.check, manifest
-        finally:
-            for folder in (task.out, task.out / RECORDS):
-                sweep(folder)
+def _opened(task: Task, doing: Doing, overwrite: bool) -> AbstractContextManager[tuple[Callable[[], None], Manifest]]:
+    """Hold the folder, or what a job needs of it."""
+    return doing.opened(task.out, [task.made_with, task.keys], lambda: task.open_folder(overwrite))
 
 
 def _first_fitting(adapter: Adapter, screen: Screen) -> Field:
@@ -329,7 +327,8 @@ def _first_noise(
 
 def _finish(task: Task, manifest: Manifest, outcomes: Sequence[Outcome], failed: Mapping[str, str]) -> None:
     """Write what is written of all fields together."""
-    made = [manifest.facts(key) or {} for key in task.keys if key not in failed]
+    there = [key for key in task.there(manifest) if key not in failed]
+    made = [manifest.facts(key) or {} for key in there]
     tables = [pd.DataFrame(facts["cells"]) for facts in made if facts.get("cells", {}).get("field")]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
     adapter = task.translator.adapter
@@ -337,11 +336,11 @@ def _finish(task: Task, manifest: Manifest, outcomes: Sequence[Outcome], failed:
     with writing(task.out / "cells.parquet") as temporary:
         table.assign(crop=adapter.crop, source=source, target=target, synthetic=True).to_parquet(temporary)
     if made:
-        whole = task.screen.select([key not in failed for key in task.keys])
+        whole = task.whole.select([field.key in there for field in task.whole])
         kinds = [*map(kind_of, task.settings.strengths), DIFFERENCE]
         task.files.describe_plates(task.out, whole, kinds, adapter.conditions)
     counts: dict[str, int] = {}
     for outcome in outcomes:
         if outcome.error is None:
             counts[outcome.how] = counts.get(outcome.how, 0) + 1
-    write_provenance(task.out, **task.facts(), fields=counts, **({"failed": dict(failed)} if failed else {}))
+    write_provenance(task.out, **task.facts(manifest), fields=counts, **({"failed": dict(failed)} if failed else {}))

@@ -148,11 +148,8 @@ def finetune(
             if step % settings.checkpoint_every == 0 or step == settings.steps:
                 save()
             preview = None
-            if (
-                group.first
-                and settings.preview_every
-                and (step % settings.preview_every == 0 or step == settings.steps)
-            ):
+            every = settings.preview_every
+            if group.first and every and (step % every == 0 or step == settings.steps):
                 with averaged(training.average, training.parameters):
                     preview = yield from _preview(
                         base, source[:4], channel_names, training.tokens, step, settings.steps, moving

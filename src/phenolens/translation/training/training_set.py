@@ -219,35 +219,14 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
     yield Progress(0, 0, "Comparing the channels of the two conditions")
     areas = discriminative_channels(crops.source, crops.target, crops.source_wells, crops.target_wells)
     moving = [True] * len(names) if areas is None else [bool(area >= DISCRIMINATIVE) for area in areas]
-
-    def made(tuned: Tuned, guidance: float, reverse_guidance: float, unfinished: str = "") -> Adapter:
-        return Adapter(
-            source=wish.source,
-            target=wish.target,
-            channel_names=names,
-            crop=crops.crop,
-            pixel_size=wish.screen.pixel_size,
-            intensity=crops.intensity,
-            tokens=tuned.tokens,
-            weights=tuned.weights,
-            config=tuned.config,
-            base=wish.base,
-            nucleus_channel=wish.nucleus_channel,
-            held=tuple(name for name, moves in zip(names, moving, strict=True) if not moves),
-            guidance=guidance,
-            reverse_guidance=reverse_guidance,
-            method=wish.settings.method,
-            network_crop=base.crop,
-            ends=tuned.ends,
-            card=_card(wish, crops, tuned, areas),
-            unfinished=unfinished,
-        )
+    held = tuple(name for name, moves in zip(names, moving, strict=True) if not moves)
 
     def with_draft(now: Progress) -> Progress:
         if now.preview is None or now.preview.tuned is None or now.step == now.total:
             return now
         # how strongly to guide is matched at the end
-        draft = made(now.preview.tuned, USUAL, USUAL, f"step {now.step:,} of {now.total:,}")
+        far = f"step {now.step:,} of {now.total:,}"
+        draft = _adapter(wish, base, crops, now.preview.tuned, (USUAL, USUAL), areas, held, far)
         return replace(now, preview=replace(now.preview, draft=draft))
 
     try:
@@ -255,7 +234,35 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
         tuned, guidance, reverse_guidance = yield from relabelled(tuning, with_draft)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
-    return made(tuned, guidance, reverse_guidance)
+    return _adapter(wish, base, crops, tuned, (guidance, reverse_guidance), areas, held)
+
+
+def _adapter(
+    wish: _Wish, base: Base, crops: TrainingSet, tuned: Tuned, guidances: tuple[float, float], areas: np.ndarray | None,
+    held: tuple[str, ...], unfinished: str = "",
+) -> Adapter:  # fmt: skip
+    """What was trained, with all that it takes to translate with it."""
+    return Adapter(
+        source=wish.source,
+        target=wish.target,
+        channel_names=tuple(wish.screen.channel_names),
+        crop=crops.crop,
+        pixel_size=wish.screen.pixel_size,
+        intensity=crops.intensity,
+        tokens=tuned.tokens,
+        weights=tuned.weights,
+        config=tuned.config,
+        base=wish.base,
+        nucleus_channel=wish.nucleus_channel,
+        held=held,
+        guidance=guidances[0],
+        reverse_guidance=guidances[1],
+        method=wish.settings.method,
+        network_crop=base.crop,
+        ends=tuned.ends,
+        card=_card(wish, crops, tuned, areas),
+        unfinished=unfinished,
+    )
 
 
 def _tune(
