@@ -261,7 +261,10 @@ class PhenolensDock(QWidget):
         screen, cells = session.screen, session.cells
         self.sections[0].mark(session.screen_name, done=screen is not None)
         self.sections[1].mark(f"{len(cells.table):,}" if cells is not None else "", done=cells is not None)
-        self.sections[2].mark("adapter ready" if session.adapter is not None else "", done=session.adapter is not None)
+        adapter = session.adapter
+        ready_to_use = adapter is not None and not adapter.unfinished
+        said = "adapter ready" if ready_to_use else "still training" if adapter is not None else ""
+        self.sections[2].mark(said, done=ready_to_use)
         ready = sum(cell.translation is not None for cell in session.in_field())
         self.sections[3].mark(f"{ready} in this field" if ready else "", done=ready > 0)
         self.sections[4].mark("floor ready" if session.floor is not None else "", done=session.floor is not None)
