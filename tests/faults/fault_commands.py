@@ -50,7 +50,7 @@ class Command:
     @property
     def by_field(self) -> bool:
         """Whether it does field by field, and leaves out those that cannot be done."""
-        return self.name.startswith(("translate", "micon embed"))
+        return self.name.startswith(("cells", "translate", "micon embed"))
 
     @property
     def how(self) -> dict[str, Any]:
@@ -110,6 +110,7 @@ COMMANDS = (
     Command("simulate:zarr", lambda _: (*_SMALL, "--format", "zarr"), {}, share=2),
     Command("simulate:compounds", lambda _: _FEW_COMPOUNDS, {}),
     Command("pretrain", _pretrain, {"base": "base"}, prepare="fault_commands:little_to_draw"),
+    Command("cells", lambda inputs: (inputs / "screen", "--cells", inputs / "screen" / "labels"), _SCREEN),
     Command("finetune", _finetune, _SCREEN | {"base": "base"}, again=_GO_ON, prepare=_OFTEN, share=0.5),
     Command("translate", _translate, _ADAPTER | _SCREEN),
     Command("translate:workers", lambda inputs: (*_translate(inputs), "--workers", "2"), _ADAPTER | _SCREEN, share=0.1),

@@ -20,8 +20,8 @@ started twice, and when what it reads is damaged. This page is written by `pytho
 In every case: nothing half-written lies under a final name, each file that is there can be read and is what its record
 says, no process runs on, and the same command given again (with `--resume` where a training goes on) ends with the
 same result as one that nothing disturbed, byte for byte but for times, with no temporary file left. Damaged inputs end
-with status 2 and a sentence (3 where `translate` or `micon embed` finished the other fields), in at most 1 GB more than
-the whole ones take, unless what is left of them is an input too (half a table has fewer rows).
+with status 2 and a sentence (3 where `cells`, `translate` or `micon embed` finished the other fields), in at most 1 GB
+more than the whole ones take, unless what is left of them is an input too (half a table has fewer rows).
 """
 
 
