@@ -137,7 +137,7 @@ def _broken_promises(folder: Path) -> list[str]:
         facts: Any = None
         with suppress(ValueError, OSError):
             facts = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-        if path.name == ".phenolens.json" and isinstance(facts, dict) and facts.get("kind") != _TRANSLATION:
+        if path.name == ".phenolens.json" and isinstance(facts, dict) and facts.get("kind") not in _BY_FIELD:
             found += [f"{path.parent.name}/{name} missing" for name in facts["files"] if not _there(path.parent / name)]
         elif path.parent.name == ".phenolens" and isinstance(facts, dict):
             for name, known in facts.get("files", {}).items():
@@ -147,7 +147,7 @@ def _broken_promises(folder: Path) -> list[str]:
     return found
 
 
-_TRANSLATION = "translation"  # filled file by file: its mark names what may come
+_BY_FIELD = ("cells", "translation")  # filled file by file: their marks name what may come
 
 
 def _there(path: Path) -> bool:

@@ -93,7 +93,7 @@ def cells(
             facts = read_facts(out / "provenance.json", "find the cells again")
             console.done(
                 f"Found {facts['found']:,} cells in {fields}: {out}",
-                out=str(out.resolve()), cells=facts["found"], fields=keys, kept=facts["kept"], failed=reasons,
+                out=str(out.resolve()), cells=facts["found"], fields=keys, kept=facts["fields"].get("kept", 0), failed=reasons,
             )  # fmt: skip
         if failed is not None:
             console.say(str(failed))

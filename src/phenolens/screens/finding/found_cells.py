@@ -97,6 +97,6 @@ def _finish(
     with writing(manifest.folder / TABLE) as temporary:
         table = concat(tables, ignore_index=True) if tables else DataFrame(columns=list(COLUMNS))
         table.to_parquet(temporary)
-    kept = sum(outcome.how == "kept" for outcome in outcomes)
+    counts = dict(Counter(outcome.how for outcome in outcomes if outcome.error is None))
     more = {"failed": failed} if failed else {}
-    write_provenance(manifest.folder, inputs=list(keys), **facts, found=len(table), kept=kept, **more)
+    write_provenance(manifest.folder, inputs=list(keys), **facts, found=len(table), fields=counts, **more)
