@@ -91,9 +91,10 @@ def cells(
             )  # fmt: skip
         else:
             facts = read_facts(out / "provenance.json", "find the cells again")
+            kept = facts["fields"].get("kept", 0)
             console.done(
                 f"Found {facts['found']:,} cells in {fields}: {out}",
-                out=str(out.resolve()), cells=facts["found"], fields=keys, kept=facts["fields"].get("kept", 0), failed=reasons,
+                out=str(out.resolve()), cells=facts["found"], fields=keys, kept=kept, failed=reasons,
             )  # fmt: skip
         if failed is not None:
             console.say(str(failed))

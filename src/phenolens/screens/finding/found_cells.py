@@ -1,5 +1,6 @@
 """Find the cells of a screen field by field, and write label images and one table of measurements."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
