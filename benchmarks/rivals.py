@@ -153,7 +153,7 @@ def rivals(adapter: Adapter, screen, cells, settings: FinetuneSettings, seconds:
     yield "ours", Translator, TranslationSettings(), seconds
     yield "stock DDIM 50+50", Translator, TranslationSettings(solver="ddim", steps=50), seconds
     yield "shift of the mean", partial(Moving, move=shift), free, shifting
-    yield "flow, minibatch OT", partial(Moving, move=flow), free, seconds
+    yield "flow, optimal transport", partial(Moving, move=flow), free, seconds
 
 
 def judged(adapter: Adapter, screen, make, settings: TranslationSettings, **how) -> dict[str, float]:

@@ -29,6 +29,7 @@ def plate(tmp_path_factory):
     return a_plate(tmp_path_factory.mktemp("plate") / "plate.zarr", wells=1)
 
 
+@pytest.mark.slow
 def test_each_image_is_translated_by_a_call_and_the_last_ends_the_plate(adapter, plate, tmp_path, monkeypatch):
     out, urls = tmp_path / "out", [field.address for field in read_screen(plate)]
     settings = {"adapter": str(adapter), "out": str(out), "strengths": [1.0], "cells": "inside", "steps": 1}

@@ -194,6 +194,7 @@ def test_an_interrupted_evaluation_goes_on(adapter, screen, evaluated, tmp_path,
     assert first["parts"]["flips"]["figures"] == second["parts"]["flips"]["figures"]
 
 
+@pytest.mark.slow
 def test_jobs_of_an_array_wait_for_one_another_and_are_gathered(adapter, screen, evaluated, tmp_path):
     out = tmp_path / "out"
     first = evaluate(adapter, screen, out, "--job", "1/2")

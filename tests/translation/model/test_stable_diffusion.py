@@ -280,10 +280,10 @@ def test_half_precision_keeps_the_states_in_float32(folders):
 
 
 def test_what_is_trained_is_float32_on_weights_in_half_precision(folders, tmp_path, monkeypatch):
-    from phenolens.translation.training import finetuning
+    from phenolens.translation.training import batch_gradients
 
     # On the CPU a float16 UNet cannot be trained in bfloat16, as it is on CUDA.
-    monkeypatch.setattr(finetuning, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
+    monkeypatch.setattr(batch_gradients, "half_precision", lambda device: torch.autocast("cpu", torch.float16))
     base = half_base(folders["1"])
     tuned = finish(finetune(base, crops(5), crops(5, seed=1), tuple("abcde"), SETTINGS, tmp_path / "c.pt"))
     assert {value.dtype for value in [*tuned.weights.values(), *tuned.ends.values(), tuned.tokens]} == {torch.float32}
