@@ -69,11 +69,20 @@ class Doing:
         Yields
         ------
         What checks that the folder is still held, and what `begin` returned.
+
+        Raises
+        ------
+        OutputError
+            Another run holds the folder; it, or what is kept in it, was removed meanwhile.
         """
         plan = fingerprint(*about, self.part and self.part.count)
         with writing_to(folder, self.part, plan, begin) as (lock, begun):
             try:
                 yield lock.check, begun
+            except FileNotFoundError as error:
+                lock.check()
+                gone = error.filename or error
+                raise OutputError(f"{gone} was removed while {folder} was written: start again.") from error
             finally:
                 for place in (folder, folder / RECORDS):
                     sweep(place)
