@@ -7,7 +7,13 @@ from phenolens.cli.fractal import called_by_fractal, end_if_last, image_of_plate
 
 
 def embed(
-    *, zarr_url: str, out: str, crop: int, encoder: str = "default", cells: str = "auto", device: str = "auto"
+    *,
+    zarr_url: str,
+    out: str,
+    crop: int | None = None,
+    encoder: str = "default",
+    cells: str = "auto",
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Embed the cells of one image; the file of profiles `out` is written once all images of the plate are done."""
     from phenolens.cli.inputs import with_finder

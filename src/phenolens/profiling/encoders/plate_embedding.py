@@ -1,6 +1,6 @@
 """Embed a screen field by field, by whoever does the fields, and go on where an earlier run ended.
 
-First the cells of each field are found, so that the size of a crop is known, which goes by all of them; then they are
+First the cells of each field are found, then the size of a crop by those of a sample of the fields, and then they are
 embedded. What is finished lies in ``<file>.partial`` until the file of profiles is whole.
 """
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pandas import concat
+from pandas import DataFrame, concat
 
 from phenolens.profiling.encoders.cell_crops import cells_metadata, crops_of, fit_intensity
+from phenolens.profiling.encoders.crop_size import sampled_crop
 from phenolens.profiling.encoders.embedding import card_of
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.tables.profiles import Profiles
@@ -21,13 +22,13 @@ from phenolens.runtime.engines.doing import Doing
 from phenolens.runtime.engines.failing import noted, raise_failed
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.work import Do
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.errors import CellError, ImageError
 from phenolens.runtime.files import writing
 from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import UNFINISHED_PROFILES
 from phenolens.runtime.outputs import unfinished
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import CellFinder, Cells, no_cells, suggest_crop
+from phenolens.screens.cells import CellFinder, Cells, no_cells
 from phenolens.screens.finding.field_work import FindWork, read_table, table_name
 from phenolens.screens.fingerprints import joined_fingerprints
 from phenolens.screens.intensity import IntensityMap
@@ -128,7 +129,7 @@ def embed_on(
     out
         The file that is to be.
     crop
-        As `embed_screen` takes it; the jobs of an array need it where the encoder has none.
+        As `embed_screen` takes it. Where jobs of an array share the fields, the first to know it decides it for all.
     doing
         Who does the fields, and which; of a part nothing is written together.
 
@@ -146,8 +147,6 @@ def embed_on(
     """
     doing, keys = doing or Doing(), list(screen.table.index)
     crop = crop or encoder.card.crop
-    if crop is None and (doing.part is not None or doing.gather):
-        raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
     intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
     how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
            "nucleus": cells.nucleus_channel, "keys": keys}  # fmt: skip
@@ -158,7 +157,7 @@ def embed_on(
         _, failed = yield from doing.each(finding, found, keys, check, "embedded")
         there = _left(mine, failed)
         if crop is None:
-            crop = suggest_crop(_all_cells(screen, cells, found, there), _of(screen, there))
+            crop = yield from doing.agreed(folder, "crop", how, lambda: _crop_for(screen, cells, found, there, failed))
         manifest = open_vectors(crop)
         work = EmbedWork(
             screen=screen, found=found, manifest=manifest, encoder=encoder.folder, device=encoder.device,
@@ -216,18 +215,25 @@ def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
     return left
 
 
-def _of(screen: Screen, keys: Sequence[str]) -> Screen:
-    wanted = set(keys)
-    return screen.select([field.key in wanted for field in screen])
+def _crop_for(
+    screen: Screen, finder: CellFinder, found: Manifest, there: Sequence[str], failed: Mapping[str, str]
+) -> Job[int]:
+    """The size of a crop; cells of fields that are not `there`, for they are other jobs', are found for it alone."""
 
+    mine = set(there)
 
-def _all_cells(screen: Screen, finder: CellFinder, found: Manifest, keys: Sequence[str]) -> Cells:
-    """The cells of all fields, without their outlines, as `suggest_crop` takes them."""
-    tables = [read_table(found.folder, key) for key in keys]
-    if not any(map(len, tables)):
-        raise no_cells(len(screen))
-    outlined = {} if finder.how == "whole" else {"": np.zeros((0, 0))}
-    return Cells(concat(tables, ignore_index=True), outlined, finder.found)
+    def cells_of(key: str) -> Job[DataFrame | None]:
+        if key in failed:
+            return None
+        if key in mine:
+            return read_table(found.folder, key)
+        yield Progress(0, 1, f"Finding cells in {key}, for the size of crops")
+        try:
+            return finder.cells_in(screen[key].alone()).table
+        except (CellError, ImageError):
+            return None
+
+    return (yield from sampled_crop(screen, cells_of, whole=finder.how == "whole"))
 
 
 def _profiles(
