@@ -10,10 +10,10 @@ import torch
 from cli_run import run
 from phenolens.cli.console import Console
 from phenolens.runtime.errors import DeviceError
+from phenolens.runtime.memory.fitting_batch import SmallerBatch
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.translation.model.base import load_base
-from phenolens.translation.model.fitting_batch import SmallerBatch
 from phenolens.translation.training import batch_gradients
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.finetuning import finetune

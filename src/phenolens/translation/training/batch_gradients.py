@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from phenolens.runtime.memory.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.model.base import Base, half_precision
-from phenolens.translation.model.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
 
@@ -73,7 +73,7 @@ def add_gradients(
 
     Raises
     ------
-    DeviceError
+    MemoryEnded
         Memory ends with a single row.
     """
     while True:
