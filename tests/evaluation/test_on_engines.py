@@ -1,6 +1,7 @@
 """A noise floor and an evaluation are the same whoever does their fields, and nothing is done twice."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 
 from blob_wells import wells_screen
 from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor, floor_on
+from phenolens.evaluation.noise.null_work import SplitWork
 from phenolens.evaluation.translations.evaluation import evaluate_part
 from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
 from phenolens.runtime.engines.cluster import Cluster
 from phenolens.runtime.engines.doing import Doing, OthersFirst
+from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.processes import Processes
 from phenolens.runtime.errors import OutputError
@@ -135,6 +138,22 @@ def test_the_jobs_of_an_array_fit_the_same_floor(adapter, screen, here, tmp_path
     assert made["fields"] == 5
     finish(fit(adapter, screen, tmp_path, Doing(gather=True)))
     assert done == made, "gathering does nothing again, nor did a job that was started again"
+    assert_same_floor(tmp_path, here)
+
+
+def test_workers_are_handed_no_outlines(adapter, screen, here, tmp_path):
+    class Elsewhere(Here):
+        """This process, with what would be sent to another."""
+
+        def run(self, work, keys, check):
+            sent.append(pickle.loads(pickle.dumps(work)))
+            return super().run(sent[-1], keys, check)
+
+    sent = []
+    finish(fit(adapter, screen, tmp_path, Doing(engine=Elsewhere())))
+    (split,) = (work for work in sent if isinstance(work, SplitWork))
+    assert len(split.cells) == 5 * 4
+    assert not split.cells.labels
     assert_same_floor(tmp_path, here)
 
 

@@ -74,6 +74,7 @@ def long_commands(given: Path, base: Path, out: Path) -> dict[str, list[str | Pa
         "pretrain draws": ["pretrain", "--styles", "60", "--out", out],
         "pretrain trains": ["pretrain", "--styles", "1", "--out", out],
         "demo": ["demo", "--headless", "--out", out],
+        "cells": ["cells", screen, "--out", out],
         "micon train": ["micon", "train", given / "compounds", "--steps", "5000", "--out", out],
         "micon embed": ["micon", "embed", "default", given / "compounds", "--out", out.with_suffix(".parquet")],
         "micon map": ["micon", "map", profiles, "--projection", "umap", "--out", out],

@@ -197,6 +197,8 @@ class _Fit:
 
     Parameters
     ----------
+    cells
+        Without their outlines, which are not trained on: workers are handed what is in the table alone.
     wells, plates
         The well of each field that has cells, and the plate of each such well.
     run
@@ -264,7 +266,7 @@ def _fit(
             raise _other_run(partial)
         write_json(file, run)
     return _Fit(
-        controls=controls, cells=cells, wells=wells, plates=plates, splits=splits, settings=settings, run=run
+        controls=controls, cells=replace(cells, labels={}), wells=wells, plates=plates, splits=splits, settings=settings, run=run
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class SplitWork:
     Parameters
     ----------
     controls, cells, wells
-        The control fields, their cells, and the well of each field that has cells.
+        The control fields, their cells without outlines, and the well of each field that has cells.
     splits
         A null adapter for each.
     tuning, base, nucleus_channel, intensity
