@@ -57,9 +57,9 @@ def test_each_image_is_embedded_by_a_call_and_the_last_writes_the_profiles(plate
     out = tmp_path / "profiles.parquet"
     for field in read_screen(plate):
         assert not out.exists()
-        assert embed(zarr_url=field.address, out=str(out), crop=32, cells="inside") == {}
+        assert embed(zarr_url=field.address, out=str(out), cells="inside") == {}
     ran = run("micon", "embed", "default", plate, "--out", tmp_path / "whole.parquet", "--cells", "inside",
-              "--crop", "32", "--json")  # fmt: skip
+              "--json")  # fmt: skip
     assert ran.facts["rows"] == 4
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "whole.parquet"))
 

@@ -20,6 +20,7 @@ from phenolens.translation.training.finetuning import finetune
 from tiny_base import make_tiny_adapter
 from tiny_plates import a_plate
 
+pytestmark = pytest.mark.usefixtures("few_noise_levels")
 SETTINGS = FinetuneSettings(steps=4, batch=12, rank=2, preview_every=4, checkpoint_every=9)
 
 

@@ -266,7 +266,8 @@ def _fit(
             raise _other_run(partial)
         write_json(file, run)
     return _Fit(
-        controls=controls, cells=replace(cells, labels={}), wells=wells, plates=plates, splits=splits, settings=settings, run=run
+        controls=controls, cells=replace(cells, labels={}), wells=wells, plates=plates, splits=splits,
+        settings=settings, run=run,
     )  # fmt: skip
 
 
