@@ -29,7 +29,6 @@ from phenolens.translation.model.adapter import Adapter
 from tiny_base import make_tiny_adapter
 from tiny_plates import a_cluster
 
-pytestmark = pytest.mark.usefixtures("few_noise_levels")
 FLOOR = FloorSettings(splits=2, steps=1, cells=20, solver_steps=1)
 
 
