@@ -374,6 +374,18 @@ def half_precision(device: str, wanted: bool = True) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def plain_attention(device: str) -> Iterator[None]:
+    """Train without fused attention on a CPU, whose way back takes longer where tokens are few."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if device == "cpu":
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    else:
+        yield
+
+
 def _cpu_has_bfloat16() -> bool:
     return bool(getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")() == "AVX512") and bool(
         torch.cpu._is_avx512_bf16_supported()
