@@ -102,7 +102,7 @@ def small_adapter(small_screen, tiny, tmp_path_factory):
 
 
 @pytest.fixture
-def window(make_napari_viewer, qtbot, monkeypatch, tmp_path, few_noise_levels):
+def window(make_napari_viewer, qtbot, monkeypatch, tmp_path):
     """A window whose dialogs fail the test unless it says what they answer."""
 
     def unexpected(*args, **kwargs):
