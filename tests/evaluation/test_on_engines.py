@@ -72,11 +72,17 @@ def judge(adapter, screen, out, doing=None):
 
 @pytest.fixture(scope="module")
 def here(adapter, screen, tmp_path_factory):
-    """What this process makes by itself."""
+    """The noise floor that this process makes by itself."""
     out = tmp_path_factory.mktemp("here")
     finish(fit_noise_floor(adapter, screen, "auto", settings=FLOOR, held=(), out=out / "floor", device="cpu"))
-    finish(judge(adapter, screen, out))
     return out
+
+
+@pytest.fixture(scope="module")
+def judged(adapter, screen, here):
+    """The evaluation that it makes, beside the floor."""
+    finish(judge(adapter, screen, here))
+    return here
 
 
 def assert_same_floor(out, here):
@@ -157,7 +163,8 @@ def test_workers_are_handed_no_outlines(adapter, screen, here, tmp_path):
     assert_same_floor(tmp_path, here)
 
 
-def test_the_jobs_of_an_array_judge_the_same(adapter, screen, here, tmp_path, done):
+@pytest.mark.slow
+def test_the_jobs_of_an_array_judge_the_same(adapter, screen, judged, tmp_path, done):
     with pytest.raises(OutputError, match="10 of 10 fields were not searched for cells yet"):
         finish(judge(adapter, screen, tmp_path, Doing(gather=True)))
     waited = rounds(lambda doing: judge(adapter, screen, tmp_path, doing))
@@ -165,7 +172,7 @@ def test_the_jobs_of_an_array_judge_the_same(adapter, screen, here, tmp_path, do
     assert done == {"fields": 10, "batches": 2}
     finish(judge(adapter, screen, tmp_path, Doing(gather=True)))
     assert done == {"fields": 10, "batches": 2}
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)
 
 
 @pytest.mark.slow
@@ -186,20 +193,20 @@ def test_a_floor_that_was_stopped_translates_no_batch_again(adapter, screen, her
 
 
 @pytest.mark.slow
-def test_processes_give_the_same(adapter, screen, here, tmp_path, monkeypatch):
+def test_processes_give_the_same(adapter, screen, here, judged, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)  # a thread each
     doing = Doing(engine=Processes(2))
     finish(fit(adapter, screen, tmp_path, doing))
     finish(judge(adapter, screen, tmp_path, doing))
     assert_same_floor(tmp_path, here)
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_the_same(adapter, screen, here, tmp_path):
+def test_a_cluster_gives_the_same(adapter, screen, here, judged, tmp_path):
     with a_cluster() as cluster:
         doing = Doing(engine=Cluster(cluster.scheduler_address))
         finish(fit(adapter, screen, tmp_path, doing))
         finish(judge(adapter, screen, tmp_path, doing))
     assert_same_floor(tmp_path, here)
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)

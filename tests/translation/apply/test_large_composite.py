@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import dask.array as da
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ cells = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(cells=cells, gone=st.integers(0, 7), moved=st.integers(0, 7))
 def test_it_draws_what_a_composite_in_memory_draws(cells, gone, moved):

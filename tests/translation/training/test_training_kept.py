@@ -196,6 +196,7 @@ def random_sets(*given):
     return [CropSet(f"d{d}", c, rng.random((6, 2, 64, 64)).astype(np.float16)) for d in "ab" for c in "xy"]
 
 
+@pytest.mark.slow
 def test_pretraining_closed_anywhere_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, "gather_sets", random_sets)
     monkeypatch.setattr(pretraining, "choosing_sets", random_sets)
