@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import dask.array as da
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +40,6 @@ cells = st.lists(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=40)
 @given(cells=cells, gone=st.integers(0, 7), moved=st.integers(0, 7))
 def test_it_draws_what_a_composite_in_memory_draws(cells, gone, moved):
