@@ -7,6 +7,7 @@ embedded. What is finished lies in ``<file>.partial`` until the file of profiles
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from phenolens.profiling.encoders.embedding import card_of
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.engines.doing import Doing
-from phenolens.runtime.engines.failing import noted, raise_failed
+from phenolens.runtime.engines.failing import raise_failed
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.work import Do
 from phenolens.runtime.errors import CellError
@@ -28,13 +29,22 @@ from phenolens.runtime.output_kinds import UNFINISHED_PROFILES
 from phenolens.runtime.outputs import unfinished
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import CellFinder, Cells, no_cells, suggest_crop
-from phenolens.screens.finding.field_work import FindWork, read_table, table_name
+from phenolens.screens.finding.field_work import FindWork, labels_name, read_table, table_name
 from phenolens.screens.fingerprints import joined_fingerprints
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 
 _CELLS, _VECTORS = "cells", "vectors"
 _SAID = ("embedded", "the profiles are of the others")  # of fields that failed
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field as it was read: what its vectors are made from, why they are to be (or None), and its cells, if any."""
+
+    made_from: str
+    why: str | None
+    crops: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,32 +78,44 @@ class EmbedWork:
         """Load the weights, unless they are."""
         encoder = self.loaded or load_encoder(self.encoder, self.device)
 
-        def do(key: str) -> Job[str]:
-            return noted(self.manifest, key, self._embed(encoder, key, check))
+        return Do(
+            read=partial(self._read, encoder), compute=partial(self._embed, encoder),
+            write=lambda key, made: self._write(check, key, *made), fail=self.manifest.fail,
+        )  # fmt: skip
 
-        return do
-
-    def _embed(self, encoder: CellEncoder, key: str, check: Callable[[], None]) -> Job[str]:
+    def _read(self, encoder: CellEncoder, key: str, alone: bool) -> _Field | None:
         made_from = str((self.found.facts(key) or {}).get("made_from"))
         if (why := self.manifest.changed(key, made_from)) is None:
+            return _Field(made_from, None, None)
+        mask = [field.key == key for field in self.screen]
+        field = self.screen[key].alone().read_once(alone)
+        if field is None:
+            return None
+        encoder.check_channels(tuple(field.image().channel_names))
+        table = read_table(self.found.folder, key)
+        if not len(table):
+            return _Field(made_from, why, None)
+        only = replace(self.screen.select(mask), fields=(field,))
+        (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
+        return _Field(made_from, why, here.crops)
+
+    def _embed(self, encoder: CellEncoder, key: str, what: _Field) -> Job[tuple[_Field, Any]]:
+        yield Progress(0, 1, f"Embedding {key}")
+        if what.crops is None:
+            return what, np.empty((0, encoder.dimension), np.float32)
+        return what, encoder.pool(encoder.features(what.crops, size=None))
+
+    def _write(self, check: Callable[[], None], key: str, what: _Field, vectors: Any) -> str:
+        if what.why is None:
             self.manifest.note(key, {})
             return "kept"
-        yield Progress(0, 1, f"Embedding {key}")
-        mask = [field.key == key for field in self.screen]
-        only = replace(self.screen.select(mask), fields=(self.screen[key].alone(),))
-        encoder.check_channels(tuple(only.fields[0].image().channel_names))
-        table = read_table(self.found.folder, key)
-        vectors = np.empty((0, encoder.dimension), np.float32)
-        if len(table):
-            (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
-            vectors = encoder.pool(encoder.features(here.crops, size=None))
         check()
         name = f"{key}.npy"
         self.manifest.begin(key, [name])
         with writing(self.manifest.folder / name) as temporary:
             np.save(temporary, vectors)
-        self.manifest.record(key, made_from, [name], {})
-        return why
+        self.manifest.record(key, what.made_from, [name], {})
+        return what.why
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "loaded": None}
@@ -145,9 +167,7 @@ def embed_on(
         Some fields could not be done; the profiles of the others are written.
     """
     doing, keys = doing or Doing(), list(screen.table.index)
-    crop = crop or encoder.card.crop
-    if crop is None and (doing.part is not None or doing.gather):
-        raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
+    crop = _known_crop(encoder, crop, doing)
     intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
     how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
            "nucleus": cells.nucleus_channel, "keys": keys}  # fmt: skip
@@ -175,6 +195,13 @@ def embed_on(
     return made
 
 
+def _known_crop(encoder: CellEncoder, crop: int | None, doing: Doing) -> int | None:
+    crop = crop or encoder.card.crop
+    if crop is None and doing.is_shared:
+        raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
+    return crop
+
+
 @contextmanager
 def _kept(folder: Path, part: Part | None) -> Iterator[None]:
     """Remove what was finished once all of it is written; where the block raises, or ends a part, it is kept."""
@@ -197,8 +224,9 @@ def _opened(
         (folder / _VECTORS).mkdir(exist_ok=True)
         with writing(folder / kind.known_by[0]) as temporary:
             temporary.write_text('{"made_by": "micon embed"}\n', encoding="utf-8")
-        finding = {"cells": how["cells"], "nucleus": how["nucleus"]}
-        return open_manifest(folder / _CELLS, kind, finding, {}, [table_name(key) for key in keys], (), True)
+        finding = {name: how[name] for name in ("cells", "nucleus")}
+        names = [name for key in keys for name in (table_name(key), labels_name(key))]
+        return open_manifest(folder / _CELLS, kind, finding, {}, names, (), True)
 
     def vectors(crop: int) -> Manifest:
         names = [f"{key}.npy" for key in keys]
