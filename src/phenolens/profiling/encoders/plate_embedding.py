@@ -15,13 +15,14 @@ import numpy as np
 from pandas import concat
 
 from phenolens.profiling.encoders.cell_crops import cells_metadata, crops_of, fit_intensity
+from phenolens.profiling.encoders.embedded_plates import EmbeddedPlateWork, describe_plates, open_plates
 from phenolens.profiling.encoders.embedding import card_of
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.engines.doing import Doing
 from phenolens.runtime.engines.failing import raise_failed
 from phenolens.runtime.engines.parts import Part
-from phenolens.runtime.engines.work import Do
+from phenolens.runtime.engines.work import Do, Work
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.files import writing
 from phenolens.runtime.manifest import Manifest, open_manifest
@@ -135,6 +136,8 @@ def embed_on(
     *,
     crop: int | None = None,
     doing: Doing | None = None,
+    plates: bool = False,
+    overwrite: bool = False,
 ) -> Job[Profiles | None]:
     """Embed every cell as `embed_screen` does, and hand the profiles to `write`.
 
@@ -153,6 +156,10 @@ def embed_on(
         As `embed_screen` takes it; the jobs of an array need it where the encoder has none.
     doing
         Who does the fields, and which; of a part nothing is written together.
+    plates
+        Whether plates of the same wells are written beside `out`, with outlines, measurements and embeddings inside.
+    overwrite
+        Replace plates that were made with other settings.
 
     Returns
     -------
@@ -170,11 +177,12 @@ def embed_on(
     crop = _known_crop(encoder, crop, doing)
     intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
     how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
-           "nucleus": cells.nucleus_channel, "keys": keys}  # fmt: skip
+           "nucleus": cells.nucleus_channel, "outlines": plates, "keys": keys}  # fmt: skip
     folder = partial_folder(out)
     with _kept(folder, doing.part), _opened(folder, screen, how, doing) as (check, found, open_vectors):
         mine = doing.mine(keys)
-        finding = FindWork(screen=screen, cells=cells, manifest=found)
+        finding = FindWork(screen=screen, cells=cells, manifest=found, outlines=plates)
+        into = open_plates(out.parent, screen, how, overwrite) if plates else None
         _, failed = yield from doing.each(finding, found, keys, check, "embedded")
         there = _left(mine, failed)
         if crop is None:
@@ -184,13 +192,17 @@ def embed_on(
             screen=screen, found=found, manifest=manifest, encoder=encoder.folder, device=encoder.device,
             crop=crop, intensity=intensity, loaded=None if doing.engine else encoder,
         )  # fmt: skip
-        _, more = yield from replace(doing, part=None).each(work, manifest, there, check, "embedded")
-        failed |= more
-        there = _left(there, failed)
+        for one, of in ((work, manifest), *_of_plates(into, finding, manifest, intensity)):
+            _, more = yield from replace(doing, part=None).each(one, of, there, check, "embedded")
+            failed |= more
+            there = _left(there, failed)
         made = None
         if doing.part is None:
             made = _profiles(encoder, screen, found, manifest, there, card_of(encoder, screen, intensity, crop))
-            write(Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {})))
+            made = Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {}))
+            write(made)
+            if into is not None:
+                describe_plates(screen, into.folder, there, made.card)
         raise_failed(failed, len(mine), [], *_SAID)
     return made
 
@@ -224,7 +236,7 @@ def _opened(
         (folder / _VECTORS).mkdir(exist_ok=True)
         with writing(folder / kind.known_by[0]) as temporary:
             temporary.write_text('{"made_by": "micon embed"}\n', encoding="utf-8")
-        finding = {name: how[name] for name in ("cells", "nucleus")}
+        finding = {name: how[name] for name in ("cells", "nucleus", "outlines")}
         names = [name for key in keys for name in (table_name(key), labels_name(key))]
         return open_manifest(folder / _CELLS, kind, finding, {}, names, (), True)
 
@@ -234,6 +246,15 @@ def _opened(
 
     with doing.opened(folder, [how], begin) as (check, found):
         yield check, found, vectors
+
+
+def _of_plates(
+    into: Manifest | None, finding: FindWork, vectors: Manifest, intensity: IntensityMap
+) -> list[tuple[Work, Manifest]]:
+    """What writes plates of what was found and embedded, where that is wanted."""
+    if into is None:
+        return []
+    return [(EmbeddedPlateWork(finding=finding, vectors=vectors, manifest=into, intensity=intensity), into)]
 
 
 def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:

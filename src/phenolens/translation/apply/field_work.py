@@ -13,11 +13,12 @@ from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import CellFinder, Cells
 from phenolens.screens.crops import Window, changed, window_at
+from phenolens.screens.finding.cells_inside import cells_inside
 from phenolens.screens.fingerprints import field_fingerprint
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.composite import Composite
-from phenolens.translation.apply.result_files import DIFFERENCE, ResultFiles, cells_inside, kind_of
+from phenolens.translation.apply.result_files import DIFFERENCE, ResultFiles, kind_of
 from phenolens.translation.apply.series import translate_series
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import translate_field
