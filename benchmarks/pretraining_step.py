@@ -3,31 +3,33 @@
     python benchmarks/pretraining_step.py [--batch 32] [--repeats 4] [--compile]
 
 The compact UNet with its autoencoder on crops of two channels: in float32 with every crop encoded in every step; in
-bfloat16, as the processor has it; with latents taken from the store instead; and with --compile (minutes, and a C++
-compiler) the UNet compiled, then with channels last in memory. Seconds are of the processor, so that other work on the
-machine matters less; the least of --repeats is taken. Prints a Markdown table.
+bfloat16, as the processor has it; with latents taken from the store instead; with attention that is not fused and an
+optimiser that is, as pre-training has them; and with --compile (minutes, and a C++ compiler) the UNet compiled, then
+with channels last in memory. Seconds are of the processor, so that other work on the machine matters less; the least of
+--repeats is taken. Prints a Markdown table.
 """
 
 import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from phenolens.pretraining.pretraining_sets import CropSet
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, half_precision, load_base, plain_attention
 from phenolens.translation.training.latent_store import LatentStore, Place
 
 
-def step(base: Base, give: Callable[[], torch.Tensor], half: bool) -> Callable[[], None]:
-    """A training step of the UNet on what `give` gives."""
-    optimizer = torch.optim.AdamW(base.unet.parameters(), lr=0.0)
+def step(base: Base, give: Callable[[], torch.Tensor], half: bool, trained: bool = False) -> Callable[[], None]:
+    """A training step of the UNet on what `give` gives; as pre-training does it where `trained`."""
+    optimizer = torch.optim.AdamW(base.unet.parameters(), lr=0.0, fused=trained)
 
     def run() -> None:
-        with half_precision("cpu", half):
+        with half_precision("cpu", half), plain_attention("cpu") if trained else nullcontext():
             latents = give()
             timesteps = torch.randint(1000, (len(latents),))
             tokens = torch.zeros(len(latents), 2, base.token_size)
@@ -74,12 +76,13 @@ def main() -> None:
         def take() -> torch.Tensor:
             return store.take(places)[0]
 
-        rows = [("float32, encoded in every step", encode, False), ("bfloat16, the same", encode, True)]
-        rows += [("bfloat16, latents kept", take, True)]
+        rows = [("float32, encoded in every step", encode, False, False), ("bfloat16, the same", encode, True, False)]
+        rows += [("bfloat16, latents kept", take, True, False)]
+        rows += [("... attention not fused, optimiser fused", take, True, True)]
         print("| a step | processor seconds | the first, over it |\n|---|---|---|", flush=True)
         first = None
-        for name, give, half in rows:
-            taken = seconds(step(base, give, half), options.repeats)
+        for name, give, half, trained in rows:
+            taken = seconds(step(base, give, half, trained), options.repeats)
             first = first or taken
             print(f"| {name} | {taken:.2f} | {first / taken:.2f} |", flush=True)
         last = [("... channels last", lambda: base.unet.to(memory_format=torch.channels_last))]
@@ -87,7 +90,7 @@ def main() -> None:
             last = [("... compiled", base.unet.compile), *last]
         for name, change in last:
             change()
-            taken = seconds(step(base, take, True), options.repeats)
+            taken = seconds(step(base, take, True, True), options.repeats)
             print(f"| {name} | {taken:.2f} | {first / taken:.2f} |", flush=True)
 
 

@@ -102,9 +102,15 @@ class Base:
 
     def settle(self) -> None:
         """Take the weights as final: from now on a faster engine than torch computes, where there is one."""
-        if not self.memory.half and wanted(self.device, sum(p.numel() for p in self.unet.parameters())):
-            self.fast = FastNetworks(self.unet, self.autoencoder)
-            self.codec = replace(self.codec, fast=self.fast)
+        self.fast = self.settle_autoencoder()
+
+    def settle_autoencoder(self) -> FastNetworks | None:
+        """Take the weights of the autoencoder alone as final; what computes with them now, where torch does not."""
+        if self.memory.half or not wanted(self.device, sum(p.numel() for p in self.unet.parameters())):
+            return None
+        fast = FastNetworks(self.unet, self.autoencoder)
+        self.codec = replace(self.codec, fast=fast)
+        return fast
 
     @property
     def computes_with(self) -> str:
@@ -371,6 +377,18 @@ def half_precision(device: str, wanted: bool = True) -> Iterator[None]:
         kind == "cpu" and torch.backends.mkldnn.is_available() and _cpu_has_bfloat16()
     )
     with torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=wanted and gains):
+        yield
+
+
+@contextmanager
+def plain_attention(device: str) -> Iterator[None]:
+    """Train without fused attention on a CPU, whose way back takes longer where tokens are few."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if device == "cpu":
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    else:
         yield
 
 

@@ -11,7 +11,7 @@ import torch
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress
-from phenolens.translation.model.base import half_precision
+from phenolens.translation.model.base import half_precision, plain_attention
 from phenolens.translation.training.averaging import averaged
 
 
@@ -71,8 +71,9 @@ def train_part(
     from diffusers.training_utils import EMAModel
 
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=part.rate, weight_decay=1e-4)
-    average = EMAModel(parameters, decay=part.average, use_ema_warmup=True, power=0.75)
+    fused = part.device.split(":")[0] in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(parameters, lr=part.rate, weight_decay=1e-4, fused=fused)
+    average = EMAModel(parameters, decay=part.average, use_ema_warmup=True, power=0.75, foreach=True)
     kept, start, steps = Checkpoints(part.checkpoint), 0, part.steps
     if (found := kept.read(part.run, part.device)) is not None:
         model.load_state_dict(found[1]["model"])
@@ -108,7 +109,7 @@ def train_part(
             decay = min(1.0, (step + 1) / 100, (steps - step) / (0.25 * steps))
             for group in optimizer.param_groups:
                 group["lr"] = part.rate * decay
-            with half_precision(part.device):
+            with half_precision(part.device), plain_attention(part.device):
                 loss = loss_at(rng, noise)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
