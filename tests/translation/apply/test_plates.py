@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,14 @@ import pytest
 
 from phenolens.runtime.engines.parts import JOBS, Part, writing_to
 from phenolens.runtime.errors import OutputError
+from phenolens.runtime.progress import finish
 from phenolens.screens.images import FieldImage
 from phenolens.screens.ome_zarr.images import read_ome_zarr
 from phenolens.screens.ome_zarr.writing import write_ome_zarr
 from phenolens.screens.table import read_screen
+from phenolens.translation.apply.screen_translation import translate_screen
+from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.model.adapter import Adapter
 from project import ROOT
 from tiny_plates import a_cluster, a_plate, assert_same_files, wait_until
 from translated_plates import OPTIONS, translate
@@ -105,6 +111,67 @@ def test_every_field_is_of_one_job():
     parts = [Part(number, 5).of(keys) for number in range(1, 6)]
     assert sorted([key for part in parts for key in part], key=int) == keys
     assert {len(part) for part in parts} == {4, 5}
+
+
+def test_fields_that_are_too_large_to_be_held_side_by_side_give_the_same_bytes(
+    plate_adapter, plate, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("phenolens.screens.images.LAZY_BYTES", 0)
+    at_once, most, usual = [0], [0], FieldImage.plane
+
+    def counted(image, *position, **named):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.02)
+        found = usual(image, *position, **named)
+        at_once[0] -= 1
+        return found
+
+    monkeypatch.setattr(FieldImage, "plane", counted)
+    assert translate(plate_adapter, plate, tmp_path / "out").status == 0
+    assert_same_files(tmp_path / "out", expected)
+    assert most == [1]
+
+
+def test_a_program_that_finds_cells_is_called_where_jobs_compute(plate_adapter, plate, tmp_path):
+    """It may use the device, which no other thread shares."""
+    threads = []
+
+    class Square:
+        name = title = "square"
+
+        def unavailable(self):
+            return ""
+
+        def segment(self, planes, channel, **how):
+            threads.append(threading.current_thread())
+            labels = np.zeros(planes.shape[1:], np.int32)
+            labels[20:40, 20:40] = 1
+            return labels
+
+    settings = TranslationSettings(strengths=(1.0,), steps=1)
+    adapter, screen, out = Adapter.load(plate_adapter), read_screen(plate), tmp_path / "out"
+    finish(translate_screen(adapter, screen, out, settings, cells=Square(), device="cpu"))
+    assert len(threads) >= 6
+    assert set(threads) == {threading.main_thread()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize("files", [1, 4, 8])
+def test_a_run_that_is_killed_goes_on_with_what_is_not_finished(plate_adapter, plate, expected, tmp_path, files):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "phenolens", "translate", plate_adapter, plate, "--out", out, *OPTIONS]
+    started = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    wait_until(lambda: len(list(out.glob("*.ome.tif"))) >= files)
+    started.kill()
+    started.wait()
+    records = [json.loads(path.read_text()) for path in (out / ".phenolens").glob("*.json")]
+    finished = sum("inputs" in record for record in records)
+    again = translate(plate_adapter, plate, out)
+    assert (again.status, again.facts["kept"]) == (0, finished)
+    assert_same_files(out, expected)
+    assert not list(out.rglob(".partial-*"))
 
 
 def spoil(plate):

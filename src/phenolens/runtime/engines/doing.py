@@ -188,7 +188,7 @@ def all_there(manifest: Manifest, keys: Sequence[str], total: int, lacking: str)
     if missing:
         raise OthersFirst(
             f"{len(missing)} of {total} {lacking}, or their files were changed: {named(missing)}. Start the jobs again "
-            "that have not finished, and then gather."
+            "that have not finished, and then gather. What was written last, a network drive may show a minute later."
         )
 
 

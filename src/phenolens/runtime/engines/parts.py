@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from phenolens.runtime.drives.network import ask_anew
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import absolute, writable_folder, write_json
+from phenolens.runtime.files import absolute, temporary_name, writable_folder, write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.locks import Held, Lock, holding
 from phenolens.runtime.progress import Job
@@ -160,6 +161,7 @@ def _in_turn(folder: Path) -> Iterator[None]:
 
 
 def _no_job_runs(folder: Path, jobs: Path, but: str = "") -> None:
+    ask_anew(jobs, temporary_name(jobs / "probe"))
     for file in sorted(jobs.glob("job-*.lock")):
         if file.name != but:
             with holding(folder, file):
