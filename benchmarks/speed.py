@@ -20,6 +20,7 @@ from solvers import simulated_cells
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
+from phenolens.translation.apply.settings import SHOWN_STEPS
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.apply.warm_up import warm_up
 from phenolens.translation.model.adapter import Adapter
@@ -77,7 +78,7 @@ def main() -> None:
         "20 steps, torch": click(plain),
         f"8 steps, {engine}": click(fast, 8),
         f"20 steps, {engine}": click(fast),
-        "a click": click(fast, coarse=COARSE),
+        "a click": click(fast, SHOWN_STEPS, COARSE),
     }
     rows: dict[str, dict[str, list[float]]] = {}
 
