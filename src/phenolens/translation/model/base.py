@@ -106,9 +106,15 @@ class Base:
 
     def settle(self) -> None:
         """Take the weights as final: from now on a faster engine than torch computes, where there is one."""
-        if not self.memory.half and wanted(self.device, sum(p.numel() for p in self.unet.parameters())):
-            self.fast = FastNetworks(self.unet, self.autoencoder)
-            self.codec = replace(self.codec, fast=self.fast)
+        self.fast = self.settle_autoencoder()
+
+    def settle_autoencoder(self) -> FastNetworks | None:
+        """Take the weights of the autoencoder alone as final; what computes with them now, where torch does not."""
+        if self.memory.half or not wanted(self.device, sum(p.numel() for p in self.unet.parameters())):
+            return None
+        fast = FastNetworks(self.unet, self.autoencoder)
+        self.codec = replace(self.codec, fast=fast)
+        return fast
 
     @property
     def computes_with(self) -> str:

@@ -151,6 +151,7 @@ def pretrain(
         name=str(out),
         device=device,
     )
+    base.settle_autoencoder()
     made = {"seed": settings.seed, "device": device, "recipe": asdict(settings)}
     best = BestWeights(base, HeldOut(base, apart), Path(out), settings.unet_batch, made, overwrite)
     part = _part(settings, "UNet", checkpoints, device, origin)
