@@ -22,6 +22,7 @@ from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, open_base
+from phenolens.translation.model.precision import check_precision
 from phenolens.translation.model.shipped import find_adapter
 from phenolens.translation.solvers import (
     WITH_TRAJECTORY,
@@ -163,7 +164,7 @@ class Translator:
             As `TranslationSettings`, and where a channel is to be held that the adapter does not have.
         """
         how = replace(settings or self.settings, **changes)
-        self.base.check_precision(how.precision)
+        check_precision(how.precision, self.base.device)
         if how.solver == "ddim":
             return replace(how, guidance=1.0, held=())
         how.check_held(self.adapter.channel_names)

@@ -22,7 +22,7 @@ from phenolens.translation.model.declared import check_levels, check_schedule, r
 from phenolens.translation.model.fast_networks import FastNetworks, wanted
 from phenolens.translation.model.fitting_batch import FittingBatch
 from phenolens.translation.model.memory import Memory
-from phenolens.translation.model.precision import Bfloat16Unet, check_precision
+from phenolens.translation.model.precision import Bfloat16Unet
 from phenolens.translation.model.widening import widen
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
 
@@ -125,10 +125,6 @@ class Base:
     def computed_with(self, precision: str) -> str:
         """What computes the UNet's answers in `precision`."""
         return f"torch {version('torch')}" if precision == "bfloat16" else self.computes_with
-
-    def check_precision(self, precision: str) -> None:
-        """Raise `DeviceError` where the device does not compute in `precision` itself."""
-        check_precision(precision, self.device)
 
     def check_channels(self, count: int, where: str) -> None:
         """Raise `ModelError` where there are too many channels, or none."""
