@@ -8,8 +8,10 @@ from phenolens.runtime.errors import DeviceError
 from phenolens.runtime.progress import finish
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model import precision
+from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.model.precision import plain_attention
+from phenolens.translation.model.shipped import demo_adapter
 from tiny_base import make_tiny_adapter
 
 PLANE = np.random.default_rng(0).integers(0, 200, (2, 96, 96)).astype(np.uint8)
@@ -48,13 +50,25 @@ def test_a_translation_in_bfloat16_asks_no_other_and_converts_once(translator, m
     converted = translator.base.halved
     assert {weight.dtype for weight in converted._plain.parameters()} == {torch.bfloat16}
     assert {weight.dtype for weight in translator.base.unet.parameters()} == {torch.float32}
-    assert converted._recorded is not None
     monkeypatch.setattr(translator.base.unet, "forward", lambda *_, **__: pytest.fail("it computed in float32"))
-    monkeypatch.setattr(converted._plain, "forward", lambda *_: pytest.fail("each layer was called"))
     translator.base.fast = None
     finish(translator.move(cell, (0.5, 1.0)))
     assert translator.base.halved is converted
     assert cell.settings.precision == "bfloat16"
+
+
+@pytest.mark.slow
+def test_the_shipped_network_is_recorded_for_any_number_of_rows():
+    adapter = Adapter.load(demo_adapter())
+    base = Translator(load_base(adapter.base), adapter).base
+    for rows in (4, 1, 9):
+        noisy, tokens = torch.randn(rows, 12, 16, 16), torch.randn(rows, 2, base.token_size)
+        with torch.no_grad():
+            exact, halved = (
+                base.predict(noisy, torch.full((rows,), 300.0), tokens, one) for one in ("float32", "bfloat16")
+            )
+        assert base.halved._recorded is not None
+        assert 1e-4 < off(halved, exact) < 0.02
 
 
 @pytest.mark.parametrize("fault", ["fails", "differs"])
