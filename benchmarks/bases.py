@@ -31,7 +31,8 @@ from phenolens.screens.crops import window_at
 from phenolens.simulation import style_for
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.training.finetuning import FinetuneSettings
 from phenolens.translation.training.networks import build_autoencoder, build_unet
 from phenolens.translation.training.pretraining import PretrainSettings, pretrain, psnr

@@ -36,8 +36,9 @@ from phenolens.screens.intensity import IntensityMap
 from phenolens.simulation import style_for
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.model.methods import find_method
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.solvers import Trajectory
 from phenolens.translation.training.discriminative import features_of_cells, fit_judge
 from phenolens.translation.training.finetuning import FinetuneSettings, encode_turned

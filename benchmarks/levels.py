@@ -30,7 +30,8 @@ from phenolens.runtime.progress import finish
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import half_precision, load_base
+from phenolens.translation.model.base import load_base
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.solvers import Trajectory, difference
 
 LEVELS = (0.0, 0.3, 1.0, 4.0, np.inf)

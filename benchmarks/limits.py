@@ -22,7 +22,8 @@ from counterfactual import SHAPE, territories
 from phenolens.screens.crops import cut, window_at
 from phenolens.screens.intensity import IntensityMap
 from phenolens.simulation import simulate_field, style_for
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.precision import half_precision
 
 TRAINING, TRUTH = 200_000, 50_000
 SIDE, BATCH, RATE = 64, 24, 4e-4

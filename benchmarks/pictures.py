@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-STEPS = 20  # of a picture that is not coarse
+from phenolens.translation.apply.settings import SHOWN_STEPS
 
 
 class Viewing:
@@ -94,8 +94,8 @@ class Viewing:
         self.seen.clear()
         started = time.perf_counter()
         QTest.mouseClick(native, Qt.MouseButton.LeftButton, pos=native.rect().center())
-        self.wait(lambda: STEPS in self.seen)
-        first, fine = min(self.seen.values()) - started, self.seen[STEPS] - started
+        self.wait(lambda: SHOWN_STEPS in self.seen)
+        first, fine = min(self.seen.values()) - started, self.seen[SHOWN_STEPS] - started
         self.wait(lambda: not self.dock.running.busy)
         return first, fine
 

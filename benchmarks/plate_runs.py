@@ -194,8 +194,12 @@ def speed(options):
             print(json.dumps({name: rates[name]}), file=sys.stderr, flush=True)
 
         measure("one process", ())
-        measure("two workers", ("--workers", "2"))
-        measure("two independent processes", ("--job", "1/2"), ("--job", "2/2"))
+        measure("one process, bfloat16", ("--precision", "bfloat16"))
+        measure("one process, 8 steps", ("--steps", "8"))
+        measure("one process, 8 steps, bfloat16", ("--steps", "8", "--precision", "bfloat16"))
+        if not options.one:
+            measure("two workers", ("--workers", "2"))
+            measure("two independent processes", ("--job", "1/2"), ("--job", "2/2"))
         (folder / "loop").mkdir()
         rates["loop of stock diffusers"] = loop(screen, cells, adapter, options.loop, folder / "loop")
         fields = len(screen)
@@ -206,9 +210,10 @@ def speed(options):
     print("| | fields an hour | times the loop |\n|---|---|---|")
     for name, found in rates.items():
         print(f"| {name} | {found:,.0f} | {found / stock:.1f} |")
-    efficiency = rates["two workers"] / rates["two independent processes"]
-    print(f"\nefficiency of two workers: {efficiency:.2f}")
-    print(json.dumps({**rates, "efficiency": efficiency, "cells": len(cells) / fields}))
+    if not options.one:
+        rates["efficiency"] = rates["two workers"] / rates["two independent processes"]
+        print(f"\nefficiency of two workers: {rates['efficiency']:.2f}")
+    print(json.dumps({**rates, "cells": len(cells) / fields}))
 
 
 def overlap(options):
@@ -309,6 +314,7 @@ def main():
     one.add_argument("--fields", type=int, default=16)
     one.add_argument("--cells", type=int, default=8)
     one.add_argument("--loop", type=int, default=2, help="fields that the loop takes")
+    one.add_argument("--one", action="store_true", help="one process alone")
     one.set_defaults(part=speed)
     one = parts.add_parser("overlap")
     one.add_argument("--fields", type=int, default=12)

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from phenolens.pretraining.pretraining_sets import CropSet
-from phenolens.translation.model.base import Base, half_precision, load_base, plain_attention
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.precision import half_precision, plain_attention
 from phenolens.translation.training.latent_store import LatentStore, Place
 
 

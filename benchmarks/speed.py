@@ -20,11 +20,13 @@ from solvers import simulated_cells
 
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.progress import finish
+from phenolens.translation.apply.settings import SHOWN_STEPS
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.apply.warm_up import warm_up
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.model.fast_networks import VARIABLE
+from phenolens.translation.model.precision import cpu_has_bfloat16
 from phenolens.translation.model.shipped import demo_adapter
 from phenolens.widgets.translation.jobs import COARSE
 
@@ -66,8 +68,10 @@ def main() -> None:
         fast.translate_crops([c[0] for c in cells], [c[1] for c in cells], steps=options.reference)
     )  # fmt: skip
 
-    def click(translator, steps=20, coarse=()):
-        return lambda cell: pictures(translator, cell, steps=steps, coarse=coarse)
+    def click(translator, steps=20, coarse=(), precision="float32"):
+        return lambda cell: pictures(translator, cell, steps=steps, coarse=coarse, precision=precision)
+
+    halved = device == "cpu" and cpu_has_bfloat16()
 
     engine = fast.base.computes_with.split()[0]
     ways = {
@@ -77,7 +81,8 @@ def main() -> None:
         "20 steps, torch": click(plain),
         f"8 steps, {engine}": click(fast, 8),
         f"20 steps, {engine}": click(fast),
-        "a click": click(fast, coarse=COARSE),
+        **({"20 steps, bfloat16": click(fast, precision="bfloat16")} if halved else {}),
+        "a click": click(fast, SHOWN_STEPS, COARSE),
     }
     rows: dict[str, dict[str, list[float]]] = {}
 

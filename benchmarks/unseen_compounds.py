@@ -37,8 +37,9 @@ from phenolens.simulation import simulate_field
 from phenolens.simulation.compounds import DMSO, LARGEST, PHARMACOPHORES, Compound, compound_library
 from phenolens.simulation.mechanisms import compound_style
 from phenolens.simulation.styles import Style
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.model.lora import inject_lora, load_lora, lora_config, lora_weights, merge_lora
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.solvers import Trajectory, difference, invert
 from phenolens.translation.training.finetuning import FinetuneSettings
 

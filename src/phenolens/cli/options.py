@@ -93,6 +93,14 @@ FineNoise = Annotated[
     float,
     typer.Option(help="Share of the cell's own fine noise that is kept, 0 to 1.", metavar="F"),
 ]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="What the UNet computes in: float32, or bfloat16, which takes less time on a CPU that computes in it "
+        "itself, and is less exact.",
+        metavar="float32|bfloat16",
+    ),
+]
 NoiseSeed = Annotated[int, typer.Option(help="Which noise is drawn; matters with --renoise only.")]
 Overwrite = Annotated[
     bool,

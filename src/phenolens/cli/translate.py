@@ -19,6 +19,7 @@ from phenolens.cli.options import (
     NoiseSeed,
     Overwrite,
     Pattern,
+    Precision,
     ProgressFile,
     Renoise,
     RetryFailed,
@@ -61,6 +62,7 @@ def translate(
     guidance: Guidance = TranslationSettings.guidance,
     fine_noise: FineNoise = TranslationSettings.fine_noise,
     seed: NoiseSeed = TranslationSettings.seed,
+    precision: Precision = TranslationSettings.precision,
     hold: Hold = None,
     cells: CellsOrTiles = None,
     alpha: Annotated[
@@ -104,6 +106,7 @@ def translate(
         settings = TranslationSettings(
             strengths=tuple(sorted(set(strength or SCREEN_STRENGTHS))), solver=solver, steps=steps,
             held=held_from(hold), renoise=renoise, guidance=guidance, fine_noise=fine_noise, seed=seed,
+            precision=precision,
         )  # fmt: skip
         if gather:
             work = gather_translation(loaded, whole, out, settings, cells=found, file_format=file_format, only=only)

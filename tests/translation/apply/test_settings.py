@@ -34,6 +34,8 @@ NAMES = {field.name for field in fields(TranslationSettings)}
         ({"renoise": 1.5}, r"Renoise goes from 0 to 1, not 1\.5"),
         ({"fine_noise": -0.1}, "Fine noise goes from 0 to 1"),
         ({"solver": "obelm", "fine_noise": 0.5}, "'obelm' keeps all fine noise"),
+        ({"precision": "float16"}, "There is no precision 'float16': choose one of float32, bfloat16"),
+        ({"solver": "edict", "precision": "bfloat16"}, "'edict' computes in float32"),
     ],
 )
 def test_what_is_out_of_reach_is_refused_in_a_sentence(wrong: dict, said: str) -> None:
@@ -48,7 +50,7 @@ def test_json_brings_the_settings_back_and_older_provenances_are_read() -> None:
     assert made.held == ("DNA",)
     assert made.strengths == (0.0, 1.0)
     older = TranslationSettings.from_dict({"strengths": [1.0], "solver": "difference", "guidance": 1.5, "held": []})
-    assert (older.renoise, older.fine_noise, older.seed) == (0.0, 1.0, 0)
+    assert (older.renoise, older.fine_noise, older.seed, older.precision) == (0.0, 1.0, 0, "float32")
     with pytest.raises(ModelError, match="damaged"):
         TranslationSettings.from_dict({**facts, "steps": "many"})
 

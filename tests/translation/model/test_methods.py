@@ -190,3 +190,28 @@ def test_an_adapter_without_a_method_is_lora_and_an_unknown_one_is_refused(tiny,
         Adapter.load(folder)
     with pytest.raises(ModelError, match="no fine-tuning method 'hypernetwork': choose one of lora, svdiff, full"):
         finish(job(load_base(tiny), tmp_path / "c.pt", replace(SETTINGS, method="hypernetwork")))
+
+
+def test_lora_takes_16_bits_as_they_come_with_the_same_answers(tiny):
+    base = load_base(tiny)
+    base.use_channels(2)
+    METHODS["lora"].inject(base.unet, METHODS["lora"].configure(2))
+    layers = [module for module in base.unet.modules() if hasattr(module, "lora_A")]
+    seen = set()
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight)
+        layer.lora_A["default"].register_forward_pre_hook(lambda _, given: seen.add(given[0].dtype))
+    generator = torch.Generator().manual_seed(0)
+    x, tokens = torch.randn(3, 8, 16, 16, generator=generator), torch.randn(3, 2, base.token_size, generator=generator)
+
+    def answer() -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return base.predict(x, torch.tensor([50, 400, 900]), tokens)
+
+    made = answer()
+    assert torch.bfloat16 in seen
+    for layer in layers:
+        layer.cast_input_dtype_enabled = True
+    seen.clear()
+    assert torch.equal(answer(), made)
+    assert seen == {torch.float32}

@@ -354,9 +354,9 @@ class Dtypes(TorchDispatchMode):
 
 
 def test_nothing_needs_float64_which_some_devices_lack(folders, tmp_path, monkeypatch):
-    from phenolens.translation.model import base as module
+    from phenolens.translation.model import precision as module
 
-    monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: False)  # as on a device without it
+    monkeypatch.setattr(module, "cpu_has_bfloat16", lambda: False)  # as on a device without it
     base, settings = load_base(folders["2"]), replace(SETTINGS, steps=1, preview_every=1)
     with Dtypes() as dtypes:
         finish(finetune(base, crops(3), crops(3, seed=1), ("a", "b", "c"), settings, tmp_path / "c.pt"))

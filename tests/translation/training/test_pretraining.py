@@ -202,7 +202,7 @@ def test_held_out_noise_of_a_model_that_knows_is_white(tmp_path):
     held = HeldOut(base, drawn(3))
     # Data of unit spread and a model that knows it: its velocity is what the data say, sigma and alpha at each level.
     base.encode = lambda crops: torch.randn(len(crops), 4 * crops.shape[1], 16, 16)
-    base.noise_at = lambda y, s, tokens: y * s / (1 + s * s)
+    base.noise_at = lambda y, s, tokens, precision="float32": y * s / (1 + s * s)
     held = HeldOut(base, drawn(3))
     found = finish(held.judge(Progress(0, 0)))
     assert found.variance == pytest.approx(1, abs=0.03)

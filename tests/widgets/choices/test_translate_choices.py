@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from phenolens.screens.conditions import Condition
+from phenolens.translation.apply.settings import SHOWN_STEPS
 
 pytest_plugins = ["real_window"]
 
@@ -22,7 +23,7 @@ def test_another_number_of_steps_translates_the_cells_anew(window, small_screen,
     window.press(panel.click)
     cell = window.click_cell(0)
     window.wait(lambda: cell.has(1.0) and not window.dock.running.busy)
-    assert cell.translation.steps == 20
+    assert cell.translation.steps == SHOWN_STEPS
     assert not choices.note.text()
     choices.steps.setValue(6)
     again = session.here()[cell.id]

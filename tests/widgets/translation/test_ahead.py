@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from phenolens.runtime.progress import Progress, finish
 from phenolens.runtime.queue import BACKGROUND
 from phenolens.screens.crops import window_at
+from phenolens.translation.apply.settings import SHOWN_STEPS
 from phenolens.widgets.state.session import TranslatedCell
 
 pytest_plugins = ["real_window"]
@@ -75,7 +76,7 @@ def test_a_cell_that_was_translated_ahead_is_there_at_once(ready):
         assert shown.translation is not None
         assert np.abs(dock.synthetic.composite.difference).max() > 0
         waited.append(time.perf_counter() - start)
-        assert shown.translation.steps == 20
+        assert shown.translation.steps == SHOWN_STEPS
         assert session.current is shown
         assert not ahead.holds(cell)
         assert len(session.here()) == number + 1
@@ -234,6 +235,6 @@ def test_the_first_click_finds_everything_ready(window, small_screen, small_adap
     window.click_pixel(90, 90)
     window.wait(lambda: window.session.here() and not window.dock.running.busy)
     (cell,) = window.session.here().values()
-    assert cell.translation.steps == 20
+    assert cell.translation.steps == SHOWN_STEPS
     assert not fast.failed
     assert sessions == [set(network._sessions) for known in fast._networks.values() for network in known.values()]

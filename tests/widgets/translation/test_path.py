@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.progress import Progress
 from phenolens.runtime.queue import device_queue
+from phenolens.translation.apply.settings import SHOWN_STEPS
 from phenolens.translation.model.adapter_card import AdapterCard
 from phenolens.widgets.opening import get_ready
 from real_window import pixels
@@ -79,7 +80,7 @@ def test_from_the_sample_to_an_exported_cell(window, tiny, tmp_path, monkeypatch
     cell = window.click_cell(0)
     assert dock.synthetic.outlines.data, "outlined at once"
     assert time.perf_counter() - before < 30, "also where a click compiles something first and the machine is busy"
-    window.wait(lambda: cell.translation is not None and cell.translation.steps == 20)
+    window.wait(lambda: cell.translation is not None and cell.translation.steps == SHOWN_STEPS)
     window.wait(lambda: not dock.running.busy)
     made = dock.synthetic
     assert made.view == "translated"

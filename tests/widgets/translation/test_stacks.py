@@ -16,6 +16,7 @@ from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import read_image
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import read_screen
+from phenolens.translation.apply.settings import SHOWN_STEPS
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.base import load_base
 from real_window import pixels
@@ -69,7 +70,9 @@ def load(window, adapter):
 
 
 def translated(window, cell):
-    window.wait(lambda: cell.translation is not None and cell.translation.steps == 20 and not window.dock.running.busy)
+    window.wait(
+        lambda: cell.translation is not None and cell.translation.steps == SHOWN_STEPS and not window.dock.running.busy
+    )
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.field_work import SIGNIFICANCE, FieldWork
 from phenolens.translation.apply.inverted_noise import InvertedNoise, inverted_noise
 from phenolens.translation.apply.result_files import DIFFERENCE, SIGNIFICANT, ResultFiles, kind_of
-from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.apply.settings import PRECISIONS, TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import open_base
@@ -37,8 +37,8 @@ _SAID = ("translated", "the others are finished")  # of fields that failed
 _COMMON = ("cells.parquet", "provenance.json", SIGNIFICANCE)
 _WORDS = {
     "strengths": "set of strengths", "steps": "number of steps", "cells": "choice of cells",
-    "held": "choice of held channels", "fine_noise": "share of fine noise", "base_hash": "base model",
-    "file_format": "file format",
+    "held": "choice of held channels", "precision": "precision", "fine_noise": "share of fine noise",
+    "base_hash": "base model", "file_format": "file format",
 }  # fmt: skip
 
 
@@ -107,7 +107,8 @@ class Task:
         return {
             "synthetic": True,
             "device": self.device,
-            "computed_with": self.translator.base.computes_with,
+            "computed_with": self.translator.base.computed_with(self.settings.precision),
+            "precision": self.settings.precision,
             "conditions": list(adapter.conditions),
             "base": adapter.base,
             "intensity": adapter.intensity.to_dict(),
@@ -258,6 +259,8 @@ def _prepare(
         "adapter": adapter.sha256(),
         "base_hash": sha256_of(base.folder) if base.folder else None,
     }
+    if how.precision == PRECISIONS[0]:
+        del made_with["precision"]  # as of folders from before there was another
     if files.file_format != "tiff":
         made_with["file_format"] = files.file_format
     return Task(

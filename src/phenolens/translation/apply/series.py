@@ -150,7 +150,7 @@ def translate_series(
 
     tokens = adapter.condition_tokens(condition).to(base.device)
     weights = plane_weights(image, latent_pixel(translator))
-    paths = shared_paths(base.noise_at, inverting, weights, tokens)
+    paths = shared_paths(translator.noise_model(how), inverting, weights, tokens)
     return (finished(number, job) for number, job in enumerate(paths))
 
 

@@ -126,10 +126,10 @@ def translate_field(
     height, width = (max(size, round(length / pixel)) for length in shape)
     tiles = Tiles(height, width, size, max(1, round(stride * size)), round(shift * size))
     pixels = tiles.enlarged(base.crop // size)
-    noise = tiled(base.noise_at, tiles)
     names = [name or known for name, known in zip((source, target), adapter.conditions, strict=True)]
     tokens = [adapter.condition_tokens(name).to(base.device) for name in names]
     how = translator.settings_for(settings, names[1], solver="difference")
+    noise = tiled(translator.noise_model(how), tiles)
 
     def mapped(number: int) -> np.ndarray:
         t, z = positions[number]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translated_crop import TranslatedCrop
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base, open_base
+from phenolens.translation.model.precision import check_precision
 from phenolens.translation.model.shipped import find_adapter
 from phenolens.translation.solvers import (
     WITH_TRAJECTORY,
@@ -162,11 +164,16 @@ class Translator:
             As `TranslationSettings`, and where a channel is to be held that the adapter does not have.
         """
         how = replace(settings or self.settings, **changes)
+        check_precision(how.precision, self.base.device)
         if how.solver == "ddim":
             return replace(how, guidance=1.0, held=())
         how.check_held(self.adapter.channel_names)
         guidance = self.guidance_to(target or self.adapter.conditions[1]) if how.guidance is None else how.guidance
         return replace(how, guidance=guidance, held=self.held if how.held is None else self._in_order(how.held))
+
+    def noise_model(self, how: TranslationSettings) -> NoiseModel:
+        """The network that predicts noise, in the precision of the settings."""
+        return partial(self.base.noise_at, precision=how.precision)
 
     def left_behind(self, trajectory: Trajectory, fine_noise: float) -> torch.Tensor | None:
         """(n, c, h, w) the part of the noise that a translation does not start from; None where it keeps all."""
@@ -279,7 +286,7 @@ class Translator:
         for number, steps in enumerate(passes):
             now = replace(how, steps=steps)
             trajectory = None
-            network = CountedNetwork(self.base.predict if how.solver == "ddim" else self.base.noise_at)
+            network = CountedNetwork(self.base.predict if how.solver == "ddim" else self.noise_model(how))
             if how.solver == "ddim":
                 job = self._stock(network, now, latents, tokens)
             else:
@@ -336,7 +343,7 @@ class Translator:
         how = settings or self.settings
         own = self.adapter.condition_tokens(condition).to(self.base.device)
         return WITH_TRAJECTORY[how.solver].invert(
-            network or self.base.noise_at, latents, own.expand(len(latents), *own.shape),
+            network or self.noise_model(how), latents, own.expand(len(latents), *own.shape),
             self.base.schedule.grid(how.steps), Renoise(how.renoise, how.seed),
         )  # fmt: skip
 
@@ -349,7 +356,7 @@ class Translator:
                 f"{', '.join(map(repr, WITH_TRAJECTORY))}."
             )
         tokens = [self.adapter.condition_tokens(name).to(self.base.device) for name in cell.conditions]
-        network = CountedNetwork(self.base.noise_at)
+        network = CountedNetwork(self.noise_model(how))
         delta = yield from self.change_latents(network, how, cell.trajectory, tokens)
         changes = self._decode(cell.trajectory.latents.float(), delta, how)
         shown = intensity_difference(self.adapter.intensity, cell.crop, changes[:, 0], how.strengths)

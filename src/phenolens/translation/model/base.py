@@ -1,7 +1,7 @@
 """The base model: an autoencoder and a conditional UNet in diffusers layout."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from inspect import signature
@@ -21,7 +21,8 @@ from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
 from phenolens.translation.model.declared import check_levels, check_schedule, read_network, try_networks
 from phenolens.translation.model.fast_networks import FastNetworks, wanted
-from phenolens.translation.model.memory import Memory, cuda_has_bfloat16, fitting_batch
+from phenolens.translation.model.memory import Memory, fitting_batch
+from phenolens.translation.model.precision import Bfloat16Unet
 from phenolens.translation.model.widening import widen
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
 
@@ -49,6 +50,8 @@ class Base:
         What computes the networks' answers where it can, once `settle` was called; torch alone where None.
     predicting
         How many latents go through the UNet at once.
+    halved
+        The UNet in bfloat16, once it was asked.
     """
 
     autoencoder: Any
@@ -66,6 +69,7 @@ class Base:
     tenant: str = ""
     fast: FastNetworks | None = None
     predicting: FittingBatch = field(default_factory=lambda: fitting_batch("cells"))
+    halved: Bfloat16Unet | None = None
 
     def __post_init__(self) -> None:
         self.codec = Codec(self.autoencoder)
@@ -114,9 +118,13 @@ class Base:
 
     @property
     def computes_with(self) -> str:
-        """What computes the networks' answers, with its version: ``onnxruntime`` or ``torch``."""
+        """What computes the networks' answers in float32, with its version: ``onnxruntime`` or ``torch``."""
         name = "torch" if self.fast is None or self.fast.failed else "onnxruntime"
         return f"{name} {version(name)}"
+
+    def computed_with(self, precision: str) -> str:
+        """What computes the UNet's answers in `precision`."""
+        return f"torch {version('torch')}" if precision == "bfloat16" else self.computes_with
 
     def check_channels(self, count: int, where: str) -> None:
         """Raise `ModelError` where there are too many channels, or none."""
@@ -183,35 +191,55 @@ class Base:
         """(c,) 1 for latents that may change where `moving`, one flag a channel, says which channels may."""
         return self.codec.latent_mask(moving).to(self.device)
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def predict(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor, precision: str = "float32"
+    ) -> torch.Tensor:
         """The network's output for noisy latents (n, c, h, w) under tokens (n, K, token_size), in float32.
 
         Slots of absent channels are zero on the way in and dropped on the way out. What is too much for the device at
         once goes in parts, unless it is trained.
+
+        Parameters
+        ----------
+        precision
+            ``"bfloat16"`` to compute in it, once the weights are final.
         """
         if torch.is_grad_enabled():
             return self._predict(noisy, timesteps, tokens)
-        return self.predicting.run(self._predict, noisy, timesteps, tokens, device=self.device)
+        run = self._predict_in_bfloat16 if precision == "bfloat16" else self._predict
+        return self.predicting.run(run, noisy, timesteps, tokens, device=self.device)
 
-    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def _predict_in_bfloat16(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """As torch computes it, whose weights are converted once."""
+        if self.halved is None:
+            self.halved = Bfloat16Unet(self.unet)
+        noisy, used = self._filled(noisy)
+        return self.halved(noisy, timesteps, tokens)[:, :used]
+
+    def _filled(self, noisy: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Noisy latents with zeros in the slots of absent channels, and how many there were."""
         used, room = noisy.shape[1], self.unet.config.in_channels
         if used < room:
             noisy = torch.cat([noisy, noisy.new_zeros(len(noisy), room - used, *noisy.shape[2:])], dim=1)
+        return noisy, used
+
+    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        noisy, used = self._filled(noisy)
         if self.fast is not None and (known := self.fast("unet", noisy, timesteps, tokens)) is not None:
             return known[:, :used]
         with self._own_precision():
             out: torch.Tensor = self.unet(noisy, timesteps, tokens).sample[:, :used].float()
         return out
 
-    def noise_at(self, y: torch.Tensor, s: float, tokens: torch.Tensor) -> torch.Tensor:
+    def noise_at(self, y: torch.Tensor, s: float, tokens: torch.Tensor, precision: str = "float32") -> torch.Tensor:
         """Predicted noise eps(alpha y, s; tokens) for scaled latents y = x / alpha at s = sigma / alpha.
 
-        The state is float32 whatever the network computes in.
+        The state is float32 whatever the network computes in; `precision` as `predict` takes it.
         """
         alpha, sigma = alpha_sigma_at(s)
         x = (alpha * y).float()
         timesteps = torch.full((len(x),), self.schedule.timestep(s), device=x.device)
-        out = self.predict(x, timesteps, tokens)
+        out = self.predict(x, timesteps, tokens, precision)
         return alpha * out + sigma * x if self.schedule.prediction == "v_prediction" else out
 
     def _own_precision(self) -> AbstractContextManager[object]:
@@ -367,32 +395,3 @@ def _check_kind(folder: Path, autoencoder: Any, unet: Any, scheduler: dict[str, 
             f"The base model in {folder} cannot be used: {reason}. Choose 'compact', or a model of the kind of "
             "Stable Diffusion 1 or 2."
         )
-
-
-@contextmanager
-def half_precision(device: str, wanted: bool = True) -> Iterator[None]:
-    """Run the network in bfloat16 where the device gains by it."""
-    kind = device.split(":")[0]
-    gains = cuda_has_bfloat16(device) or (
-        kind == "cpu" and torch.backends.mkldnn.is_available() and _cpu_has_bfloat16()
-    )
-    with torch.autocast(kind if kind in ("cpu", "cuda") else "cpu", torch.bfloat16, enabled=wanted and gains):
-        yield
-
-
-@contextmanager
-def plain_attention(device: str) -> Iterator[None]:
-    """Train without fused attention on a CPU, whose way back takes longer where tokens are few."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    if device == "cpu":
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    else:
-        yield
-
-
-def _cpu_has_bfloat16() -> bool:
-    return bool(getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")() == "AVX512") and bool(
-        torch.cpu._is_avx512_bf16_supported()
-    )

@@ -61,8 +61,13 @@ def inject_lora(unet: Any, config: dict[str, Any]) -> None:
     They are float32, in a UNet of half precision too.
     """
     from peft import LoraConfig
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     unet.add_adapter(LoraConfig(**{k: v for k, v in config.items() if k != "peft_type"}))
+    layers: list[Any] = [module for module in unet.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        # What comes in 16 bits is computed under autocast, which would cast it back at once.
+        layer.cast_input_dtype_enabled = False
     for parameter in unet.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from phenolens.runtime.memory.fitting_batch import FittingBatch, is_out_of_memory
-from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.base import Base
+from phenolens.translation.model.precision import half_precision, plain_attention
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
 
@@ -112,7 +113,7 @@ def _share_of_loss(base: Base, tokens: torch.Tensor, batch: Batch, rows: torch.T
     """What some rows add to the mean loss of a batch."""
     own = tokens[1:][batch.condition[rows]] * batch.keep[rows, None]
     context = torch.stack([tokens[0].expand(len(rows), -1), own], dim=1)
-    with half_precision(base.device):
+    with half_precision(base.device), plain_attention(base.device, tokens=batch.noisy[0, 0].numel()):
         out = base.predict(batch.noisy[rows], batch.timesteps[rows], context)
     error = (out - batch.goal[rows]).square().mean(dim=(1, 2, 3))
     return (error * batch.weight[rows]).sum() / len(batch.keep)

@@ -270,8 +270,9 @@ def _prepare(base: Base, channels: int, settings: FinetuneSettings) -> _Training
         (list(ends.values()), ENDS_RATE),
     ]
     parameters = [parameter for group, _ in groups for parameter in group]
+    fused = base.device.split(":")[0] in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(
-        [{"params": group, "lr": rate, "peak": rate} for group, rate in groups], weight_decay=0.0
+        [{"params": group, "lr": rate, "peak": rate} for group, rate in groups], weight_decay=0.0, fused=fused
     )
     average = _average(parameters, settings.average)
     return _Training(base, method, config, weights, ends, tokens, parameters, optimizer, average)
@@ -295,7 +296,7 @@ def _hear_signals(unet: Any) -> None:
 def _average(parameters: list[torch.nn.Parameter], decay: float) -> Any:
     from diffusers.training_utils import EMAModel
 
-    return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75)
+    return EMAModel(parameters, decay=decay, use_ema_warmup=True, power=0.75, foreach=True)
 
 
 def encode_turned(

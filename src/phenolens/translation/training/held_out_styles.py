@@ -7,7 +7,8 @@ import torch
 
 from phenolens.pretraining.pretraining_sets import CropSet
 from phenolens.runtime.progress import Job, Progress, relabelled
-from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.base import Base
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.solvers.difference_ode import invert
 
 # Even in log s, where an inversion draws its noise and where a cell's shape is decided.

@@ -9,7 +9,8 @@ import torch
 
 from phenolens.pretraining.pretraining_sets import TURNS, CropSet, turned
 from phenolens.runtime.files import writable_folder, writing
-from phenolens.translation.model.base import Base, half_precision
+from phenolens.translation.model.base import Base
+from phenolens.translation.model.precision import half_precision
 
 Place = tuple[int, int, int]
 """Number of the set, of the crop in it, and of the turn."""

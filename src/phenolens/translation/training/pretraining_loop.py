@@ -11,7 +11,7 @@ import torch
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
 from phenolens.runtime.progress import Job, Progress
-from phenolens.translation.model.base import half_precision, plain_attention
+from phenolens.translation.model.precision import half_precision, plain_attention
 from phenolens.translation.training.averaging import averaged
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
 
 from phenolens.runtime.errors import PhenolensError
-from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.apply.settings import SHOWN_STEPS, TranslationSettings
 from phenolens.widgets.kit.folded import Folded
 from phenolens.widgets.kit.style import SPACE, Form, Note
 from phenolens.widgets.state.session import Session
@@ -14,7 +14,7 @@ from phenolens.widgets.state.translating_anew import translate_otherwise
 
 _SOLVERS = {"difference": "Difference of the conditions", "obelm": "O-BELM", "edict": "EDICT"}
 MOST_STEPS = 200
-_CHOSEN = ("solver", "steps", "guidance", "fine_noise", "renoise", "seed")
+_CHOSEN = ("solver", "guidance", "fine_noise", "renoise", "seed")
 _OWN = -0.05  # below the least guidance there is: that which fine-tuning found
 
 
@@ -76,12 +76,14 @@ class TranslateChoices(QWidget):
         self.setEnabled(translator is not None)
         guidance = _OWN if how.guidance is None else how.guidance
         self.solver.setCurrentIndex(max(self.solver.findData(how.solver), 0))
-        values = (how.steps, guidance, how.fine_noise, how.renoise, how.seed)
+        steps = SHOWN_STEPS if translator is None else how.steps
+        values = (steps, guidance, how.fine_noise, how.renoise, how.seed)
         for box, value in zip(self._boxes, values, strict=True):
             box.blockSignals(True)
             box.setValue(value)
             box.blockSignals(False)
         usual = all(getattr(how, name) == getattr(TranslationSettings, name) for name in _CHOSEN)
+        usual = usual and steps >= SHOWN_STEPS
         self.note.say(
             "" if usual else "Otherwise than the noise floor and an evaluation were made: they say nothing of it.",
             "warning",

@@ -8,6 +8,7 @@ import numpy as np
 
 from phenolens.runtime.errors import CellError
 from phenolens.runtime.progress import Job, Progress, relabelled
+from phenolens.translation.apply.settings import SHOWN_STEPS, TranslationSettings
 
 if TYPE_CHECKING:
     from phenolens.profiling.tables.profiles import Profiles
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from phenolens.widgets.state.session import TranslatedCell
 
 MOST_FIELDS = 24
-# Solver steps of the pictures that a click shows before the one that stays. The first two share an inversion.
-COARSE = (4, 8)
+# Solver steps of the picture that a click shows before the one that stays, whose inversion it shares.
+COARSE = (SHOWN_STEPS // 2,)
 # Few enough that a click does not wait long for the step under way.
 _TOGETHER = 4
 
@@ -148,7 +149,7 @@ def load_translator(adapter: "Adapter | Path", device: str) -> "Job[tuple[Adapte
     yield Progress(1, 4, "loading the base model")
     base = yield from open_base(loaded.base, where)
     yield Progress(2, 4, "putting the adapter on the base")
-    translator = Translator(base, loaded)
+    translator = Translator(base, loaded, TranslationSettings(steps=SHOWN_STEPS))
     yield from relabelled(warm_up(translator), Progress(3, 4, "getting ready for the first click"))
     return loaded, translator, where
 
