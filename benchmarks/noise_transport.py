@@ -34,7 +34,8 @@ from phenolens.simulation import simulate_screen, style_for
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.adapter import Adapter
-from phenolens.translation.model.base import Base, half_precision, load_base
+from phenolens.translation.model.base import Base, load_base
+from phenolens.translation.model.precision import half_precision
 from phenolens.translation.training.finetuning import FinetuneSettings, encode_turned
 from phenolens.translation.training.training_set import finetune_screen, gather_crops
 

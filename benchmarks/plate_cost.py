@@ -67,12 +67,15 @@ def seconds(
     workers: int = 1,
     *,
     times_faster: float = 1.0,
+    beside: bool | None = None,
     gather: float = 0.0,
 ) -> float:
     """Seconds on the clock of a plate, where each worker has a core, or a core and a GPU, of its own.
 
     A worker does its fields one after the other, and each loads the weights once. The last field ends the run, so a
-    worker counts with the most fields that one has.
+    worker counts with the most fields that one has. Where something else than the core does the cells, files and cells
+    of different fields go on side by side: each field counts with what takes longer, and the other is waited for once.
+    A core that does both takes both.
 
     Parameters
     ----------
@@ -80,11 +83,18 @@ def seconds(
         Of the plate; cells of a field; millions of pixels times channels of a field.
     times_faster
         How many times faster than a core a device does a cell.
+    beside
+        Whether files go on beside the cells; where None, where a device is faster than a core.
     gather
         Seconds of a field in what one process does for all of them at the end.
     """
-    each = terms.field + terms.megavalue * megavalues + terms.cell * cells / times_faster
-    return terms.start + ceil(fields / min(workers, fields)) * each + gather * fields
+    files, computed = terms.field + terms.megavalue * megavalues, terms.cell * cells / times_faster
+    most = ceil(fields / min(workers, fields))
+    if times_faster > 1 if beside is None else beside:
+        taken = most * max(files, computed) + min(files, computed)
+    else:
+        taken = most * (files + computed)
+    return terms.start + taken + gather * fields
 
 
 def fitted(runs: list[tuple[int, int, float, float]]) -> Terms:

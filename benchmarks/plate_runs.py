@@ -2,6 +2,7 @@
 
     python benchmarks/plate_runs.py memory [--fields 10 100 1000] [--ways tiff zarr embed workers]
     python benchmarks/plate_runs.py speed [--fields 16] [--cells 8] [--loop 2]
+    python benchmarks/plate_runs.py overlap [--fields 12] [--cells 2] [--files 0.5]
 
 Each part prints a Markdown table, and a line of JSON. Every process computes with one thread.
 
@@ -14,6 +15,11 @@ processes. A rate counts from the moment when the first field of each process is
 loading count. The loop takes each cell by itself through the DDIM inversion and generation of diffusers on torch, 50
 steps each way, with the same adapter, and writes each field with tifffile; `--loop` fields are enough for its rate.
 *efficiency* is the rate of two workers over that of two independent processes.
+
+*overlap* translates simulated fields in this process where files are slow: each field takes `--files` times as long to
+read as to compute, and again as long to write, by waiting. It does so as a run does, the next field being read and the
+last one written while one is computed, and one stage after the other, and gives seconds, the share of the time in which
+cells are computed, and what `seconds` of plate_cost.py would say. The files are compared to the byte.
 """
 
 import argparse
@@ -210,6 +216,93 @@ def speed(options):
     print(json.dumps({**rates, "cells": len(cells) / fields}))
 
 
+def overlap(options):
+    from dataclasses import replace
+
+    import plate_cost
+
+    from phenolens.runtime.engines import overlapping
+    from phenolens.runtime.progress import finish
+    from phenolens.screens.cells import find_cells
+    from phenolens.screens.table import read_screen
+    from phenolens.simulation import simulate_screen, style_for
+    from phenolens.translation.apply import field_work
+    from phenolens.translation.apply.result_files import ResultFiles
+    from phenolens.translation.apply.screen_translation import translate_screen
+    from phenolens.translation.apply.settings import TranslationSettings
+    from phenolens.translation.model.adapter import Adapter
+    from phenolens.translation.model.shipped import demo_adapter
+
+    computing = [0.0]
+    usual_compute, usual_write, usual_beside = field_work._compute, ResultFiles.write, overlapping._beside
+
+    def timed(translator, work, what):
+        """The job that computes a field, and adds up the seconds that it takes."""
+        job = usual_compute(translator, work, what)
+        while True:
+            begun = time.perf_counter()
+            try:
+                step = next(job)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                computing[0] += time.perf_counter() - begun
+            yield step
+
+    def one_after_the_other(call, name):
+        found = overlapping.Future()
+        found.set_result(call())
+        return found
+
+    def run(screen, cells, out, wait, beside):
+        def slow(read):
+            return lambda: (time.sleep(wait), read())[1]
+
+        def write(self, *about, **more):
+            time.sleep(wait / 2)  # each field has two files
+            usual_write(self, *about, **more)
+
+        behind = replace(screen, fields=tuple(replace(one, read=slow(one.read)) for one in screen))
+        ResultFiles.write, overlapping._beside, computing[0] = write, beside, 0.0
+        settings = TranslationSettings(strengths=(1.0,))
+        begun = None
+        for step in translate_screen(Adapter.load(demo_adapter()), behind, out, settings, cells=cells, device="cpu"):
+            if begun is None and step.total:  # what comes before is of all fields
+                begun = time.perf_counter()
+        return time.perf_counter() - begun, computing[0]
+
+    field_work._compute = timed
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        style = style_for("translocation", 9001)
+        place = finish(
+            simulate_screen(folder / "screen", "translocation", wells=options.fields, cells=options.cells, seed=1,
+                            shape=(256, 256), style=style)
+        )  # fmt: skip
+        screen = read_screen(place)
+        cells = finish(find_cells(screen, place / "labels"))
+        fields = len(screen)
+        run(screen, cells, folder / "warm", 0.0, usual_beside)
+        _, own = run(screen, cells, folder / "quick", 0.0, one_after_the_other)
+        wait = options.files * own / fields
+        rows = {}
+        for name, beside in (("one after the other", one_after_the_other), ("overlapping", usual_beside)):
+            rows[name] = run(screen, cells, folder / name, wait, beside)
+        for path in (folder / "quick").glob("*.ome.tif"):
+            assert (folder / "overlapping" / path.name).read_bytes() == path.read_bytes(), path.name
+    each = own / fields
+    terms = plate_cost.Terms(start=0.0, field=2 * wait, megavalue=0.0, cell=each)
+    says = {
+        "one after the other": plate_cost.seconds(terms, fields, 1, 0.0),
+        "overlapping": plate_cost.seconds(terms, fields, 1, 0.0, beside=True),
+    }
+    print(f"{fields} fields: {each:.2f} s of computing, {wait:.2f} s of reading, {wait:.2f} s of writing for each\n")
+    print("| | seconds | share of the time in which cells are computed | the model, s |\n|---|---|---|---|")
+    for name, (took, busy) in rows.items():
+        print(f"| {name} | {took:.1f} | {busy / took:.2f} | {says[name]:.1f} |")
+    print(json.dumps({"computing": each, "wait": wait, **rows}))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True)
@@ -223,6 +316,11 @@ def main():
     one.add_argument("--loop", type=int, default=2, help="fields that the loop takes")
     one.add_argument("--one", action="store_true", help="one process alone")
     one.set_defaults(part=speed)
+    one = parts.add_parser("overlap")
+    one.add_argument("--fields", type=int, default=12)
+    one.add_argument("--cells", type=int, default=2)
+    one.add_argument("--files", type=float, default=0.5, help="times as long as computing, to read and again to write")
+    one.set_defaults(part=overlap)
     options = parser.parse_args()
     options.part(options)
 

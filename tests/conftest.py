@@ -76,6 +76,17 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
 
 
+@pytest.fixture(scope="module")
+def few_noise_levels() -> Generator[None, None, None]:
+    """Let trainings go by few noise levels for previews and guidance, where it does not matter what these show."""
+    from phenolens.translation.solvers.schedule import NoiseSchedule
+
+    grid = NoiseSchedule.grid
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NoiseSchedule, "grid", lambda self, steps, *ends: grid(self, min(steps, 3), *ends))
+        yield
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever uses Qt, so that nobody has to remember it."""

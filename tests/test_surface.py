@@ -21,6 +21,7 @@ from public import make_example_files, put_tiny_base
 RESULTS = (TranslatedCrop, TranslationReport, ProfileReport)
 PUBLIC = {name: getattr(ph, name) for name in ph.__all__} | {one.__name__: one for one in RESULTS}
 LONG = jobs.__all__
+pytestmark = pytest.mark.usefixtures("few_noise_levels")
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,16 @@ import pytest
 import tifffile
 from typer.main import get_command
 
+import phenolens as ph
 from cli_run import run
 from phenolens.annotation.annotations import Annotations
 from phenolens.annotation.files import write_annotations
 from phenolens.cli.app import app
+from phenolens.runtime.errors import ScreenError
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.simulation import simulate_screen, style_for
+from phenolens.translation.training import training_set
 from phenolens.translation.training.finetuning import FinetuneSettings
 from phenolens.translation.training.pretraining import PretrainSettings
 
@@ -47,7 +50,7 @@ def adapter(tuned):
 @pytest.fixture(scope="module")
 def translated(adapter, screen, tmp_path_factory):
     out = tmp_path_factory.mktemp("translated") / "out"
-    return run("translate", adapter, screen, "--strength", "0", "0.5", "1", "--steps", "8", "--out", out, "--json")
+    return run("translate", adapter, screen, "--strength", "0", "0.5", "1", "--steps", "2", "--out", out, "--json")
 
 
 def finetune(screen, base, out, steps=4):
@@ -151,7 +154,7 @@ def test_channels_are_held_as_asked(adapter, screen, tmp_path):
 @pytest.mark.slow
 def test_workers_write_the_same(translated, adapter, screen, tmp_path):
     ran = run(
-        *("translate", adapter, screen, "--strength", "0", "1", "--steps", "8", "--workers", "2"),
+        *("translate", adapter, screen, "--strength", "0", "1", "--steps", "2", "--workers", "2"),
         *("--out", tmp_path / "out", "--json"),
     )
     assert ran.status == 0
@@ -442,6 +445,25 @@ def test_pretrain_writes_a_base(tmp_path):
     ran = run("pretrain", "--out", tmp_path / "made", *steps, "--device", "cpu", "--json")
     assert ran.status == 0
     assert load_base(ran.facts["base"]).crop == 64
+
+
+@pytest.mark.parametrize("all_wells", [False, True])
+def test_the_last_wells_are_left_out_of_a_fine_tuning_unless_all_are_asked_for(tmp_path, monkeypatch, all_wells):
+    made = simulate_screen(tmp_path / "screen", "translocation", wells=6, cells=1, shape=(64, 64), seed=3)
+    screen, asked = finish(made), []
+
+    def only_asked(screen, source, target, *_, **how):
+        asked.append((source.text, target.text))
+        raise ScreenError("That is all.")
+
+    monkeypatch.setattr(training_set, "finetune_screen", only_asked)
+    more = ["--all-wells"] if all_wells else []
+    ran = run("finetune", screen, "--source", CONTROL, "--target", TREATED, "--out", tmp_path / "adapter", *more)
+    assert "That is all." in ran.error
+    with pytest.raises(ScreenError, match="That is all"):
+        ph.finetune(screen, CONTROL, TREATED, out=tmp_path / "adapter", all_wells=all_wells, progress=None)
+    left = ("", "") if all_wells else (",Metadata_Well!=A05", ",Metadata_Well!=A06")
+    assert asked == [(CONTROL + left[0], TREATED + left[1])] * 2
 
 
 @pytest.mark.parametrize(("command", "settings"), [("finetune", FinetuneSettings()), ("pretrain", PretrainSettings())])

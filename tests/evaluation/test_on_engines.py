@@ -1,6 +1,7 @@
 """A noise floor and an evaluation are the same whoever does their fields, and nothing is done twice."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 
 from blob_wells import wells_screen
 from phenolens.evaluation.noise.null_translation import FloorSettings, fit_noise_floor, floor_on
+from phenolens.evaluation.noise.null_work import SplitWork
 from phenolens.evaluation.translations.evaluation import evaluate_part
 from phenolens.evaluation.translations.report import evaluate_adapter, kept_beside
 from phenolens.runtime.engines.cluster import Cluster
 from phenolens.runtime.engines.doing import Doing, OthersFirst
+from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.processes import Processes
 from phenolens.runtime.errors import OutputError
@@ -69,11 +72,17 @@ def judge(adapter, screen, out, doing=None):
 
 @pytest.fixture(scope="module")
 def here(adapter, screen, tmp_path_factory):
-    """What this process makes by itself."""
+    """The noise floor that this process makes by itself."""
     out = tmp_path_factory.mktemp("here")
     finish(fit_noise_floor(adapter, screen, "auto", settings=FLOOR, held=(), out=out / "floor", device="cpu"))
-    finish(judge(adapter, screen, out))
     return out
+
+
+@pytest.fixture(scope="module")
+def judged(adapter, screen, here):
+    """The evaluation that it makes, beside the floor."""
+    finish(judge(adapter, screen, here))
+    return here
 
 
 def assert_same_floor(out, here):
@@ -138,7 +147,24 @@ def test_the_jobs_of_an_array_fit_the_same_floor(adapter, screen, here, tmp_path
     assert_same_floor(tmp_path, here)
 
 
-def test_the_jobs_of_an_array_judge_the_same(adapter, screen, here, tmp_path, done):
+def test_workers_are_handed_no_outlines(adapter, screen, here, tmp_path):
+    class Elsewhere(Here):
+        """This process, with what would be sent to another."""
+
+        def run(self, work, keys, check):
+            sent.append(pickle.loads(pickle.dumps(work)))
+            return super().run(sent[-1], keys, check)
+
+    sent = []
+    finish(fit(adapter, screen, tmp_path, Doing(engine=Elsewhere())))
+    (split,) = (work for work in sent if isinstance(work, SplitWork))
+    assert len(split.cells) > 9
+    assert not split.cells.labels
+    assert_same_floor(tmp_path, here)
+
+
+@pytest.mark.slow
+def test_the_jobs_of_an_array_judge_the_same(adapter, screen, judged, tmp_path, done):
     with pytest.raises(OutputError, match="10 of 10 fields were not searched for cells yet"):
         finish(judge(adapter, screen, tmp_path, Doing(gather=True)))
     waited = rounds(lambda doing: judge(adapter, screen, tmp_path, doing))
@@ -146,7 +172,7 @@ def test_the_jobs_of_an_array_judge_the_same(adapter, screen, here, tmp_path, do
     assert done == {"fields": 10, "batches": 2}
     finish(judge(adapter, screen, tmp_path, Doing(gather=True)))
     assert done == {"fields": 10, "batches": 2}
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)
 
 
 @pytest.mark.slow
@@ -167,20 +193,20 @@ def test_a_floor_that_was_stopped_translates_no_batch_again(adapter, screen, her
 
 
 @pytest.mark.slow
-def test_processes_give_the_same(adapter, screen, here, tmp_path, monkeypatch):
+def test_processes_give_the_same(adapter, screen, here, judged, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)  # a thread each
     doing = Doing(engine=Processes(2))
     finish(fit(adapter, screen, tmp_path, doing))
     finish(judge(adapter, screen, tmp_path, doing))
     assert_same_floor(tmp_path, here)
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)
 
 
 @pytest.mark.slow
-def test_a_cluster_gives_the_same(adapter, screen, here, tmp_path):
+def test_a_cluster_gives_the_same(adapter, screen, here, judged, tmp_path):
     with a_cluster() as cluster:
         doing = Doing(engine=Cluster(cluster.scheduler_address))
         finish(fit(adapter, screen, tmp_path, doing))
         finish(judge(adapter, screen, tmp_path, doing))
     assert_same_floor(tmp_path, here)
-    assert_same_evaluation(tmp_path, here)
+    assert_same_evaluation(tmp_path, judged)

@@ -23,7 +23,9 @@ def test_known_answers(cost):
     assert cost.seconds(terms, fields=12, cells=8, megavalues=2, workers=5) == 10 + 3 * 4, "one worker has three fields"
     assert cost.seconds(terms, fields=12, cells=8, megavalues=2, workers=64) == 10 + 4, "no more workers than fields"
     faster = cost.seconds(terms, fields=12, cells=8, megavalues=2, times_faster=4)
-    assert faster == 10 + 12 * (1 + 1 + 0.5), "a GPU does cells faster, not files"
+    assert faster == 10 + 12 * (1 + 1) + 0.5, "a GPU does cells faster, not files, and beside them"
+    slower = cost.seconds(terms, fields=12, cells=80, megavalues=2, times_faster=4)
+    assert slower == 10 + 12 * 5 + 2, "the files of one field are waited for"
     assert cost.seconds(terms, fields=12, cells=8, megavalues=2, workers=12, gather=0.1) == pytest.approx(10 + 4 + 1.2)
 
 

@@ -16,7 +16,7 @@ CONDITIONS = ("--source", "Metadata_Role=negative control", "--target", "translo
 
 
 def make_inputs(folder: Path, base: Path) -> None:
-    """Write a screen, one of compounds, an adapter of `base`, a translation and profiles to `folder`."""
+    """Write a screen, the same as many plates, one of compounds, an adapter of `base` and profiles to `folder`."""
     style = style_for("translocation", 9002)
     screen = folder / "screen"
     finish(simulate_screen(screen, "translocation", wells=12, cells=10, seed=1, shape=(192, 192), style=style))
@@ -25,6 +25,9 @@ def make_inputs(folder: Path, base: Path) -> None:
             folder / "compounds", compounds=6, batches=2, wells=1, control_wells=4, cells=8, shape=(160, 160), seed=1
         )
     )
+    often = pd.read_csv(screen / "screen.csv")
+    plates = [often.assign(Metadata_Plate=f"plate{number}") for number in range(1, 81)]
+    pd.concat(plates).to_csv(screen / "often.csv", index=False)
     run(
         *("finetune", screen, *CONDITIONS, "--out", folder / "adapter", "--base", base, "--rank", "2"),
         *("--steps", "2", "--crop", "48", "--cells", screen / "labels", "--device", "cpu"),
@@ -74,6 +77,7 @@ def long_commands(given: Path, base: Path, out: Path) -> dict[str, list[str | Pa
         "pretrain draws": ["pretrain", "--styles", "60", "--out", out],
         "pretrain trains": ["pretrain", "--styles", "1", "--out", out],
         "demo": ["demo", "--headless", "--out", out],
+        "cells": ["cells", screen / "often.csv", "--out", out],
         "micon train": ["micon", "train", given / "compounds", "--steps", "5000", "--out", out],
         "micon embed": ["micon", "embed", "default", given / "compounds", "--out", out.with_suffix(".parquet")],
         "micon map": ["micon", "map", profiles, "--projection", "umap", "--out", out],

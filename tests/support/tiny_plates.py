@@ -35,7 +35,7 @@ def a_plate(path: Path, wells: int, sites: int = 2, *, acquisitions: bool = Fals
     if acquisitions:
         metadata["Metadata_Acquisition"] = [site for _, site in places]
     screen = screen_from_arrays(arrays, ("DNA", "Actin"), metadata=metadata, pixel_size=0.5)
-    return finish(write_plate(path, screen, labels=two_cells, **settings))
+    return finish(write_plate(path, screen, **{"labels": two_cells, **settings}))
 
 
 def two_cells(field: Field) -> dict[str, LabelImage]:

@@ -16,10 +16,10 @@ from phenolens.runtime.engines.parts import Part
 from phenolens.runtime.engines.run_file import RunFile
 from phenolens.runtime.errors import FieldsFailed, PhenolensError
 from phenolens.runtime.interrupts import STATUS, stopping
+from phenolens.runtime.memory.fitting_batch import SmallerBatch
 from phenolens.runtime.progress import Job, Progress
 from phenolens.runtime.progress_bar import bar_on_terminal
 from phenolens.runtime.threads import fitting_threads
-from phenolens.translation.model.fitting_batch import SmallerBatch
 
 T = TypeVar("T")
 USER_MISTAKE = 2

@@ -56,6 +56,13 @@ def finetune(
             show_default="compound, and concentration where one has several",
         ),
     ] = None,
+    all_wells: Annotated[
+        bool,
+        typer.Option(
+            "--all-wells",
+            help="Train on all wells; the last ones of either condition are left out otherwise, to judge on.",
+        ),
+    ] = False,
     base: Annotated[str, typer.Option(help="Base model.", metavar="compact|FOLDER|HUB_NAME")] = "compact",
     method: Annotated[
         str,
@@ -106,10 +113,11 @@ def finetune(
         if all_against is not None:
             if in_group():
                 raise OutputError("--all-against is shared out by --job I/N, not by accelerate or torchrun.")
-            if source or target or resume or start_over:
+            if source or target or resume or start_over or all_wells:
                 raise ScreenError(
-                    "--all-against CONTROL takes each other condition as a target, and goes on with what is not "
-                    "finished: leave out --source, --target, --resume and --start-over."
+                    "--all-against CONTROL takes each other condition as a target, leaves out wells of each, and "
+                    "goes on with what is not finished: give no --source, --target, --resume, --start-over or "
+                    "--all-wells."
                 )
             opened = {"screen": screen, "pattern": pattern, "conditions": conditions}
             how = {"cells": found, "out": out, "base": base, "device": device, "by": tuple(by or ())}
@@ -126,12 +134,15 @@ def finetune(
         from phenolens.screens.conditions import Condition
         from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of
         from phenolens.translation.training.training_set import finetune_screen
+        from phenolens.translation.training.wells_left_out import WellsLeftOut, leave_wells_out
 
         check_output(out, ADAPTER, overwrite)
+        whole, pair = open_screen(screen, pattern, conditions), (Condition.parse(source), Condition.parse(target))
+        wells = WellsLeftOut(*pair) if all_wells else leave_wells_out(whole, *pair)
         work = finetune_screen(
-            open_screen(screen, pattern, conditions),
-            Condition.parse(source),
-            Condition.parse(target),
+            whole,
+            wells.source,
+            wells.target,
             found,
             out=out,
             base=base,
@@ -147,12 +158,14 @@ def finetune(
         size = sum(path.stat().st_size for path in out.iterdir())
         as_large = ", as large as the UNet, since all of its weights were trained" if method == "full" else ""
         console.done(
-            f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out} ({size / 1e6:.1f} MB{as_large})",
+            f"Fine-tuned {adapter.conditions[0]} to {adapter.conditions[1]}: {out} ({size / 1e6:.1f} MB{as_large})\n"
+            f"{wells.said}",
             adapter=str(out.resolve()),
             method=adapter.method,
             trained=adapter.card.trained,
             bytes=size,
             conditions=list(adapter.conditions),
+            wells_left_out=[list(each) for each in wells.wells],
             channels=list(adapter.channel_names),
             crop=adapter.crop,
             cells=adapter.card.cells,

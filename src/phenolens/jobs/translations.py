@@ -27,6 +27,7 @@ def finetune(
     target: Condition | str,
     *,
     out: str | Path,
+    all_wells: bool = False,
     cells: str | Path | Cells = "auto",
     base: str = "compact",
     method: Literal["lora", "svdiff", "full"] = "lora",
@@ -50,6 +51,9 @@ def finetune(
         ``"Role=negative control"``.
     out
         Folder for the adapter. Until it is whole, a checkpoint is kept in ``<out>.partial``.
+    all_wells
+        Train on all wells. Otherwise the last wells of either condition are left out, for an evaluation to judge on:
+        two of five or more, one of three or four; none of fewer, or where a condition leaves out wells by itself.
     cells
         As `find_cells` takes them as ``how``, or `Cells`.
     base
@@ -92,16 +96,18 @@ def finetune(
     >>> import phenolens as ph
     >>> adapter = ph.finetune("screen", "Role=negative control", "translocation", out="new", cells="whole", steps=1)
     >>> adapter.conditions
-    ('Role=negative control', 'translocation')
+    ('Role=negative control,Metadata_Well!=A05', 'translocation,Metadata_Well!=A06')
     """
     from phenolens.translation.training.finetuning import FinetuneSettings
     from phenolens.translation.training.training_set import finetune_screen
+    from phenolens.translation.training.wells_left_out import WellsLeftOut, leave_wells_out
 
-    opened = opened_screen(screen)
+    opened, pair = opened_screen(screen), (parsed(source), parsed(target))
+    wells = WellsLeftOut(*pair) if all_wells else leave_wells_out(opened, *pair)
     settings = FinetuneSettings(steps=steps, method=method, rank=rank, seed=seed, crop=crop, network_crop=network_crop)
     return (
         yield from finetune_screen(
-            opened, parsed(source), parsed(target), cells, out=Path(out), base=base, settings=settings,
+            opened, wells.source, wells.target, cells, out=Path(out), base=base, settings=settings,
             device=device, nucleus_channel=channel_index(opened, nucleus_channel), resume=resume,
         )
     )  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
+from phenolens.runtime.drives.network import move
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import writing
 from phenolens.runtime.interrupts import unbroken
@@ -143,7 +144,7 @@ class Checkpoints:
             with writing(self.path) as temporary:
                 _write(temporary, about, state)
                 if self._worth_keeping and self.path.is_file():
-                    os.replace(self.path, self.before)
+                    move(self.path, self.before)
             if not self._worth_keeping:
                 self._worth_keeping = True
                 if self.before.is_file() and not _is_of(self.before, about.run):

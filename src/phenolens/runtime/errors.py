@@ -32,6 +32,10 @@ class DeviceError(PhenolensError):
     """The device is absent or has no memory left."""
 
 
+class MemoryEnded(DeviceError):
+    """The device has no memory left, not even for the smallest part of the work."""
+
+
 class ReportError(PhenolensError):
     """A saved report is missing, broken or of another kind."""
 

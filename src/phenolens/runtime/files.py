@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.drives.network import move
 from phenolens.runtime.errors import OutputError, PhenolensError
 from phenolens.runtime.interrupts import undone_at_end
 from phenolens.runtime.processes import Process, this_process
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_BROKEN = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 _OUTPUT_ERRNOS = _FULL | {errno.EROFS, errno.EFBIG}
 # What libraries say of a full disk that give no errno: safetensors, and numpy, through which tifffile writes.
 _SAYS_FULL = re.compile(r"No space left on device|\d+ requested and \d+ written|os error 28\b")
@@ -98,7 +100,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield partial
         _permit(partial, permissions)
         flush(partial)
-        os.replace(partial, target)
+        move(partial, target)
         flush(target.parent)
 
 
@@ -128,7 +130,7 @@ def writing_folder(path: str | os.PathLike[str], place: Callable[[Path, Path], N
     if place is None:
         _check_empty(target)
     with _removed(temporary_name(target)) as partial, _in_words(partial, Path(path)):
-        partial.mkdir()
+        partial.mkdir(exist_ok=True)  # nobody else has this name
         with _undisturbed(partial):
             yield partial
         _flush_all(partial, permissions)
@@ -187,7 +189,13 @@ def sweep(folder: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or the names in a folder, written to the disk, so that a power cut does not undo a renaming."""
+    """Have a file, or the names in a folder, written to the disk, so that a power cut does not undo a renaming.
+
+    Raises
+    ------
+    OutputError
+        They cannot be: what was written before may be lost, and only now is that said.
+    """
     if os.name == "nt" and path.is_dir():
         return
     # Windows flushes only what is open for writing.
@@ -196,8 +204,8 @@ def flush(path: Path) -> None:
         os.fsync(opened)
     except OSError as error:
         # Some network file systems know no flushing, of folders above all.
-        if error.errno in _OUTPUT_ERRNOS | {errno.EIO}:
-            raise
+        if error.errno in _OUTPUT_ERRNOS | _BROKEN:
+            raise output_error(path, error) from error
     finally:
         os.close(opened)
 
@@ -225,6 +233,8 @@ def output_error(path: str | os.PathLike[str], error: BaseException) -> OutputEr
         why = "it is read-only for you. Choose a folder you may write to"
     elif code in (errno.EEXIST, errno.ENOTDIR):
         why = "a file is where a folder is needed. Choose another place"
+    elif code in _BROKEN:
+        why = f"its disk or network drive failed ({os.strerror(code or 0)}). Start again once that works"
     else:
         why = f"{getattr(error, 'strerror', '') or error}. Choose another place"
     return OutputError(f"Cannot write to {path}: {why}.")
@@ -247,7 +257,9 @@ def _undisturbed(folder: Path) -> Iterator[None]:
     witness = temporary_name(folder / "witness")  # goes with the rest, whoever removes it
     witness.touch()
     yield
-    witness.unlink()
+    os.lstat(witness)
+    with suppress(FileNotFoundError):  # it is removed, if by another answer
+        witness.unlink()
 
 
 @contextmanager
@@ -306,5 +318,6 @@ def _check_empty(target: Path) -> None:
 def _rename(new: Path, target: Path) -> None:
     _check_empty(target)
     if os.path.isdir(target):
-        target.rmdir()
-    os.replace(new, target)
+        with suppress(FileNotFoundError):
+            target.rmdir()
+    move(new, target)

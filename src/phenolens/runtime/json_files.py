@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.drives.network import patiently
 from phenolens.runtime.limits import JSON_DEPTH, JSON_MB
 
 
@@ -22,15 +23,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         The file cannot be read.
     """
     path = Path(path)
+    content = patiently(lambda: _content(path))
+    try:
+        return parsed_json(content)
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not usable JSON: {error}") from error
+
+
+def _content(path: Path) -> bytes:
     if os.path.lexists(path) and not path.is_file():
         raise ValueError(f"{path.name} is no plain file")  # a pipe would be waited for without end
     size = path.stat().st_size
     if size > JSON_MB() * 2**20:
         raise ValueError(f"{path.name} has {size / 2**20:.0f} MiB, more than the {JSON_MB()} that are read")
-    try:
-        return parsed_json(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not usable JSON: {error}") from error
+    return path.read_bytes()
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from phenolens.runtime.drives.network import move, patiently
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import absolute, output_error, remove, temporary_name, writable_folder
 from phenolens.runtime.interrupts import undone_at_end
@@ -52,9 +53,13 @@ class Lock:
             Another run took it, for this computer gave no sign of life for a long time (it slept, or lost the network);
             or the folder was removed.
         """
-        if not os.path.lexists(self.file):
-            raise OutputError(f"{self.folder} was removed, or its lock, while it was written: start again.")
-        if _read(self.file).get("token") != self.token:
+        try:
+            found = _found(self.file)
+        except FileNotFoundError as error:
+            raise OutputError(f"{self.folder} was removed, or its lock, while it was written: start again.") from error
+        except OSError as error:
+            raise output_error(self.folder, error) from error
+        if found.get("token") != self.token:
             raise OutputError(
                 f"{self.folder} was taken over by another run while this one gave no sign of life: let one of them go "
                 "on. What was finished is kept."
@@ -166,6 +171,8 @@ def _create(file: Path, text: str) -> bool:
         os.link(whole, file)
         return True
     except FileExistsError:
+        with suppress(OSError):  # made by us, where the answer to that was lost
+            return patiently(file.read_bytes) == text.encode()
         return False
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT):
@@ -183,7 +190,7 @@ def _create(file: Path, text: str) -> bool:
 
 def _break_dead(file: Path, folder: Path) -> None:
     """Take away the lock of a dead holder; refuse where it lives."""
-    found = _read(file)
+    found = _found(file)
     token = found.get("token")
     silent = _silence(file)
     try:
@@ -198,7 +205,7 @@ def _break_dead(file: Path, folder: Path) -> None:
     if not dead:
         raise Held(_held(folder, found))
     aside = temporary_name(file)
-    os.replace(file, aside)
+    move(file, aside)
     if _read(aside).get("token") != token:
         # Somebody else was faster, and this is the new lock: give it back.
         with suppress(OSError):
@@ -226,7 +233,7 @@ def _silence(file: Path) -> float:
 
 def _beat(lock: Lock, ended: threading.Event) -> None:
     while not ended.wait(BEAT):
-        if _read(lock.file).get("token") != lock.token:
+        if _read(lock.file).get("token", lock.token) != lock.token:
             return
         # Written anew rather than dated, so that the file system's clock counts.
         with suppress(OSError), lock.file.open("r+b") as stream:
@@ -237,6 +244,14 @@ def _beat(lock: Lock, ended: threading.Event) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        return _found(file)
+    except OSError:
+        return {}
+
+
+def _found(file: Path) -> dict[str, Any]:
+    """What a lock file says; nothing where it is damaged, or just being written."""
+    try:
         return read_json_object(file)
-    except (OSError, ValueError):
+    except ValueError:
         return {}

@@ -5,11 +5,13 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.drives.network import ask_anew, patiently
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import plain, write_json
+from phenolens.runtime.files import plain, temporary_name, write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, OME_ZARR, Kind
 from phenolens.runtime.outputs import named, read_mark, remove_output, write_mark
@@ -69,7 +71,7 @@ class Manifest:
 
     def record(self, key: str, inputs: str, files: Sequence[str], facts: Mapping[str, Any] | None = None) -> None:
         """Note that the result `key` was made: the names of its files, which are all there, and `facts` about it."""
-        written = {name: _state(self.folder / name) for name in files}
+        written = {name: patiently(partial(_state, self.folder / name), must_be_there=True) for name in files}
         about = {"facts": dict(facts)} if facts is not None else {}
         self._write(key, {"settings": self.settings, "inputs": inputs, "files": written, **about})
 
@@ -148,7 +150,8 @@ class Manifest:
     def _is_whole(self, record: dict[str, Any]) -> bool:
         try:
             return all(
-                _size(self.folder / name) == known["size"] and _state(self.folder / name) == known
+                patiently(partial(_size, self.folder / name)) == known["size"]
+                and patiently(partial(_state, self.folder / name)) == known
                 for name, known in record["files"].items()
             )
         except (OSError, TypeError, KeyError):
@@ -198,11 +201,17 @@ def open_manifest(
             f"{folder} holds results made with another {what}: choose an empty folder, so that they are not mixed, or "
             "give --overwrite, which makes them anew."
         )
-    others = [name for name in (*results, *common) if os.path.lexists(folder / name) and name not in ours]
+    wanted_names = [name for name in (*results, *common) if os.path.lexists(folder / name)]
+    if not ours.issuperset(wanted_names):  # other jobs may have written since the names were last asked for
+        ask_anew(folder / RECORDS, temporary_name(folder / RECORDS / "probe"))
+        mark = read_mark(folder)
+        ours |= manifest.files() | set(map(str, mark["files"] if mark else ()))
+    others = [name for name in wanted_names if name not in ours]
     if others:
         raise OutputError(
             f"{folder} holds files that phenolens did not write, or of which the record is lost, and that the results "
-            f"would replace: {named(others)}. Choose another folder, or move them away."
+            f"would replace: {named(others)}. Choose another folder, or move them away; or try again in a minute, "
+            "where other computers have just written there."
         )
     if changed:
         gone = [name for name in {*manifest.files(), *(ours - set(results))} if manifest.is_within(name)]

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from phenolens.runtime.choices.preferences import cache_folder
+from phenolens.runtime.drives.network import move
 from phenolens.runtime.errors import ModelError, OutputError
 from phenolens.runtime.files import output_error, writable_folder, write_json
 from phenolens.runtime.in_thread import in_thread
@@ -136,7 +137,7 @@ def fetch_base(name: str) -> Job[Path]:
     shutil.rmtree(partial / _NOTES, ignore_errors=True)
     write_json(partial / "source.json", {"name": name, "revision": revision, "licence": licence})
     write_mark(partial, DOWNLOAD.name, ["source.json", *(file.path for file in hub_files)])
-    os.replace(partial, _cached(name))
+    move(partial, _cached(name))
     return _cached(name)
 
 

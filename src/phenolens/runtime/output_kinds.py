@@ -188,6 +188,14 @@ TRANSLATION = Kind(
 )
 """Filled result by result, and never replaced as a whole."""
 
+EMBEDDING = Kind(
+    "embedding",
+    "a folder of embedded plates",
+    (r"profiles\.parquet", _PROVENANCE),
+    _says("made_by", "micon embed"),
+)
+"""Filled field by field, and never replaced as a whole."""
+
 CELLS = Kind(
     "cells",
     "a folder of cells that were found",

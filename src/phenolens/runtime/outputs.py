@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.drives.network import move
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import (
     absolute,
@@ -197,7 +198,7 @@ def finish_replacing(parent: Path) -> None:
             if os.path.lexists(target):
                 _empty_old(parent / entry.name, target, with_dependent=False)
             else:
-                os.replace(parent / entry.name, target)
+                move(parent / entry.name, target)
 
 
 def _target(folder: str | os.PathLike[str]) -> Path:
@@ -312,13 +313,13 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _put(new: Path, target: Path, overwrite: bool) -> None:
     """Put the folder `new` where `target` is, and remove of that what phenolens wrote."""
     if not os.path.isdir(target):
-        os.replace(new, target)
+        move(new, target)
         return
     made = set(_files(new))
     blocked = [path for path in _content(target).others if _clash(path, made)]
     if blocked:
         beside = _free_name(target)
-        os.replace(new, beside)
+        move(new, beside)
         raise OutputError(
             f"{named(blocked)} appeared in {target} while the new result was made, which is now in {beside}: "
             "move either away."
@@ -326,11 +327,11 @@ def _put(new: Path, target: Path, overwrite: bool) -> None:
     owner = this_process()
     old = target.with_name(f"{_REPLACED}{owner.pid}-{owner.start}-{owner.host}-{uuid.uuid4().hex[:8]}-{target.name}")
     with unbroken():
-        os.replace(target, old)
+        move(target, old)
         try:
-            os.replace(new, target)
+            move(new, target)
         except OSError:
-            os.replace(old, target)
+            move(old, target)
             raise
         _empty_old(old, target, with_dependent=overwrite)
 
@@ -349,17 +350,17 @@ def _empty_old(old: Path, target: Path, *, with_dependent: bool) -> None:
         if os.path.lexists(goal):
             continue
         goal.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(old / path.rstrip("/"), goal)
+        move(old / path.rstrip("/"), goal)
     remove_files(old, (*content.ours, *(content.depends if with_dependent else ())))
     if os.path.isdir(old):
-        os.replace(old, _free_name(target))
+        move(old, _free_name(target))
 
 
 def _remove_ours(folder: Path, paths: Sequence[str], kind: Kind) -> None:
     """Remove these files of a folder, which is all of it or nothing where others have put nothing into it."""
     if os.path.isdir(folder) and set(paths) == set(_files(folder)):
         aside = temporary_name(absolute(folder))
-        os.replace(folder, aside)
+        move(folder, aside)
         remove(aside)  # a run that is killed here leaves a name that the next one removes
         return
     # what tells the kind of a folder without a mark goes last

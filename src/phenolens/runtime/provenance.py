@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from phenolens.runtime.drives.network import patiently
 from phenolens.runtime.errors import OutputError, PhenolensError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
@@ -104,5 +105,8 @@ def sha256_of(path: str | os.PathLike[str], without: Collection[str] = ()) -> st
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return patiently(read)

@@ -13,7 +13,7 @@ from phenolens.runtime.errors import CellError, ImageError
 from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.label_images import label_files, read_label_image
 from phenolens.screens.segmentation import segment_nuclei
-from phenolens.screens.segmenters import Segmenter, segmenter_named
+from phenolens.screens.segmenters import BuiltIn, Segmenter, segmenter_named
 from phenolens.screens.table import Field, Screen
 
 COLUMNS = ("field", "label", "y", "x", "area")
@@ -160,6 +160,12 @@ class CellFinder:
     def segments(self) -> bool:
         """Whether cells are looked for in the pixels, rather than given."""
         return _segmenter(self.how) is not None
+
+    @property
+    def takes_device(self) -> bool:
+        """Whether a program looks for them that may compute on a device: it has to be called where jobs compute."""
+        segmenter = _segmenter(self.how)
+        return segmenter is not None and not isinstance(segmenter, BuiltIn)
 
     def cells_in(self, one: Field) -> Cells:
         """The cells of a field; a field may have none.

@@ -19,7 +19,7 @@ from phenolens.screens.image_details import AxisScale, ImageDetails
 from phenolens.screens.ome_zarr.folders import is_url, is_zarr
 from phenolens.screens.pixel_numbers import check_numbers
 from phenolens.screens.pixel_sizes import is_size
-from phenolens.screens.tiff.tiffs import read_tiff
+from phenolens.screens.tiff.tiffs import LAZY_BYTES, read_tiff
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
@@ -97,6 +97,21 @@ class FieldImage:
         """Data type of the pixels, as in the file."""
         dtype: np.dtype[Any] = np.dtype(self.data.dtype)
         return dtype
+
+    @property
+    def is_small(self) -> bool:
+        """Whether memory has room for all pixels, beside those of other images."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize <= LAZY_BYTES
+
+    def held(self) -> FieldImage:
+        """The image with all pixels in memory, read now.
+
+        Raises
+        ------
+        ImageError
+            The file turns out to be broken.
+        """
+        return replace(self, data=np.asarray(computed(self.data) if hasattr(self.data, "dask") else self.data))
 
     @property
     def levels(self) -> tuple[Any, ...]:

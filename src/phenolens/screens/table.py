@@ -78,6 +78,20 @@ class Field:
         """The field with channels of its own, whatever those of the screen's other fields are."""
         return replace(self, agreement=Agreement())
 
+    def read_once(self, alone: bool) -> Field | None:
+        """The field with its image opened, which is then not opened again; pixels of a small one are read.
+
+        Parameters
+        ----------
+        alone
+            Whether no other field is held in memory; where one is, None is returned for an image that is not small.
+        """
+        image = self.image()
+        if not image.is_small:
+            return replace(self, read=lambda: image) if alone else None
+        held = image.held()
+        return replace(self, read=lambda: held)
+
 
 @dataclass(frozen=True)
 class Screen:

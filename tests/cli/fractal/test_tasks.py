@@ -57,11 +57,21 @@ def test_each_image_is_embedded_by_a_call_and_the_last_writes_the_profiles(plate
     out = tmp_path / "profiles.parquet"
     for field in read_screen(plate):
         assert not out.exists()
-        assert embed(zarr_url=field.address, out=str(out), crop=32, cells="inside") == {}
+        assert embed(zarr_url=field.address, out=str(out), cells="inside") == {}
     ran = run("micon", "embed", "default", plate, "--out", tmp_path / "whole.parquet", "--cells", "inside",
-              "--crop", "32", "--json")  # fmt: skip
+              "--json")  # fmt: skip
     assert ran.facts["rows"] == 4
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(tmp_path / "whole.parquet"))
+
+
+def test_each_image_is_embedded_into_a_plate_of_the_same_wells(plate, tmp_path):
+    told = [
+        embed(zarr_url=field.address, out=str(tmp_path), crop=32, cells="inside", file_format="zarr")
+        for field in read_screen(plate)
+    ]
+    derived = read_screen(tmp_path / "P1__embedded.zarr")
+    assert [one["image_list_updates"][0]["zarr_url"] for one in told] == [field.address for field in derived]
+    assert len(pd.read_parquet(tmp_path / "profiles.parquet")) == 4
 
 
 def test_what_is_no_image_of_a_plate_is_refused(plate):

@@ -3,13 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from phenolens.profiling.encoders import cell_crops
 from phenolens.profiling.encoders.cell_crops import fit_intensity
 from phenolens.profiling.encoders.embedding import embed_screen
 from phenolens.profiling.encoders.encoder import load_encoder
+from phenolens.profiling.encoders.network import EncoderNetwork
 from phenolens.profiling.tables.profiles import treatment_names
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.errors import CellError, MemoryEnded
+from phenolens.runtime.memory.fitting_batch import SmallerBatch
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.crops import cut, window_at
@@ -109,3 +112,33 @@ def test_the_map_of_a_large_screen_is_fitted_on_fewer_pixels(opened, monkeypatch
     span = np.array(whole.high) - whole.low
     assert (np.abs(np.array(fewer.low) - whole.low) < 0.1 * span).all()
     assert (np.abs(np.array(fewer.high) - whole.high) < 0.3 * span).all()
+
+
+def test_where_a_device_has_no_memory_left_smaller_parts_give_the_same(opened, encoder, profiles, monkeypatch):
+    screen, cells, intensity = opened
+    given = []
+
+    def with_room_for(most, name):
+        known = getattr(EncoderNetwork, name)
+
+        def compute(self, rows, *rest):
+            given.append((name, len(rows)))
+            if len(rows) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            return known(self, rows, *rest)
+
+        monkeypatch.setattr(EncoderNetwork, name, compute)
+
+    with_room_for(3, "features")
+    with_room_for(1, "pool")
+    with pytest.warns(SmallerBatch) as said:
+        made = finish(embed_screen(load_encoder("default"), screen, cells, crop=CROP, intensity=intensity))
+    assert len(said) == 2, "it is found out once"
+    assert {("features", 2), ("pool", 1)} <= set(given)
+    np.testing.assert_allclose(made.vectors, profiles.vectors, atol=1e-4)
+    with_room_for(0, "features")
+    with (
+        pytest.warns(SmallerBatch),
+        pytest.raises(MemoryEnded, match="cpu has no memory left for even one of the crops: close what else uses it"),
+    ):
+        finish(embed_screen(load_encoder("default"), screen, cells, crop=CROP, intensity=intensity))

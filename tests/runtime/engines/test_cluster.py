@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phenolens.runtime.engines.cluster import Cluster
+from phenolens.runtime.engines.work import at_once
 from phenolens.runtime.progress import finish
 from tiny_plates import a_cluster, wait_until
 
@@ -27,7 +28,7 @@ class Traces:
             return "made"
             yield
 
-        return do
+        return at_once(do)
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,14 @@ import pytest
 
 from phenolens.runtime.engines.parts import JOBS, Part, writing_to
 from phenolens.runtime.errors import OutputError
+from phenolens.runtime.progress import finish
+from phenolens.screens.images import FieldImage
+from phenolens.screens.ome_zarr.images import read_ome_zarr
+from phenolens.screens.ome_zarr.writing import write_ome_zarr
 from phenolens.screens.table import read_screen
+from phenolens.translation.apply.screen_translation import translate_screen
+from phenolens.translation.apply.settings import TranslationSettings
+from phenolens.translation.model.adapter import Adapter
 from project import ROOT
 from tiny_plates import a_cluster, a_plate, assert_same_files, wait_until
 from translated_plates import OPTIONS, translate
@@ -104,52 +113,103 @@ def test_every_field_is_of_one_job():
     assert {len(part) for part in parts} == {4, 5}
 
 
-def spoil(plate, how):
-    """Spoil the second field of a copied plate; the first has to be right."""
-    field = read_screen(plate).fields[1]
-    place = Path(field.address)
-    if how == "truncated":
-        chunk = max(
-            (path for path in place.rglob("*") if path.is_file() and "c" in path.parts), key=lambda p: p.stat().st_size
-        )
-        chunk.write_bytes(chunk.read_bytes()[:40])
-    else:
-        from phenolens.screens.ome_zarr.images import read_ome_zarr
-        from phenolens.screens.ome_zarr.writing import write_ome_zarr
+def test_fields_that_are_too_large_to_be_held_side_by_side_give_the_same_bytes(
+    plate_adapter, plate, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("phenolens.screens.images.LAZY_BYTES", 0)
+    at_once, most, usual = [0], [0], FieldImage.plane
 
-        image = read_ome_zarr(str(place))
-        if how == "not a number":
-            pixels = np.array(image.data, np.float32)
-            pixels[..., 5, 5] = np.nan
-            names = image.channel_names
-        else:
-            pixels, names = np.concatenate([np.asarray(image.data)] * 2, axis=-3), ("DNA", "Actin", "ER", "Mito")
-        shutil.rmtree(place)
-        from phenolens.screens.images import FieldImage
+    def counted(image, *position, **named):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.02)
+        found = usual(image, *position, **named)
+        at_once[0] -= 1
+        return found
 
-        write_ome_zarr(place, FieldImage(pixels, image.axes, names, image.pixel_size))
-    return field.key
+    monkeypatch.setattr(FieldImage, "plane", counted)
+    assert translate(plate_adapter, plate, tmp_path / "out").status == 0
+    assert_same_files(tmp_path / "out", expected)
+    assert most == [1]
 
 
-@pytest.mark.parametrize(
-    ("how", "said"), [("truncated", "damaged|broken|read"), ("not a number", "NaN|number"), ("channels", "4")]
-)
-def test_a_bad_field_is_named_and_the_rest_finishes(plate_adapter, plate, expected, tmp_path, how, said):
+def test_a_program_that_finds_cells_is_called_where_jobs_compute(plate_adapter, plate, tmp_path):
+    """It may use the device, which no other thread shares."""
+    threads = []
 
+    class Square:
+        name = title = "square"
+
+        def unavailable(self):
+            return ""
+
+        def segment(self, planes, channel, **how):
+            threads.append(threading.current_thread())
+            labels = np.zeros(planes.shape[1:], np.int32)
+            labels[20:40, 20:40] = 1
+            return labels
+
+    settings = TranslationSettings(strengths=(1.0,), steps=1)
+    adapter, screen, out = Adapter.load(plate_adapter), read_screen(plate), tmp_path / "out"
+    finish(translate_screen(adapter, screen, out, settings, cells=Square(), device="cpu"))
+    assert len(threads) >= 6
+    assert set(threads) == {threading.main_thread()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+@pytest.mark.parametrize("files", [1, 4, 8])
+def test_a_run_that_is_killed_goes_on_with_what_is_not_finished(plate_adapter, plate, expected, tmp_path, files):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "phenolens", "translate", plate_adapter, plate, "--out", out, *OPTIONS]
+    started = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    wait_until(lambda: len(list(out.glob("*.ome.tif"))) >= files)
+    started.kill()
+    started.wait()
+    records = [json.loads(path.read_text()) for path in (out / ".phenolens").glob("*.json")]
+    finished = sum("inputs" in record for record in records)
+    again = translate(plate_adapter, plate, out)
+    assert (again.status, again.facts["kept"]) == (0, finished)
+    assert_same_files(out, expected)
+    assert not list(out.rglob(".partial-*"))
+
+
+def spoil(plate):
+    """Spoil the first three fields of a copied plate, each in another way. What is said of each."""
+    not_a_number, truncated, channels = fields = read_screen(plate).fields[:3]
+    files = [path for path in Path(truncated.address).rglob("*") if path.is_file() and "c" in path.parts]
+    chunk = max(files, key=lambda path: path.stat().st_size)
+    chunk.write_bytes(chunk.read_bytes()[:40])
+
+    image = read_ome_zarr(not_a_number.address)
+    pixels = np.array(image.data, np.float32)
+    pixels[..., 5, 5] = np.nan
+    shutil.rmtree(not_a_number.address)
+    write_ome_zarr(Path(not_a_number.address), FieldImage(pixels, image.axes, image.channel_names, image.pixel_size))
+
+    image = read_ome_zarr(channels.address)
+    pixels, names = np.concatenate([np.asarray(image.data)] * 2, axis=-3), ("DNA", "Actin", "ER", "Mito")
+    shutil.rmtree(channels.address)
+    write_ome_zarr(Path(channels.address), FieldImage(pixels, image.axes, names, image.pixel_size))
+    return dict(zip((field.key for field in fields), ("NaN|number", "damaged|broken|read", "4"), strict=True))
+
+
+def test_bad_fields_are_named_and_the_rest_finishes(plate_adapter, plate, expected, tmp_path):
     copied, out = shutil.copytree(plate, tmp_path / "plate.zarr"), tmp_path / "out"
-    bad = spoil(copied, how)
+    bad = spoil(copied)
     ran = translate(plate_adapter, copied, out)
     assert ran.status == STATUS_SOME_FAILED
-    assert list(ran.facts["failed"]) == [bad]
-    assert re.search(said, ran.facts["failed"][bad])
-    assert len(ran.facts["fields"]) == 5
-    assert json.loads((out / "provenance.json").read_text())["failed"].keys() == {bad}
+    assert list(ran.facts["failed"]) == list(bad)
+    for key, said in bad.items():
+        assert re.search(said, ran.facts["failed"][key].replace(key, ""))
+    assert len(ran.facts["fields"]) == 3
+    assert json.loads((out / "provenance.json").read_text())["failed"].keys() == bad.keys()
     again = translate(plate_adapter, copied, out)
-    assert (again.status, again.facts["kept"]) == (STATUS_SOME_FAILED, 5), "it is left out until --retry-failed"
+    assert (again.status, again.facts["kept"]) == (STATUS_SOME_FAILED, 3), "they are left out until --retry-failed"
     shutil.rmtree(copied)
     shutil.copytree(plate, copied)
     mended = translate(plate_adapter, copied, out, "--retry-failed")
-    assert (mended.status, mended.facts["kept"], mended.facts["failed"]) == (0, 5, {})
+    assert (mended.status, mended.facts["kept"], mended.facts["failed"]) == (0, 3, {})
     assert_same_files(out, expected)
 
 

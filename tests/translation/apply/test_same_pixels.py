@@ -1,6 +1,7 @@
 """The shipped adapter translates the demo's cells to the pixels that it has always given."""
 
 import numpy as np
+import pytest
 
 from phenolens.cli.demo_run import simulate_demo
 from phenolens.runtime.progress import finish
@@ -17,6 +18,7 @@ CENTRES = ((120, 140), (256, 300))
 TOLERANCE = 1e-5
 
 
+@pytest.mark.slow
 def test_the_shipped_adapter_gives_the_pixels_it_has_always_given(tmp_path) -> None:
     kept = np.load(ROOT / "tests" / "data" / "demo_translations.npz")
     screen = read_screen(finish(simulate_demo(tmp_path)))

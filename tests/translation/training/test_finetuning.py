@@ -15,9 +15,10 @@ from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
 from phenolens.translation.training.finetuning import FinetuneSettings, Preview, finetune
 from phenolens.translation.training.training_set import finetune_screen
-from tiny_base import make_tiny_base
+from tiny_base import make_tiny_adapter, make_tiny_base
 
 SETTINGS = FinetuneSettings(steps=6, batch=4, rank=2, preview_every=3, checkpoint_every=2, crop=64, max_cells=20)
+pytestmark = pytest.mark.usefixtures("few_noise_levels")
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_adapter_folder_round_trip(tiny, tmp_path):
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "conditions.safetensors", "card.json"])
 def test_broken_or_missing_adapter_files_are_named(tiny, tmp_path, name):
     folder = tmp_path / "adapter"
-    finish(finetune_screen(screen(), CONTROL, TREATED, "whole", out=folder, base=str(tiny), settings=SETTINGS))
+    make_tiny_adapter(tiny).save(folder)
     (folder / name).write_bytes(b"broken")
     with pytest.raises(ModelError, match="broken"):
         Adapter.load(folder)

@@ -10,16 +10,17 @@ import torch
 from cli_run import run
 from phenolens.cli.console import Console
 from phenolens.runtime.errors import DeviceError
+from phenolens.runtime.memory.fitting_batch import SmallerBatch
 from phenolens.runtime.progress import finish
 from phenolens.screens.images import read_image
 from phenolens.translation.model.base import load_base
-from phenolens.translation.model.fitting_batch import SmallerBatch
 from phenolens.translation.training import batch_gradients
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.finetuning import finetune
 from tiny_base import make_tiny_adapter
 from tiny_plates import a_plate
 
+pytestmark = pytest.mark.usefixtures("few_noise_levels")
 SETTINGS = FinetuneSettings(steps=4, batch=12, rank=2, preview_every=4, checkpoint_every=9)
 
 

@@ -27,6 +27,7 @@ from planted_cells import SMALL, noise_screen, planted, same, start_network
 SETTINGS = FinetuneSettings(
     steps=4, batch=4, rank=2, preview_every=2, checkpoint_every=100, crop=64, max_cells=20, network_crop=32
 )
+pytestmark = pytest.mark.usefixtures("few_noise_levels")
 CONTROL, TREATED = Condition.parse("Metadata_Role=negative control"), Condition.parse("Metadata_Role=treated")
 FILES = ("adapter_model.safetensors", "conditions.safetensors", "adapter_config.json", "intensity.json", "card.json")
 
@@ -87,12 +88,12 @@ def steps_kept(path) -> int:
 @pytest.mark.parametrize(
     ("message", "step", "kept"),
     [
-        ("Comparing the channels", 0, 0),
+        pytest.param("Comparing the channels", 0, 0, marks=pytest.mark.slow),
         ("Encoding cells", 3, 0),
         ("Fine-tuning", 1, 1),
         ("Translating a preview", 2, 2),
-        ("Translating a preview", 4, 4),
-        ("Fine-tuning", 4, 4),
+        pytest.param("Translating a preview", 4, 4, marks=pytest.mark.slow),
+        pytest.param("Fine-tuning", 4, 4, marks=pytest.mark.slow),
         ("Matching strength 1", 4, 4),
     ],
 )
@@ -195,6 +196,7 @@ def random_sets(*given):
     return [CropSet(f"d{d}", c, rng.random((6, 2, 64, 64)).astype(np.float16)) for d in "ab" for c in "xy"]
 
 
+@pytest.mark.slow
 def test_pretraining_closed_anywhere_ends_with_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, "gather_sets", random_sets)
     monkeypatch.setattr(pretraining, "choosing_sets", random_sets)

@@ -1,4 +1,4 @@
-"""Wells that are left out by default, what a device has, and the smaller try where memory ends, in a real window."""
+"""Wells that are left out by default, what a device has, and the CPU where memory ends, in a real window."""
 
 import re
 import time
@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
 from phenolens.runtime.choices.costs import Cost, remember_cost
-from phenolens.runtime.errors import DeviceError
+from phenolens.runtime.errors import DeviceError, MemoryEnded
 from phenolens.runtime.progress import Progress, finish
 from phenolens.simulation.screen import simulate_screen
 from phenolens.widgets.choices import device_row
@@ -51,13 +51,13 @@ def test_a_gpu_gives_memory_back_and_too_little_is_said_before_the_start(window,
     remember_cost(("finetune", "cuda", "compact", "lora", "batch 16"), Cost(0.1, 5 * 10**9))
     session.devices_changed.emit()
     assert panel.where.about.text() == "cuda: 3.0 of 8.0 GB free"
-    assert panel.cost.text().startswith("About 90 s and 5.0 GB, as the last time here. Only 3.0 GB are free: choose")
+    assert panel.cost.text().startswith("About 90 s and 5.0 GB, as the last time here. Only 3.0 GB are free: close")
     window.wait(lambda: panel.where.free.height() > 10)  # it has its place
     window.press(panel.where.free)
     assert panel.where.about.text().endswith("2.0 GB were given back")
 
 
-def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, small_adapter, tmp_path, monkeypatch):
+def test_wells_are_left_out_and_the_cpu_is_one_click_where_memory_ends(window, small_adapter, tmp_path, monkeypatch):
     panel = window.dock.finetune_panel
     assert "GB free" in panel.where.about.text()
     assert panel.where.about.text().startswith("cpu")
@@ -67,32 +67,40 @@ def test_wells_are_left_out_by_default_and_a_smaller_try_is_one_click(window, sm
     window.find_cells()
     assert panel.choices.leave_out.isChecked()
     assert panel.choices.wells.text() == "Left out: A05 of the control, A06 of the treated."
+    monkeypatch.setattr(window.session, "devices", ["cpu", "mps"])
+    window.session.devices_changed.emit()
+    window.session.set_device("mps")
     asked = []
 
     def finetune(screen, source, target, cells, **how):
-        """Memory ends at a batch above 4."""
-        asked.append((source, target, how["settings"]["batch"]))
+        """Memory ends but on the CPU."""
+        asked.append((source, target, how["device"]))
         held = np.ones(40_000_000)  # 320 MB
         for step in range(3):
             yield Progress(step + 1, 3, "", values={"loss": 1.0})
             time.sleep(0.01)
         del held
-        if how["settings"]["batch"] > 4:
-            raise DeviceError("cpu has no memory left.")
+        if len(asked) == 1:
+            raise DeviceError("There is no device 'mps' here.")
+        if how["device"] == "mps":
+            raise MemoryEnded("mps has no memory left for even one of the crops.")
         return replace(small_adapter, source=source, target=target)
 
     monkeypatch.setattr(jobs, "finetune", finetune)
-    panel.choices.batch.setValue(8)
     panel.out.setText(str(tmp_path / "adapter"))
     assert "known once it has run" in panel.cost.text()
     window.press(panel.start)
     window.wait(lambda: not panel.job.busy)
+    assert "no device" in panel.job.state.text()
+    assert not panel.on_cpu.isVisible()
+    window.press(panel.start)
+    window.wait(lambda: not panel.job.busy)
     assert "no memory" in panel.job.state.text()
-    assert panel.smaller.isVisible()
-    window.press(panel.smaller)
+    window.press(panel.on_cpu)
     window.wait(lambda: window.session.translator is not None and not window.dock.running.busy)
-    assert not panel.smaller.isVisible()
-    assert [batch for *_, batch in asked] == [8, 4]
+    assert not panel.on_cpu.isVisible()
+    assert [device for *_, device in asked] == ["mps", "mps", "cpu"]
+    assert panel.where.box.currentText() == "cpu"
     source, target = window.session.adapter.conditions
     assert "Metadata_Well!=A05" in source
     assert "Metadata_Well!=A06" in target

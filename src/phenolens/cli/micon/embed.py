@@ -25,7 +25,8 @@ from phenolens.cli.options import (
     cells_from,
     doing_from,
 )
-from phenolens.runtime.errors import FieldsFailed, ModelError
+from phenolens.runtime.errors import FieldsFailed, ModelError, OutputError
+from phenolens.runtime.files import writable_folder
 
 EXAMPLE = "phenolens micon embed default screen --out cells.parquet"
 
@@ -35,7 +36,18 @@ def embed(
     screen: Annotated[
         str, typer.Argument(help="Table, folder, OME-Zarr plate or multi-channel image.", metavar="SCREEN")
     ],
-    out: Annotated[Path, typer.Option(help="File to write.", metavar="FILE.parquet")],
+    out: Annotated[
+        Path, typer.Option(help="File to write; a folder with --format zarr.", metavar="FILE.parquet|FOLDER")
+    ],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="parquet: a table of all cells; zarr: beside it OME-Zarr plates of the same wells, with outlines, "
+            "measurements and embeddings inside.",
+            metavar="parquet|zarr",
+        ),
+    ] = "parquet",
     level: Annotated[str, typer.Option(help="What a row is.", metavar="cell|field|well")] = "cell",
     cells: Cells = "auto",
     crop: Annotated[
@@ -72,6 +84,7 @@ def embed(
 
         from phenolens.annotation.merging import with_annotations
         from phenolens.cli.inputs import open_screen, some_wells, with_finder
+        from phenolens.profiling.encoders.embedded_plates import PROFILES
         from phenolens.profiling.encoders.embedding import LEVELS
         from phenolens.profiling.encoders.encoder import load_encoder
         from phenolens.profiling.encoders.plate_embedding import embed_on, partial_folder
@@ -81,7 +94,13 @@ def embed(
         named = next((known for known in LEVELS if known == level), None)
         if named is None:
             raise ModelError(f"There is no level {level!r}: choose one of {', '.join(LEVELS)}.")
-        check_profiles_output(out, overwrite)
+        plates = file_format == "zarr"
+        if file_format not in ("parquet", "zarr"):
+            raise OutputError(f"There is no format {file_format!r}: choose parquet or zarr.")
+        if plates and named != "cell":
+            raise OutputError(f"A plate has a row for each cell, and not for each {named}: leave --level out.")
+        table = writable_folder(out) / PROFILES if plates else out
+        check_profiles_output(table, overwrite)
         loaded = load_encoder(encoder, device)
         opened, finder = with_finder(open_screen(screen, pattern, conditions), found)
         loaded.check_channels(opened.channel_names)  # before the cells are looked for
@@ -94,13 +113,15 @@ def embed(
             if said is not None:
                 profiles = Profiles(with_annotations(profiles.metadata, said), profiles.vectors, profiles.card)
             written.append(profiles if named == "cell" else aggregate(profiles, named))
-            write_profiles(written[0], out)
+            write_profiles(written[0], table)
 
         failed: FieldsFailed | None = None
         try:
             console.follow(
-                embed_on(loaded, opened, finder, out, write, crop=crop, doing=doing),
-                lambda: f"the fields that were finished are kept in {partial_folder(out)}; the same command goes on",
+                embed_on(
+                    loaded, opened, finder, table, write, crop=crop, doing=doing, plates=plates, overwrite=overwrite
+                ),
+                lambda: f"the fields that were finished are kept in {partial_folder(table)}; the same command goes on",
             )
         except FieldsFailed as error:
             failed = error
@@ -116,7 +137,7 @@ def embed(
             (profiles,) = written
             console.done(
                 f"Embedded {len(profiles)} {named}s in {profiles.vectors.shape[1]} dimensions: {out}",
-                profiles=str(out.resolve()), level=named, rows=len(profiles), dimension=profiles.vectors.shape[1],
+                profiles=str(table.resolve()), level=named, rows=len(profiles), dimension=profiles.vectors.shape[1],
                 failed=reasons,
             )  # fmt: skip
         if failed is not None:

@@ -15,6 +15,7 @@ from phenolens.evaluation.noise.shortcomings import shortcomings
 from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.engines.doing import Doing
 from phenolens.runtime.engines.parts import fingerprint
+from phenolens.runtime.engines.work import do_alone
 from phenolens.runtime.errors import CellError, ModelError
 from phenolens.runtime.files import plain, writable_folder, write_json
 from phenolens.runtime.locks import one_at_a_time
@@ -197,6 +198,8 @@ class _Fit:
 
     Parameters
     ----------
+    cells
+        Without their outlines, which are not trained on: workers are handed what is in the table alone.
     wells, plates
         The well of each field that has cells, and the plate of each such well.
     run
@@ -264,7 +267,8 @@ def _fit(
             raise _other_run(partial)
         write_json(file, run)
     return _Fit(
-        controls=controls, cells=cells, wells=wells, plates=plates, splits=splits, settings=settings, run=run
+        controls=controls, cells=replace(cells, labels={}), wells=wells, plates=plates, splits=splits,
+        settings=settings, run=run,
     )  # fmt: skip
 
 
@@ -322,12 +326,12 @@ def _done_here(fit: _Fit, splits: SplitWork, changes: ChangeWork, check: Callabl
     total = one * len(fit.splits)
     for number, key in enumerate(splits.keys):
         of = f"split {number + 1} of {len(fit.splits)}"
-        yield from _counted(splits.open(check)(key), number * one, total, of)
+        yield from _counted(do_alone(splits.open(check), key), number * one, total, of)
         translate = changes.open(check)
         for direction in (0, 1):
             done = number * one + splits.tuning.steps + direction * fit.settings.cells
             for batch in changes.keys(number, direction):
-                yield from _counted(translate(batch), done, total, "translating controls")
+                yield from _counted(do_alone(translate, batch), done, total, "translating controls")
                 done += BATCH
         del translate  # and with it the base, before the next split is trained
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from phenolens.evaluation.noise.change import local_change
 from phenolens.evaluation.noise.control_split import ControlSplit
-from phenolens.runtime.engines.work import Do
+from phenolens.runtime.engines.work import Do, at_once
 from phenolens.runtime.files import writing
 from phenolens.runtime.manifest import Manifest
 from phenolens.runtime.progress import Job
@@ -46,7 +46,7 @@ class SplitWork:
     Parameters
     ----------
     controls, cells, wells
-        The control fields, their cells, and the well of each field that has cells.
+        The control fields, their cells without outlines, and the well of each field that has cells.
     splits
         A null adapter for each.
     tuning, base, nucleus_channel, intensity
@@ -78,10 +78,7 @@ class SplitWork:
     def open(self, check: Callable[[], None]) -> Do:
         """Nothing is loaded that two splits could share."""
 
-        def do(key: str) -> Job[str]:
-            return self._train(self.keys.index(key), check)
-
-        return do
+        return at_once(lambda key: self._train(self.keys.index(key), check))
 
     def _train(self, number: int, check: Callable[[], None]) -> Job[str]:
         key, how = split_name(number), "kept"
@@ -167,7 +164,7 @@ class ChangeWork:
             self.manifest.record(key, self.inputs, [name], {"width": _width(loaded[split])})
             return "missing"
 
-        return do
+        return at_once(do)
 
     def found(self, number: int, direction: int) -> tuple[np.ndarray, float]:
         """(S, n, C) largest local change of each cell at each strength; and the width of one pixel of the network."""

@@ -67,10 +67,10 @@ class MeasureWork:
     def open(self, check: Callable[[], None]) -> Do:
         """Nothing is loaded."""
 
-        def do(key: str) -> Job[str]:
-            return self._measure(key, check)
-
-        return do
+        return Do(
+            read=lambda key, alone: self.manifest.changed(key, self._inputs(key)) or "kept", compute=self._measure,
+            write=lambda key, made: self._write(check, key, *made), ahead=False,
+        )  # fmt: skip
 
     def of(self, name: str, cells: JudgedCells) -> MeasuredCells:
         """All that was measured of the cells of a set."""
@@ -92,27 +92,35 @@ class MeasureWork:
     def _keys(self, name: str) -> list[str]:
         return [f"{name}-{start:05d}" for start in range(0, len(self.sets[name].crops), SOME)]
 
-    def _measure(self, key: str, check: Callable[[], None]) -> Job[str]:
+    def _inputs(self, key: str) -> str:
+        return f"{self._marks[key.rpartition('-')[0]]} {self.nucleus} {self.channel_names}"
+
+    def _measure(self, key: str, how: str) -> Job[tuple[str, dict[str, NDArray[Any]]]]:
+        kept: dict[str, NDArray[Any]] = {}
+        if how == "kept":
+            return how, kept
         name, _, start = key.rpartition("-")
-        wanted, inputs = self.sets[name], f"{self._marks[name]} {self.nucleus} {self.channel_names}"
-        if (why := self.manifest.changed(key, inputs)) is None:
-            return "kept"
+        wanted = self.sets[name]
         yield Progress(0, 1, f"Measuring {name.replace('_', ' ')} cells")
         crops = wanted.crops[int(start) : int(start) + SOME]
-        kept: dict[str, NDArray[Any]] = {}
         if wanted.features:
             kept["nuclei"] = outline_nuclei(crops[:, self.nucleus])
             found = cell_features(crops, kept["nuclei"], self.channel_names, self.intensity.low)
             kept["features"] = found.to_numpy()
         if wanted.seen:
             kept["seen"] = described(crops, self.intensity)
+        return how, kept
+
+    def _write(self, check: Callable[[], None], key: str, how: str, kept: Mapping[str, NDArray[Any]]) -> str:
+        if how == "kept":
+            return how
         check()
         file = f"{key}.npz"
         self.manifest.begin(key, [file])
         with writing(self.manifest.folder / file) as partial, partial.open("wb") as stream:
             np.savez(stream, **kept)  # type: ignore[arg-type]
-        self.manifest.record(key, inputs, [file], {})
-        return why
+        self.manifest.record(key, self._inputs(key), [file], {})
+        return how
 
     @cached_property
     def _marks(self) -> dict[str, str]:

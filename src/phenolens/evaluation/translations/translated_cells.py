@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,11 @@ class TranslateWork:
             adapter = Adapter.load(self.folder)
             translator = Translator(load_base(adapter.base, self.device), adapter, self.settings)
 
-        def do(key: str) -> Job[str]:
-            return self._translate(translator, key, check)
-
-        return do
+        return Do(
+            read=lambda key, alone: self.manifest.changed(key, self.inputs) or "kept",
+            compute=partial(self._translate, translator),
+            write=lambda key, made: self._write(check, key, *made), ahead=False,
+        )  # fmt: skip
 
     def found(self, part: Batches) -> NDArray[np.float32]:
         """(n, S, C, size, size) float32 translated crops in the field's units, within the range of its dtype."""
@@ -120,21 +122,26 @@ class TranslateWork:
         crops = self.crops[part.start : part.stop]
         return _in_range(crops[:, None].astype(np.float32) + np.concatenate(changes), crops.dtype)
 
-    def _translate(self, translator: Translator, key: str, check: Callable[[], None]) -> Job[str]:
-        if (why := self.manifest.changed(key, self.inputs)) is None:
-            return "kept"
+    def _translate(self, translator: Translator, key: str, how: str) -> Job[tuple[str, NDArray[np.float32]]]:
+        if how == "kept":
+            return how, np.empty(0, np.float32)
         part = next(one for one in self.parts if key in one.keys)
         crops = self.crops[part.cells(key)]
-        how = translator.settings_for(strengths=part.strengths)
-        job = translator.translate_crops(list(crops), [Window(0, 0, crops.shape[-1])] * len(crops), how)
+        wanted = translator.settings_for(strengths=part.strengths)
+        job = translator.translate_crops(list(crops), [Window(0, 0, crops.shape[-1])] * len(crops), wanted)
         translated = yield from relabelled(job, Progress(0, 1, "Translating cells"))
+        return how, np.stack([cell.difference for cell in translated]).astype(np.float32)
+
+    def _write(self, check: Callable[[], None], key: str, how: str, changes: NDArray[np.float32]) -> str:
+        if how == "kept":
+            return how
         check()
         name = f"{key}.npy"
         self.manifest.begin(key, [name])
-        with writing(self.manifest.folder / name) as partial, partial.open("wb") as stream:
-            np.save(stream, np.stack([cell.difference for cell in translated]).astype(np.float32))
+        with writing(self.manifest.folder / name) as temporary, temporary.open("wb") as stream:
+            np.save(stream, changes)
         self.manifest.record(key, self.inputs, [name], {})
-        return why
+        return how
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "translator": None}

@@ -3,13 +3,14 @@
 from typing import Any, Literal
 
 import numpy as np
-from pandas import concat
+from pandas import DataFrame, concat
 
 from phenolens.profiling.encoders.cell_crops import crops_of, fit_intensity, size_for
+from phenolens.profiling.encoders.crop_size import sampled_crop
 from phenolens.profiling.encoders.encoder import CellEncoder
 from phenolens.profiling.tables.profiles import Profiles, aggregate
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import Cells, suggest_crop
+from phenolens.screens.cells import Cells
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 
@@ -35,7 +36,8 @@ def embed_screen(
     screen, cells
         What to embed.
     crop
-        Side of the window around a cell in pixels; the encoder's own, else four median nuclei, by default.
+        Side of the window around a cell in pixels; the encoder's own, else by default four median
+        nuclei of a sample of the fields.
     intensity
         Map of the channels; the encoder's own, else one fitted on this whole screen, by default.
     level
@@ -52,7 +54,7 @@ def embed_screen(
     intensity = intensity or encoder.intensity
     if intensity is None:
         intensity = yield from fit_intensity(screen)
-    crop = crop or encoder.card.crop or suggest_crop(cells, screen)
+    crop = crop or encoder.card.crop or (yield from _crop_for(screen, cells))
     rows, vectors = [], []
     for number, found in enumerate(crops_of(screen, cells, crop, intensity), start=1):
         rows.append(found.metadata)
@@ -62,6 +64,16 @@ def embed_screen(
         concat(rows, ignore_index=True), np.concatenate(vectors), card_of(encoder, screen, intensity, crop)
     )
     return profiles if level == "cell" else aggregate(profiles, level)
+
+
+def _crop_for(screen: Screen, cells: Cells) -> Job[int]:
+    by_field = dict(list(cells.table.groupby("field", sort=False)))
+
+    def cells_of(key: str) -> Job[DataFrame | None]:
+        yield from ()
+        return by_field.get(key)
+
+    return (yield from sampled_crop(screen, cells_of, whole=not cells.labels))
 
 
 def card_of(encoder: CellEncoder, screen: Screen, intensity: IntensityMap, crop: int) -> dict[str, Any]:

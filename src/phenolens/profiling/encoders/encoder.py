@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,7 @@ from phenolens.runtime.devices import resolve_device
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.memory.fitting_batch import FittingBatch
 from phenolens.runtime.output_kinds import ENCODER
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.provenance import sha256_of, write_provenance
@@ -79,6 +80,7 @@ class CellEncoder:
             counterfactuals.to(device).eval()
         self.compounds = compounds
         self.device = device
+        self._measuring, self._pooling = FittingBatch(), FittingBatch("cells")
 
     @property
     def dimension(self) -> int:
@@ -111,16 +113,24 @@ class CellEncoder:
             crops = mapped[start : start + _BATCH]
             if size is not None and crops.shape[-2:] != (size, size):
                 crops = resample(crops, size)
-            with torch.inference_mode():
-                some = self.network.features(torch.from_numpy(np.ascontiguousarray(crops)).to(self.device))
-            found.append(some.float().cpu().numpy())
+            found.append(self._parts(self._measuring, self.network.features, crops))
         return np.concatenate(found) if found else np.empty((0, mapped.shape[1], self.network.length), np.float32)
 
     def pool(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) of features (n, C, length)."""
+        return self._parts(self._pooling, self.network.pool, features)
+
+    def _parts(
+        self, batch: FittingBatch, compute: Callable[[Tensor], Tensor], rows: NDArray[np.floating[Any]]
+    ) -> NDArray[np.float32]:
+        """What the network makes of rows, in as few parts as the device has memory for."""
+
+        def there_and_back(part: Tensor) -> Tensor:
+            return compute(part.to(self.device)).float().cpu()
+
         with torch.inference_mode():
-            seen = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(self.device)
-            return np.asarray(self.network.pool(seen).float().cpu().numpy())
+            given = torch.from_numpy(np.ascontiguousarray(rows, np.float32))
+            return np.asarray(batch.run(there_and_back, given, device=self.device).numpy())
 
     def embed(
         self, crops: NDArray[Any], intensity: IntensityMap | None = None, size: int | None = CROP

@@ -1,40 +1,52 @@
 """Embed a screen field by field, by whoever does the fields, and go on where an earlier run ended.
 
-First the cells of each field are found, so that the size of a crop is known, which goes by all of them; then they are
+First the cells of each field are found, then the size of a crop by those of a sample of the fields, and then they are
 embedded. What is finished lies in ``<file>.partial`` until the file of profiles is whole.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pandas import concat
+from pandas import DataFrame, concat
 
 from phenolens.profiling.encoders.cell_crops import cells_metadata, crops_of, fit_intensity
+from phenolens.profiling.encoders.crop_size import sampled_crop
+from phenolens.profiling.encoders.embedded_plates import EmbeddedPlateWork, describe_plates, open_plates
 from phenolens.profiling.encoders.embedding import card_of
 from phenolens.profiling.encoders.encoder import CellEncoder, load_encoder
 from phenolens.profiling.tables.profiles import Profiles
 from phenolens.runtime.engines.doing import Doing
-from phenolens.runtime.engines.failing import noted, raise_failed
+from phenolens.runtime.engines.failing import raise_failed
 from phenolens.runtime.engines.parts import Part
-from phenolens.runtime.engines.work import Do
-from phenolens.runtime.errors import CellError
+from phenolens.runtime.engines.work import Do, Work
+from phenolens.runtime.errors import CellError, ImageError
 from phenolens.runtime.files import writing
 from phenolens.runtime.manifest import Manifest, open_manifest
 from phenolens.runtime.output_kinds import UNFINISHED_PROFILES
 from phenolens.runtime.outputs import unfinished
 from phenolens.runtime.progress import Job, Progress
-from phenolens.screens.cells import CellFinder, Cells, no_cells, suggest_crop
-from phenolens.screens.finding.field_work import FindWork, read_table, table_name
+from phenolens.screens.cells import CellFinder, Cells, no_cells
+from phenolens.screens.finding.field_work import FindWork, labels_name, read_table, table_name
 from phenolens.screens.fingerprints import joined_fingerprints
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import Screen
 
 _CELLS, _VECTORS = "cells", "vectors"
 _SAID = ("embedded", "the profiles are of the others")  # of fields that failed
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field as it was read: what its vectors are made from, why they are to be (or None), and its cells, if any."""
+
+    made_from: str
+    why: str | None
+    crops: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,32 +80,44 @@ class EmbedWork:
         """Load the weights, unless they are."""
         encoder = self.loaded or load_encoder(self.encoder, self.device)
 
-        def do(key: str) -> Job[str]:
-            return noted(self.manifest, key, self._embed(encoder, key, check))
+        return Do(
+            read=partial(self._read, encoder), compute=partial(self._embed, encoder),
+            write=lambda key, made: self._write(check, key, *made), fail=self.manifest.fail,
+        )  # fmt: skip
 
-        return do
-
-    def _embed(self, encoder: CellEncoder, key: str, check: Callable[[], None]) -> Job[str]:
+    def _read(self, encoder: CellEncoder, key: str, alone: bool) -> _Field | None:
         made_from = str((self.found.facts(key) or {}).get("made_from"))
         if (why := self.manifest.changed(key, made_from)) is None:
+            return _Field(made_from, None, None)
+        mask = [field.key == key for field in self.screen]
+        field = self.screen[key].alone().read_once(alone)
+        if field is None:
+            return None
+        encoder.check_channels(tuple(field.image().channel_names))
+        table = read_table(self.found.folder, key)
+        if not len(table):
+            return _Field(made_from, why, None)
+        only = replace(self.screen.select(mask), fields=(field,))
+        (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
+        return _Field(made_from, why, here.crops)
+
+    def _embed(self, encoder: CellEncoder, key: str, what: _Field) -> Job[tuple[_Field, Any]]:
+        yield Progress(0, 1, f"Embedding {key}")
+        if what.crops is None:
+            return what, np.empty((0, encoder.dimension), np.float32)
+        return what, encoder.pool(encoder.features(what.crops, size=None))
+
+    def _write(self, check: Callable[[], None], key: str, what: _Field, vectors: Any) -> str:
+        if what.why is None:
             self.manifest.note(key, {})
             return "kept"
-        yield Progress(0, 1, f"Embedding {key}")
-        mask = [field.key == key for field in self.screen]
-        only = replace(self.screen.select(mask), fields=(self.screen[key].alone(),))
-        encoder.check_channels(tuple(only.fields[0].image().channel_names))
-        table = read_table(self.found.folder, key)
-        vectors = np.empty((0, encoder.dimension), np.float32)
-        if len(table):
-            (here,) = crops_of(only, Cells(table), self.crop, self.intensity)
-            vectors = encoder.pool(encoder.features(here.crops, size=None))
         check()
         name = f"{key}.npy"
         self.manifest.begin(key, [name])
         with writing(self.manifest.folder / name) as temporary:
             np.save(temporary, vectors)
-        self.manifest.record(key, made_from, [name], {})
-        return why
+        self.manifest.record(key, what.made_from, [name], {})
+        return what.why
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "loaded": None}
@@ -113,6 +137,8 @@ def embed_on(
     *,
     crop: int | None = None,
     doing: Doing | None = None,
+    plates: bool = False,
+    overwrite: bool = False,
 ) -> Job[Profiles | None]:
     """Embed every cell as `embed_screen` does, and hand the profiles to `write`.
 
@@ -128,9 +154,13 @@ def embed_on(
     out
         The file that is to be.
     crop
-        As `embed_screen` takes it; the jobs of an array need it where the encoder has none.
+        As `embed_screen` takes it. Where jobs of an array share the fields, the first to know it decides it for all.
     doing
         Who does the fields, and which; of a part nothing is written together.
+    plates
+        Whether plates of the same wells are written beside `out`, with outlines, measurements and embeddings inside.
+    overwrite
+        Replace plates that were made with other settings.
 
     Returns
     -------
@@ -146,31 +176,34 @@ def embed_on(
     """
     doing, keys = doing or Doing(), list(screen.table.index)
     crop = crop or encoder.card.crop
-    if crop is None and (doing.part is not None or doing.gather):
-        raise CellError("The size of a crop goes by the cells of all fields, which no job knows: give --crop.")
     intensity = encoder.intensity or (yield from fit_intensity(screen, leave_out_broken=True))
     how = {"encoder": encoder.sha256, "intensity": intensity.to_dict(), "crop": crop, "cells": cells.found,
-           "nucleus": cells.nucleus_channel, "keys": keys}  # fmt: skip
+           "nucleus": cells.nucleus_channel, "outlines": plates, "keys": keys}  # fmt: skip
     folder = partial_folder(out)
     with _kept(folder, doing.part), _opened(folder, screen, how, doing) as (check, found, open_vectors):
         mine = doing.mine(keys)
-        finding = FindWork(screen=screen, cells=cells, manifest=found)
+        finding = FindWork(screen=screen, cells=cells, manifest=found, outlines=plates)
+        into = open_plates(out.parent, screen, how, overwrite) if plates else None
         _, failed = yield from doing.each(finding, found, keys, check, "embedded")
         there = _left(mine, failed)
         if crop is None:
-            crop = suggest_crop(_all_cells(screen, cells, found, there), _of(screen, there))
+            crop = yield from doing.agreed(folder, "crop", how, lambda: _crop_for(screen, cells, found, there, failed))
         manifest = open_vectors(crop)
         work = EmbedWork(
             screen=screen, found=found, manifest=manifest, encoder=encoder.folder, device=encoder.device,
             crop=crop, intensity=intensity, loaded=None if doing.engine else encoder,
         )  # fmt: skip
-        _, more = yield from replace(doing, part=None).each(work, manifest, there, check, "embedded")
-        failed |= more
-        there = _left(there, failed)
+        for one, of in ((work, manifest), *_of_plates(into, finding, manifest, intensity)):
+            _, more = yield from replace(doing, part=None).each(one, of, there, check, "embedded")
+            failed |= more
+            there = _left(there, failed)
         made = None
         if doing.part is None:
             made = _profiles(encoder, screen, found, manifest, there, card_of(encoder, screen, intensity, crop))
-            write(Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {})))
+            made = Profiles(made.metadata, made.vectors, made.card | ({"failed": failed} if failed else {}))
+            write(made)
+            if into is not None:
+                describe_plates(screen, into.folder, there, made.card)
         raise_failed(failed, len(mine), [], *_SAID)
     return made
 
@@ -197,8 +230,9 @@ def _opened(
         (folder / _VECTORS).mkdir(exist_ok=True)
         with writing(folder / kind.known_by[0]) as temporary:
             temporary.write_text('{"made_by": "micon embed"}\n', encoding="utf-8")
-        finding = {"cells": how["cells"], "nucleus": how["nucleus"]}
-        return open_manifest(folder / _CELLS, kind, finding, {}, [table_name(key) for key in keys], (), True)
+        finding = {name: how[name] for name in ("cells", "nucleus", "outlines")}
+        names = [name for key in keys for name in (table_name(key), labels_name(key))]
+        return open_manifest(folder / _CELLS, kind, finding, {}, names, (), True)
 
     def vectors(crop: int) -> Manifest:
         names = [f"{key}.npy" for key in keys]
@@ -206,6 +240,15 @@ def _opened(
 
     with doing.opened(folder, [how], begin) as (check, found):
         yield check, found, vectors
+
+
+def _of_plates(
+    into: Manifest | None, finding: FindWork, vectors: Manifest, intensity: IntensityMap
+) -> list[tuple[Work, Manifest]]:
+    """What writes plates of what was found and embedded, where that is wanted."""
+    if into is None:
+        return []
+    return [(EmbeddedPlateWork(finding=finding, vectors=vectors, manifest=into, intensity=intensity), into)]
 
 
 def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
@@ -216,18 +259,25 @@ def _left(keys: Sequence[str], failed: Mapping[str, str]) -> list[str]:
     return left
 
 
-def _of(screen: Screen, keys: Sequence[str]) -> Screen:
-    wanted = set(keys)
-    return screen.select([field.key in wanted for field in screen])
+def _crop_for(
+    screen: Screen, finder: CellFinder, found: Manifest, there: Sequence[str], failed: Mapping[str, str]
+) -> Job[int]:
+    """The size of a crop; cells of fields that are not `there`, for they are other jobs', are found for it alone."""
 
+    mine = set(there)
 
-def _all_cells(screen: Screen, finder: CellFinder, found: Manifest, keys: Sequence[str]) -> Cells:
-    """The cells of all fields, without their outlines, as `suggest_crop` takes them."""
-    tables = [read_table(found.folder, key) for key in keys]
-    if not any(map(len, tables)):
-        raise no_cells(len(screen))
-    outlined = {} if finder.how == "whole" else {"": np.zeros((0, 0))}
-    return Cells(concat(tables, ignore_index=True), outlined, finder.found)
+    def cells_of(key: str) -> Job[DataFrame | None]:
+        if key in failed:
+            return None
+        if key in mine:
+            return read_table(found.folder, key)
+        yield Progress(0, 1, f"Finding cells in {key}, for the size of crops")
+        try:
+            return finder.cells_in(screen[key].alone()).table
+        except (CellError, ImageError):
+            return None
+
+    return (yield from sampled_crop(screen, cells_of, whole=finder.how == "whole"))
 
 
 def _profiles(

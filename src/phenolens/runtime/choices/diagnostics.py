@@ -6,7 +6,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 
 from phenolens.runtime.choices.preferences import preferences
-from phenolens.runtime.devices import list_devices, memory_of, why_no_gpu
+from phenolens.runtime.devices import list_devices, why_no_gpu
+from phenolens.runtime.memory.device_memory import memory_of
 from phenolens.runtime.threads import usable_cores
 
 _PACKAGES = (

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from phenolens.runtime.engines.failing import known_failures, new_failures
 from phenolens.runtime.engines.here import Here
-from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
+from phenolens.runtime.engines.parts import Part, agreed, fingerprint, writing_to
 from phenolens.runtime.engines.work import Engine, Outcome, Work
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import sweep
@@ -86,6 +86,24 @@ class Doing:
             finally:
                 for place in (folder, folder / RECORDS):
                     sweep(place)
+
+    def agreed(self, folder: Path, name: str, about: object, decide: Callable[[], Job[int]]) -> Job[int]:
+        """A number by which all fields are done; where jobs share them, what the first that knows it writes down.
+
+        Parameters
+        ----------
+        folder
+            The folder of the results, which is held.
+        name
+            What it is.
+        about
+            What it depends on.
+        decide
+            Finds the number, the same in all jobs unless files change meanwhile.
+        """
+        if not self.is_shared:
+            return (yield from decide())
+        return (yield from agreed(folder, name, fingerprint(about), decide))
 
     def each(
         self, work: Work, manifest: Manifest, keys: Sequence[str], check: Callable[[], None], done: str
@@ -170,7 +188,7 @@ def all_there(manifest: Manifest, keys: Sequence[str], total: int, lacking: str)
     if missing:
         raise OthersFirst(
             f"{len(missing)} of {total} {lacking}, or their files were changed: {named(missing)}. Start the jobs again "
-            "that have not finished, and then gather."
+            "that have not finished, and then gather. What was written last, a network drive may show a minute later."
         )
 
 

@@ -3,22 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from phenolens.runtime.engines.work import Outcome
-from phenolens.runtime.errors import DeviceError, FieldsFailed, OutputError, PhenolensError
+from phenolens.runtime.errors import FieldsFailed
 from phenolens.runtime.manifest import Manifest
-from phenolens.runtime.progress import Job
 
 _NAMED = 3  # fields whose reasons a message has
-
-
-def noted(manifest: Manifest, key: str, job: Job[str]) -> Job[str]:
-    """Do a field, and note why it cannot be done, where it cannot."""
-    try:
-        return (yield from job)
-    except (OutputError, DeviceError):
-        raise
-    except PhenolensError as error:
-        manifest.fail(key, str(error))
-        raise
 
 
 def known_failures(manifest: Manifest, keys: Sequence[str]) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""One field after the other, in this process."""
+"""This process alone."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from phenolens.runtime.engines.work import Outcome, Work, attempt
+from phenolens.runtime.engines.overlapping import do_fields
+from phenolens.runtime.engines.work import Outcome, Work
 from phenolens.runtime.progress import Job, Progress, relabelled
 
 
@@ -13,15 +14,7 @@ class Here:
 
     def run(self, work: Work, keys: Sequence[str], check: Callable[[], None]) -> Job[list[Outcome]]:
         """Do the fields one after the other; each step of each is a step."""
-        do = work.open(check)
-        outcomes: list[Outcome] = []
-        for number, key in enumerate(keys):
-            check()
-            now = Progress(number, len(keys))
-            made = relabelled(
-                attempt(do, key),
-                lambda step, now=now: replace(now, message=step.message),  # type: ignore[misc]
-            )
-            outcomes.append((yield from made))
-            yield Progress(number + 1, len(keys), f"Finished {key}")
+        left, outcomes = iter(keys), list[Outcome]()
+        doing = do_fields(work, lambda ahead: next(left, None), check, outcomes.append)
+        yield from relabelled(doing, lambda step: Progress(len(outcomes), len(keys), step.message))
         return outcomes

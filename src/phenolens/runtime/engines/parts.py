@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from phenolens.runtime.drives.network import ask_anew
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import absolute, writable_folder, write_json
+from phenolens.runtime.files import absolute, temporary_name, writable_folder, write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.locks import Held, Lock, holding
+from phenolens.runtime.progress import Job
 
 T = TypeVar("T")
 JOBS = ".phenolens-jobs"
@@ -100,6 +102,48 @@ def writing_to(folder: Path, part: Part | None, plan: str, begin: Callable[[], T
         yield lock, begun
 
 
+def agreed(folder: Path, name: str, about: str, decide: Callable[[], Job[int]]) -> Job[int]:
+    """A number that all jobs go by, which the first that knows it writes into their plan.
+
+    Parameters
+    ----------
+    about
+        Fingerprint of what it depends on.
+    decide
+        Finds it, where no job has.
+    """
+    if (known := _decided(folder, name, about)) is not None:
+        return known
+    mine = yield from decide()
+    with _in_turn(folder):
+        if (known := _decided(folder, name, about)) is not None:
+            return known
+        plan = _plan(folder)
+        if plan:  # there is none where no job has begun
+            decided = plan.get("decided")
+            others = decided if isinstance(decided, dict) else {}
+            entry = {name: {"about": about, "number": mine}}
+            write_json(absolute(folder) / JOBS / _PLAN, {**plan, "decided": {**others, **entry}})
+    return mine
+
+
+def _decided(folder: Path, name: str, about: str) -> int | None:
+    decided = _plan(folder).get("decided")
+    entry = decided.get(name) if isinstance(decided, dict) else None
+    if not isinstance(entry, dict) or entry.get("about") != about:
+        return None
+    number = entry.get("number")
+    return number if isinstance(number, int) else None
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    """What jobs have agreed on; empty where they have not."""
+    try:
+        return read_json_object(absolute(folder) / JOBS / _PLAN)
+    except (OSError, ValueError):
+        return {}
+
+
 @contextmanager
 def _in_turn(folder: Path) -> Iterator[None]:
     """Wait for the others that are just beginning."""
@@ -117,6 +161,7 @@ def _in_turn(folder: Path) -> Iterator[None]:
 
 
 def _no_job_runs(folder: Path, jobs: Path, but: str = "") -> None:
+    ask_anew(jobs, temporary_name(jobs / "probe"))
     for file in sorted(jobs.glob("job-*.lock")):
         if file.name != but:
             with holding(folder, file):
@@ -125,11 +170,7 @@ def _no_job_runs(folder: Path, jobs: Path, but: str = "") -> None:
 
 def _agree(folder: Path, jobs: Path, part: Part, plan: str) -> None:
     """Write the plan, or make sure that it is the one of the jobs that run."""
-    try:
-        known = read_json_object(jobs / _PLAN).get("fingerprint")
-    except (OSError, ValueError):
-        known = None
-    if known == plan:
+    if _plan(folder).get("fingerprint") == plan:
         return
     try:
         _no_job_runs(folder, jobs, but=part.lock)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from phenolens.runtime.drives.network import move
 from phenolens.runtime.errors import OutputError
 from phenolens.runtime.files import absolute, remove, temporary_name, writable_folder
 from phenolens.runtime.json_files import read_json_object
@@ -105,7 +106,7 @@ class RunFile:
         with suppress(OSError):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps({**facts, **self._owner}), encoding="utf-8")
-            os.replace(partial, self.file)
+            move(partial, self.file)
         remove(partial)
 
 
@@ -173,7 +174,7 @@ def start_run(folder: Path, arguments: Sequence[str]) -> Run:
     started = {"state": "running", "message": "Starting", "pid": owner.pid, "start": owner.start, "host": owner.host}
     partial = temporary_name(folder / PROGRESS)
     partial.write_text(json.dumps(started), encoding="utf-8")
-    os.replace(partial, folder / PROGRESS)
+    move(partial, folder / PROGRESS)
     return Run(folder, "running", message="Starting", process=owner)
 
 

@@ -2,13 +2,57 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from phenolens.runtime.errors import DeviceError, OutputError, PhenolensError
-from phenolens.runtime.progress import Job, relabelled
+from phenolens.runtime.errors import PhenolensError
+from phenolens.runtime.progress import Job
 
-Do = Callable[[str], Job[str]]
-"""Does one field, by its key; returns how: ``"kept"`` where there was nothing to do, else why it was made."""
+
+def _noted_nowhere(key: str, reason: str) -> None:
+    """Nobody goes on without this field."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Do:
+    """How one field is done, by its key: in three stages, so that files do not keep a device waiting.
+
+    While one field is computed, the next may be read and the last one written, each on a thread of its own. So reading
+    and writing do not share anything that changes, and reading writes nothing.
+
+    Parameters
+    ----------
+    read
+        Reads what a field is computed from. It is told whether the field is alone; where it is not, and too large to be
+        held beside others, it returns None, and is asked again once the others are done.
+    compute
+        Computes what is to be written, on the thread of the job.
+    write
+        Writes it, and returns how the field was done: ``"kept"`` where there was nothing to do, else why it was made.
+    fail
+        Notes why a field cannot be done.
+    ahead
+        Whether reading takes a while, so that a worker takes its next field before it is done with one.
+    """
+
+    read: Callable[[str, bool], Any]
+    compute: Callable[[str, Any], Job[Any]]
+    write: Callable[[str, Any], str]
+    fail: Callable[[str, str], None] = _noted_nowhere
+    ahead: bool = True
+
+
+def at_once(do: Callable[[str], Job[str]], fail: Callable[[str, str], None] = _noted_nowhere) -> Do:
+    """What is done in one stage, since most of it is computing; `do` returns how, as `Do.write` does."""
+    return Do(
+        read=lambda key, alone: key, compute=lambda key, _: do(key), write=lambda key, how: str(how), fail=fail,
+        ahead=False,
+    )  # fmt: skip
+
+
+def do_alone(do: Do, key: str) -> Job[str]:
+    """Do one field, and nothing beside it."""
+    made = yield from do.compute(key, do.read(key, True))
+    return do.write(key, made)
 
 
 class Work(Protocol):
@@ -34,7 +78,7 @@ class Outcome:
     key
         Of the field.
     how
-        What its `Do` returned; ``"failed"`` where it raised.
+        What `Do.write` returned; ``"failed"`` where it raised.
     error
         What it raised.
     """
@@ -59,19 +103,3 @@ class Engine(Protocol):
             Called now and then; raises where the work must not go on.
         """
         ...
-
-
-def attempt(do: Do, key: str) -> Job[Outcome]:
-    """Do one field; what is wrong with it is an outcome.
-
-    Raises
-    ------
-    OutputError, DeviceError
-        The folder or the device is not usable, which no other field would escape.
-    """
-    try:
-        return Outcome(key, (yield from relabelled(do(key), lambda now: now)))
-    except (OutputError, DeviceError):
-        raise
-    except PhenolensError as error:
-        return Outcome(key, "failed", error.with_traceback(None))

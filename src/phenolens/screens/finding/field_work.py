@@ -7,7 +7,6 @@ from pathlib import Path
 from pandas import DataFrame, read_parquet
 
 from phenolens.runtime.engines.doing import Doing
-from phenolens.runtime.engines.failing import noted
 from phenolens.runtime.engines.work import Do
 from phenolens.runtime.files import writable_folder, writing
 from phenolens.runtime.manifest import Manifest, open_manifest
@@ -28,6 +27,16 @@ def table_name(key: str) -> str:
 def labels_name(key: str) -> str:
     """Name of a field's label image, by which a folder of them is read as the cells of a screen."""
     return f"{key}_labels.ome.tif"
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field as it was read: with its cells, where they are given, and why they are to be written, or None."""
+
+    field: Field
+    given: Cells | None
+    inputs: str
+    why: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +64,10 @@ class FindWork:
     def open(self, check: Callable[[], None]) -> Do:
         """Nothing is loaded."""
 
-        def do(key: str) -> Job[str]:
-            return noted(self.manifest, key, self._find(key, check))
-
-        return do
+        return Do(
+            read=self._read, compute=self._find, write=lambda key, made: self._write(check, key, *made),
+            fail=self.manifest.fail,
+        )  # fmt: skip
 
     def files(self, key: str) -> list[str]:
         """Names of what is written of a field."""
@@ -75,18 +84,26 @@ class FindWork:
             found.append(Cells(read_table(folder, key), labels, self.cells.found))
         return Cells.joined(found, self.cells.found)
 
-    def _find(self, key: str, check: Callable[[], None]) -> Job[str]:
-        field = self.screen[key].alone()
-        yield Progress(0, 1, f"Finding cells in {key}")
+    def _read(self, key: str, alone: bool) -> _Field | None:
+        field = self.screen[key].alone().read_once(alone)
+        if field is None:
+            return None
         # labels that are given may have changed, and are read sooner than cells are found
-        found = None if self.cells.segments else self.cells.cells_in(field)
-        inputs = field_fingerprint(field, found)
-        if (why := self.manifest.changed(key, inputs)) is None:
+        given = None if self.cells.segments else self.cells.cells_in(field)
+        inputs = field_fingerprint(field, given)
+        return _Field(field, given, inputs, self.manifest.changed(key, inputs))
+
+    def _find(self, key: str, what: _Field) -> Job[tuple[_Field, Cells | None, DataFrame]]:
+        yield Progress(0, 1, f"Finding cells in {key}")
+        if what.why is None:
+            return what, None, DataFrame()
+        found = what.given if what.given is not None else self.cells.cells_in(what.field)
+        return what, found, self._table(what.field, found)
+
+    def _write(self, check: Callable[[], None], key: str, what: _Field, found: Cells | None, table: DataFrame) -> str:
+        if what.why is None or found is None:
             self.manifest.note(key, self.manifest.facts(key) or {})
             return "kept"
-        if found is None:
-            found = self.cells.cells_in(field)
-        table = self._table(field, found)
         check()
         names = self.files(key)
         self.manifest.begin(key, names)
@@ -94,10 +111,11 @@ class FindWork:
         with writing(folder / names[0]) as temporary:
             table.to_parquet(temporary)
         for name in names[1:]:
-            write_label_image(folder / name, found.labels[key], key, field.image().pixel_size)
-        facts = {"made_from": field_fingerprint(field, found), "cells": len(found)}
-        self.manifest.record(key, inputs, names, facts)
-        return why
+            check()
+            write_label_image(folder / name, found.labels[key], key, what.field.image().pixel_size)
+        facts = {"made_from": field_fingerprint(what.field, found), "cells": len(found)}
+        self.manifest.record(key, what.inputs, names, facts)
+        return what.why
 
     def _table(self, field: Field, found: Cells) -> DataFrame:
         if not self.measured:

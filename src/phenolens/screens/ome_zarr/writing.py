@@ -312,7 +312,7 @@ def _write_labels(
     write_group(folder / "labels", zarr_format, ome_attributes({"labels": list(labels)}, version))
     for name, label in labels.items():
         where = folder / "labels" / name
-        where.mkdir()
+        where.mkdir(exist_ok=True)
         pixels, axes = _in_order(label.pixels, label.axes)
         _, paths = _write_levels(where, pixels, axes, zarr_format, labels=True)
         own = {axis: scales.get(axis, AxisScale()) for axis in axes}

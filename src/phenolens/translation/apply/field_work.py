@@ -1,23 +1,24 @@
 """Translate one field of a screen, wherever that is done, and write its files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phenolens.runtime.engines.failing import noted
 from phenolens.runtime.engines.work import Do
 from phenolens.runtime.manifest import Manifest
-from phenolens.runtime.progress import Job
+from phenolens.runtime.progress import Job, Progress
 from phenolens.screens.cells import CellFinder, Cells
 from phenolens.screens.crops import Window, changed, window_at
+from phenolens.screens.finding.cells_inside import cells_inside
 from phenolens.screens.fingerprints import field_fingerprint
 from phenolens.screens.images import FieldImage
 from phenolens.screens.table import Field, Screen
 from phenolens.translation.apply.composite import Composite
-from phenolens.translation.apply.result_files import DIFFERENCE, ResultFiles, cells_inside, kind_of
+from phenolens.translation.apply.result_files import DIFFERENCE, ResultFiles, kind_of
 from phenolens.translation.apply.series import translate_series
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.apply.tiles import translate_field
@@ -72,10 +73,10 @@ class FieldWork:
             adapter = Adapter.load(self.folder)
             translator = Translator(load_base(adapter.base, self.device), adapter, self.settings)
 
-        def do(key: str) -> Job[str]:
-            return noted(self.manifest, key, _translate(translator, self, key, check))
-
-        return do
+        return Do(
+            read=partial(_read, self, translator.adapter), compute=lambda _, what: _compute(translator, self, what),
+            write=lambda _, made: _write(self, translator.adapter, check, *made), fail=self.manifest.fail,
+        )  # fmt: skip
 
     def cells_in(self, field: Field) -> Cells | None:
         """The cells of a field; None where it is translated as a whole."""
@@ -89,39 +90,88 @@ class FieldWork:
         return {**self.__dict__, "translator": None}
 
 
-def _translate(translator: Translator, work: FieldWork, key: str, check: Callable[[], None]) -> Job[str]:
-    """Translate a field, unless its files are there and were made from the same; return why, or ``"kept"``."""
-    field = work.screen[key].alone()
-    image = field.image()
-    adapter = translator.adapter
-    adapter.check_channels(tuple(image.channel_names), f"field {key}")
+@dataclass(frozen=True)
+class _Field:
+    """A field as it was read.
+
+    Parameters
+    ----------
+    cells
+        None where it is translated as a whole.
+    inputs
+        Fingerprint of all that it is translated from.
+    why
+        Why it is to be translated; None where it was before.
+    """
+
+    field: Field
+    image: FieldImage
+    cells: Cells | None
+    inputs: str
+    why: str | None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is noted of it."""
+        table = None if self.cells is None else self.cells.table
+        return {"cells": {} if table is None else {name: table[name].tolist() for name in table.columns}}
+
+
+def _read(work: FieldWork, adapter: Adapter, key: str, alone: bool) -> _Field | Field | None:
+    """Read a field and find its cells; these are yet to be found where that takes a device."""
+    field = work.screen[key].alone().read_once(alone)
+    if field is None:
+        return None
+    adapter.check_channels(tuple(field.image().channel_names), f"field {key}")
+    by_device = isinstance(work.cells, CellFinder) and work.cells.takes_device
+    return field if by_device else _looked_at(work, field)
+
+
+def _looked_at(work: FieldWork, field: Field) -> _Field:
     cells = work.cells_in(field)
     inputs = field_fingerprint(field, cells)
-    facts = {"cells": {} if cells is None else {name: cells.table[name].tolist() for name in cells.table.columns}}
-    why = work.manifest.changed(key, inputs)
-    if why is None:
-        work.manifest.note(key, facts)
-        return "kept"
+    return _Field(field, field.image(), cells, inputs, work.manifest.changed(field.key, inputs))
+
+
+def _compute(translator: Translator, work: FieldWork, what: _Field | Field) -> Job[tuple[_Field, list[Translated]]]:
+    """Translate a field, unless its files are there and were made from the same."""
+    if isinstance(what, Field):
+        yield Progress(0, 1, f"Finding cells in {what.key}")
+        what = _looked_at(work, what)
+    if what.why is None:
+        return what, []
     wanted = replace(work.settings, strengths=tuple(sorted({*work.settings.strengths, 1.0})))
-    if cells is None:
-        planes = yield from _translate_tiles(translator, image, wanted)
-    else:
-        windows = [window_at(c.y, c.x, adapter.crop) for c in cells.table.itertuples()]
-        planes = yield from _translate_cells(translator, image, windows, wanted)
+    if what.cells is None:
+        return what, (yield from _translate_tiles(translator, what.image, wanted))
+    windows = [window_at(c.y, c.x, translator.adapter.crop) for c in what.cells.table.itertuples()]
+    return what, (yield from _translate_cells(translator, what.image, windows, wanted))
+
+
+def _write(work: FieldWork, adapter: Adapter, check: Callable[[], None], what: _Field, planes: list[Translated]) -> str:
+    """Write the files of a field, and note what they were made from; return why, or ``"kept"``."""
+    key, manifest = what.field.key, work.manifest
+    if what.why is None:
+        manifest.note(key, what.facts)
+        return "kept"
     check()
     names = work.files.names(key)
-    work.manifest.begin(key, names)
-    (work.manifest.folder / SIGNIFICANCE).unlink(missing_ok=True)  # it is of all fields as they were
-    _write(work, adapter, field, image, cells, planes)
-    work.manifest.record(key, inputs, names, facts)
-    return why
+    manifest.begin(key, names)
+    (manifest.folder / SIGNIFICANCE).unlink(missing_ok=True)  # it is of all fields as they were
+    for write in _files(work, adapter, what, planes):
+        check()
+        write()
+    manifest.record(key, what.inputs, names, what.facts)
+    return what.why
 
 
 def _translate_cells(
     translator: Translator, image: FieldImage, windows: list[Window], settings: TranslationSettings
 ) -> Job[list[Translated]]:
     """Translate the cells of every plane and join them."""
-    composites = [{s: Composite(image.plane(t=t, z=z)) for s in settings.strengths} for t, z in image.positions()]
+    composites = []
+    for t, z in image.positions():
+        plane = image.plane(t=t, z=z)
+        composites.append({strength: Composite(plane) for strength in settings.strengths})
     for start in range(0, len(windows), BATCH):
         batch = windows[start : start + BATCH]
         if settings.solver == "difference":
@@ -149,25 +199,25 @@ def _translate_tiles(translator: Translator, image: FieldImage, settings: Transl
     return planes
 
 
-def _write(
-    work: FieldWork, adapter: Adapter, field: Field, image: FieldImage, cells: Cells | None, planes: list[Translated]
-) -> None:
+def _files(work: FieldWork, adapter: Adapter, what: _Field, planes: list[Translated]) -> Iterator[Callable[[], None]]:
+    """What writes each file of a field."""
     source, target = adapter.conditions
-    facts = {"source": source, "target": target, "field": field.key}
+    facts = {"source": source, "target": target, "field": what.field.key}
 
     def write(kind: str, arrays: Iterable[np.ndarray], strength: float, about: dict[str, object]) -> None:
-        made = image.restacked(arrays)
+        made = what.image.restacked(arrays)
         synthetic = kind == DIFFERENCE or strength != 0
         inside: Any = ({}, {})
-        if work.files.file_format == "zarr" and cells is not None:
+        if work.files.file_format == "zarr" and what.cells is not None:
             how = {"crop": adapter.crop, "source": source, "target": target, "strength": strength}
-            inside = cells_inside(field, made, cells, {**how, "synthetic": synthetic})
+            inside = cells_inside(what.field, made, what.cells, {**how, "synthetic": synthetic})
         work.files.write(
-            work.manifest.folder, field.key, kind, made, synthetic=synthetic, facts={**facts, **about},
+            work.manifest.folder, what.field.key, kind, made, synthetic=synthetic, facts={**facts, **about},
             intensity=adapter.intensity, inside=inside,
         )  # fmt: skip
 
     for strength in work.settings.strengths:
-        write(kind_of(strength), (made[strength][0] for made in planes), strength, {"strength": strength})
+        made = (plane[strength][0] for plane in planes)
+        yield partial(write, kind_of(strength), made, strength, {"strength": strength})
     content = "strength 1 minus source, in intensity units"
-    write(DIFFERENCE, (made[1.0][1] for made in planes), 1.0, {"content": content})
+    yield partial(write, DIFFERENCE, (plane[1.0][1] for plane in planes), 1.0, {"content": content})

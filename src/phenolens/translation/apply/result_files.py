@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from colorsys import hsv_to_rgb
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,18 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from phenolens.runtime.errors import OutputError
-from phenolens.screens.cells import Cells
 from phenolens.screens.export import write_ome_tiff
-from phenolens.screens.finding.measurements import measured_cells
 from phenolens.screens.image_details import ChannelDisplay
 from phenolens.screens.images import FieldImage
 from phenolens.screens.intensity import IntensityMap
-from phenolens.screens.keys import safe_name
-from phenolens.screens.table import Field, Screen
+from phenolens.screens.table import Screen
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from phenolens.screens.ome_zarr.derived_plates import DerivedPlates
     from phenolens.screens.ome_zarr.images import LabelImage
 
 FORMATS = ("tiff", "zarr")
@@ -72,14 +69,10 @@ class ResultFiles:
             raise OutputError(f"There is no format {file_format!r}: choose {' or '.join(FORMATS)}.")
         if file_format == "tiff":
             return cls(strengths=tuple(strengths))
-        from phenolens.screens.ome_zarr.plate_metadata import by_plate, places_in, version_of
+        from phenolens.screens.ome_zarr.derived_plates import DerivedPlates
 
-        places: dict[str, tuple[str, str, str, str]] = {}
-        if any("Metadata_Well" in one.metadata for one in screen):
-            for plate, fields in by_plate(screen).items():
-                places |= {key: (safe_name(plate), *place) for key, place in places_in(fields).items()}
-        version = version_of(screen.fields[0])
-        return cls(strengths=tuple(strengths), file_format="zarr", places=places, version=version)
+        plates = DerivedPlates.of_screen(screen)
+        return cls(strengths=tuple(strengths), file_format="zarr", places=plates.places, version=plates.version)
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Self:
@@ -106,10 +99,7 @@ class ResultFiles:
         """Path of a result in its folder; `kind` is from `kind_of`, `DIFFERENCE`, or one of `SIGNIFICANT`."""
         if self.file_format == "tiff":
             return f"{key}__{kind}.ome.tif"
-        if key not in self.places:
-            return f"{key}__{kind}.ome.zarr"
-        plate, *place = self.places[key]
-        return f"{plate}__{kind}.zarr/{'/'.join(place)}"
+        return self._plates.name(key, kind)
 
     def names(self, key: str) -> list[str]:
         """Paths of what is translated of a field, the difference last."""
@@ -118,18 +108,13 @@ class ResultFiles:
     @property
     def common(self) -> list[str]:
         """Paths of what plates say of themselves: their own groups, those of rows, wells and tables, and conditions."""
-        kinds = (*map(kind_of, self.strengths), DIFFERENCE, *SIGNIFICANT)
-        names = ("zarr.json",) if self.version == "0.5" else (".zgroup", ".zattrs")
-        groups: dict[str, dict[str, None]] = {}
-        for plate, row, column, _ in self.places.values():
-            inside = dict.fromkeys(("", "tables/", "tables/conditions/", f"{row}/", f"{row}/{column}/"))
-            groups.setdefault(plate, {}).update(inside)
-        found = []
-        for plate, inside in groups.items():
-            for root in (f"{plate}__{kind}.zarr/" for kind in kinds):
-                found += [f"{root}{group}{name}" for group in inside for name in names]
-                found.append(f"{root}tables/conditions/table.parquet")
-        return found
+        return self._plates.common((*map(kind_of, self.strengths), DIFFERENCE, *SIGNIFICANT))
+
+    @property
+    def _plates(self) -> DerivedPlates:
+        from phenolens.screens.ome_zarr.derived_plates import DerivedPlates
+
+        return DerivedPlates(self.places, self.version)
 
     def write(
         self,
@@ -152,71 +137,25 @@ class ResultFiles:
         inside
             Labels and tables that go into an OME-Zarr.
         """
-        path = folder / self.name(key, kind)
         if self.file_format == "tiff":
             write_ome_tiff(
-                path, image.data, image.axes, image.channel_names, image.pixel_size, synthetic=synthetic,
-                description=facts, z_spacing=image.z_spacing, time_scale=image.scale("T"),
+                folder / self.name(key, kind), image.data, image.axes, image.channel_names, image.pixel_size,
+                synthetic=synthetic, description=facts, z_spacing=image.z_spacing, time_scale=image.scale("T"),
             )  # fmt: skip
             return
-        from phenolens.screens.ome_zarr.writing import write_ome_zarr
-
-        details = replace(
-            image.details, name=f"{image.details.name or key} {kind}", displays=_displays(image, kind, intensity)
-        )
-        write_ome_zarr(
-            path, replace(image, data=_numbers(image.data), details=details), version=self.version,
-            synthetic=synthetic, provenance=facts, labels=inside[0], tables=inside[1],
+        self._plates.write(
+            folder, key, kind, replace(image, data=_numbers(image.data)), _displays(image, kind, intensity),
+            synthetic=synthetic, facts=facts, labels=inside[0], tables=inside[1],
         )  # fmt: skip
 
     def describe_plates(self, folder: Path, screen: Screen, kinds: Iterable[str], conditions: tuple[str, str]) -> None:
         """Write what the plates of these kinds of results say of themselves, around the images of `screen`."""
-        if not self.places:
-            return
-        from phenolens.screens.ome_zarr.plate_metadata import by_plate, describe_plate
-
         strengths = {kind_of(strength): strength for strength in self.strengths}
-        for plate, fields in by_plate(screen).items():
-            for kind in kinds:
-                name = f"{safe_name(plate)}__{kind}"
-                strength = strengths.get(kind, 1.0)
-                describe_plate(
-                    folder / f"{name}.zarr", fields, {key: self.places[key][1:] for key in fields.table.index},
-                    name=name, version=self.version, synthetic=strength != 0,
-                    conditions={
-                        "Translated": kind, "Strength": strength, "Synthetic": strength != 0, "Source": conditions[0],
-                        "Target": conditions[1],
-                    },
-                )  # fmt: skip
-
-
-def cells_inside(
-    field: Field, image: FieldImage, cells: Cells, about: Mapping[str, Any]
-) -> tuple[dict[str, LabelImage], dict[str, DataFrame]]:
-    """Outlines of the cells of a field, and what is measured of them in an image of it, for an OME-Zarr.
-
-    Parameters
-    ----------
-    image
-        In which they are measured.
-    about
-        What holds for every cell, by column.
-    """
-    from phenolens.screens.ome_zarr.images import LabelImage
-
-    table = measured_cells(field, image, cells, about)
-    labels = cells.labels.get(field.key)
-    outlines = {} if labels is None else {"cells": LabelImage(labels, "YX", colours=_colours(table["label"].tolist()))}
-    return outlines, {"cells": table}
-
-
-def _colours(labels: Iterable[int]) -> dict[int, str]:
-    """A colour for each label, the background's clear: some programs do not open labels that have none."""
-    found = {0: "00000000"}
-    for label in labels:
-        parts = hsv_to_rgb(label * 0.618034 % 1, 0.6, 1.0)  # the golden section sets neighbours far apart
-        found[label] = "".join(f"{round(255 * part):02X}" for part in (*parts, 1.0))
-    return found
+        for kind in kinds:
+            strength = strengths.get(kind, 1.0)
+            about = {"Translated": kind, "Strength": strength, "Synthetic": strength != 0, "Source": conditions[0],
+                     "Target": conditions[1]}  # fmt: skip
+            self._plates.describe(folder, screen, kind, synthetic=strength != 0, conditions=about)
 
 
 def _displays(image: FieldImage, kind: str, intensity: IntensityMap) -> tuple[ChannelDisplay, ...]:

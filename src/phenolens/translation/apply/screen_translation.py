@@ -310,6 +310,7 @@ def _first_cells(adapter: Adapter, screen: Screen, finder: CellFinder | Cells) -
             one = field.alone()
             adapter.check_channels(tuple(one.image().channel_names), f"field {field.key}")
             found = finder.cells_in(one) if isinstance(finder, CellFinder) else finder.of_field(field.key)
+            one.image().plane()  # cells that are given say nothing of the pixels
         except PhenolensError as error:
             wrong = wrong or error
             continue

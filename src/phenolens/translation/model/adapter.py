@@ -94,7 +94,7 @@ class Adapter:
     >>> import phenolens as ph
     >>> adapter = ph.Adapter.load("adapter")
     >>> adapter.conditions
-    ('Metadata_Role=negative control', 'translocation')
+    ('Metadata_Role=negative control,Metadata_Well!=A05', 'translocation,Metadata_Well!=A06')
     >>> adapter.crop, adapter.channel_names  # pixels of the field, and their channels
     (40, ('DNA', 'Reporter', 'Organelle'))
     """

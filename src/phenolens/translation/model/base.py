@@ -13,6 +13,7 @@ import torch
 from phenolens.runtime.errors import DeviceError, ModelError
 from phenolens.runtime.files import write_json
 from phenolens.runtime.json_files import read_json_object
+from phenolens.runtime.memory.fitting_batch import FittingBatch
 from phenolens.runtime.output_kinds import BASE
 from phenolens.runtime.outputs import writing_output
 from phenolens.runtime.progress import Job
@@ -20,8 +21,7 @@ from phenolens.runtime.provenance import write_provenance
 from phenolens.translation.model.codec import Codec
 from phenolens.translation.model.declared import check_levels, check_schedule, read_network, try_networks
 from phenolens.translation.model.fast_networks import FastNetworks, wanted
-from phenolens.translation.model.fitting_batch import FittingBatch
-from phenolens.translation.model.memory import Memory
+from phenolens.translation.model.memory import Memory, fitting_batch
 from phenolens.translation.model.precision import Bfloat16Unet
 from phenolens.translation.model.widening import widen
 from phenolens.translation.solvers.schedule import NoiseSchedule, alpha_sigma_at
@@ -68,7 +68,7 @@ class Base:
     widened: bool = False
     tenant: str = ""
     fast: FastNetworks | None = None
-    predicting: FittingBatch = field(default_factory=lambda: FittingBatch("cells"))
+    predicting: FittingBatch = field(default_factory=lambda: fitting_batch("cells"))
     halved: Bfloat16Unet | None = None
 
     def __post_init__(self) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from phenolens.runtime.memory.fitting_batch import FittingBatch
 from phenolens.translation.model.fast_networks import FastNetworks
-from phenolens.translation.model.fitting_batch import FittingBatch
+from phenolens.translation.model.memory import fitting_batch
 
 # Pixels that go through the autoencoder at once: a colour image of 256 x 256 takes about 0.2 GB on its way.
 _PIXELS = 1 << 20
@@ -34,8 +35,8 @@ class Codec:
 
     autoencoder: Any
     fast: FastNetworks | None = None
-    encoding: FittingBatch = field(default_factory=FittingBatch, compare=False)
-    decoding: FittingBatch = field(default_factory=FittingBatch, compare=False)
+    encoding: FittingBatch = field(default_factory=fitting_batch, compare=False)
+    decoding: FittingBatch = field(default_factory=fitting_batch, compare=False)
 
     @property
     def together(self) -> int:

@@ -4,8 +4,15 @@ from dataclasses import dataclass
 
 import torch
 
+from phenolens.runtime.memory.fitting_batch import FittingBatch
+
 # The compact UNet has some 15 million parameters, Stable Diffusion's about 860 million.
 LARGE = 200_000_000
+
+
+def fitting_batch(what: str = "crops") -> FittingBatch:
+    """How many of what goes through a base go there at once."""
+    return FittingBatch(what, "a smaller base, or fewer pixels for its network (--network-crop)")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from phenolens.runtime.memory.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.model.base import Base
-from phenolens.translation.model.fitting_batch import FittingBatch, is_out_of_memory
 from phenolens.translation.model.precision import half_precision, plain_attention
 from phenolens.translation.training.finetune_settings import FinetuneSettings
 from phenolens.translation.training.noise_levels import draw_timesteps, loss_weight
@@ -74,7 +74,7 @@ def add_gradients(
 
     Raises
     ------
-    DeviceError
+    MemoryEnded
         Memory ends with a single row.
     """
     while True:

@@ -11,10 +11,11 @@ import torch
 from phenolens.runtime.checkpoints import About, Checkpoints, fingerprint
 from phenolens.runtime.errors import ModelError
 from phenolens.runtime.interrupts import saved_on_closing, unbroken
+from phenolens.runtime.memory.fitting_batch import FittingBatch
 from phenolens.runtime.progress import Job, Progress, relabelled
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import Base
-from phenolens.translation.model.fitting_batch import FittingBatch
+from phenolens.translation.model.memory import fitting_batch
 from phenolens.translation.model.methods import Method, find_method
 from phenolens.translation.model.widening import end_parameters, load_ends
 from phenolens.translation.solvers import difference, invert
@@ -197,7 +198,7 @@ class _Training:
     average: Any
     step: int = 0
     loss: float = float("nan")
-    fitting: FittingBatch = field(default_factory=FittingBatch)
+    fitting: FittingBatch = field(default_factory=fitting_batch)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""

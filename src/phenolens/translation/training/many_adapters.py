@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from phenolens.runtime.checkpoints import Checkpoints
-from phenolens.runtime.engines.failing import known_failures, new_failures, noted, raise_failed
+from phenolens.runtime.engines.failing import known_failures, new_failures, raise_failed
 from phenolens.runtime.engines.here import Here
 from phenolens.runtime.engines.parts import Part, fingerprint, writing_to
-from phenolens.runtime.engines.work import Do
+from phenolens.runtime.engines.work import Do, at_once
 from phenolens.runtime.errors import OutputError, PhenolensError
 from phenolens.runtime.files import sweep, writing
 from phenolens.runtime.json_files import read_json_object
@@ -210,10 +210,7 @@ class _Adapters:
     def open(self, check: Callable[[], None]) -> Do:
         """Nothing is loaded before a condition needs it."""
 
-        def do(key: str) -> Job[str]:
-            return noted(self._manifest, key, self._one(key, check))
-
-        return do
+        return at_once(lambda key: self._one(key, check), self._manifest.fail)
 
     def _one(self, key: str, check: Callable[[], None]) -> Job[str]:
         """Fine-tune one adapter, unless it is there and was made from the same; return why, or ``"kept"``."""

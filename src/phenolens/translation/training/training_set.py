@@ -9,7 +9,7 @@ import torch
 
 from phenolens.runtime.checkpoints import Checkpoints, no_other_run
 from phenolens.runtime.devices import resolve_device
-from phenolens.runtime.errors import DeviceError, ScreenError
+from phenolens.runtime.errors import MemoryEnded, ScreenError
 from phenolens.runtime.files import writable_folder
 from phenolens.runtime.locks import one_at_a_time
 from phenolens.runtime.output_kinds import ADAPTER
@@ -233,7 +233,7 @@ def _make_adapter(wish: _Wish, base: Base, crops: TrainingSet, checkpoint: Path,
         tuning = _tune(wish, base, crops, checkpoint, resume, moving)
         tuned, guidance, reverse_guidance = yield from relabelled(tuning, with_draft)
     except torch.OutOfMemoryError as error:
-        raise DeviceError(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
+        raise MemoryEnded(f"{base.device} has no memory left: close what else uses it, or use the CPU.") from error
     return _adapter(wish, base, crops, tuned, (guidance, reverse_guidance), areas, held)
 
 

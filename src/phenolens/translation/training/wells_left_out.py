@@ -36,6 +36,16 @@ class WellsLeftOut:
     wells: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     why_not: str = ""
 
+    @property
+    def said(self) -> str:
+        """Which wells are left out, or why none is, in a sentence."""
+        if self.why_not:
+            return self.why_not
+        if not any(self.wells):
+            return "All wells are trained on: the evaluation will have none to judge on."
+        control, treated = (", ".join(wells) for wells in self.wells)
+        return f"Left out: {control} of the control, {treated} of the treated."
+
 
 def leave_wells_out(screen: Screen, source: Condition, target: Condition) -> WellsLeftOut:
     """Leave out the last wells by name of each condition: two of five or more, one of three or four.

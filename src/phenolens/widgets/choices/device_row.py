@@ -4,7 +4,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from phenolens.runtime.devices import give_back, memory_of, why_no_gpu
+from phenolens.runtime.devices import why_no_gpu
+from phenolens.runtime.memory.device_memory import give_back, memory_of
 from phenolens.widgets.kit.style import SPACE, Note, action
 from phenolens.widgets.state.session import Session
 
@@ -42,15 +43,19 @@ class DeviceRow(QWidget):
         whole.addWidget(self.about)
         whole.addWidget(self.free)
         session.devices_changed.connect(self._offer)
-        session.device_changed.connect(self.look)
+        session.device_changed.connect(self._follow)
         self._offer()
 
     def _offer(self) -> None:
         self.box.clear()
         for name in ("auto", *self._session.devices):
             self.box.addItem(name, name)
-        self.box.setCurrentIndex(max(self.box.findData(self._session.device), 0))
         self._why_no_gpu = why_no_gpu() if self._session.devices else ""
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show the device that was chosen, here or elsewhere."""
+        self.box.setCurrentIndex(max(self.box.findData(self._session.device), 0))
         self.look()
 
     def look(self) -> None:

@@ -96,13 +96,10 @@ class FinetuneChoices(QWidget):
         found = self.conditions
         if found is None:
             self.wells.say("")
-        elif found.why_not:
-            self.wells.say(found.why_not)
-        elif not any(found.wells):
-            self.wells.say("All wells are trained on: the evaluation will have none to judge on.", "warning")
+        elif found.why_not or any(found.wells):
+            self.wells.say(found.said)
         else:
-            control, treated = (", ".join(wells) for wells in found.wells)
-            self.wells.say(f"Left out: {control} of the control, {treated} of the treated.")
+            self.wells.say(found.said, "warning")
 
     def _chosen(self, _: object = None) -> None:
         self.refresh()

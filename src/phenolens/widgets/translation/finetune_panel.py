@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 from phenolens.runtime.checkpoints import About, Checkpoints
 from phenolens.runtime.choices.costs import Cost, last_cost, remember_cost
 from phenolens.runtime.choices.preferences import preferences
-from phenolens.runtime.devices import MemoryTaken, memory_of
-from phenolens.runtime.errors import DeviceError, ScreenError
+from phenolens.runtime.errors import MemoryEnded, ScreenError
 from phenolens.runtime.files import absolute
+from phenolens.runtime.memory.device_memory import MemoryTaken, memory_of
 from phenolens.runtime.progress import Job, Progress
 from phenolens.translation.model.known_adapters import own_adapters
 from phenolens.translation.training.finetune_settings import FinetuneSettings, checkpoint_of, request_of
@@ -47,6 +47,7 @@ _TRY = (
     "Translate the cells that you click with the adapter as it is by now; strength 1 is not matched to the treated\n"
     "cells yet. They are translated again when it is done"
 )
+_ON_CPU = "Not even one crop fitted into the memory of this device. The CPU takes longer and has the computer's memory"
 _START_OVER = "Give up the unfinished run in the adapter's folder, and train from the first step"
 
 
@@ -107,12 +108,12 @@ class FinetunePanel(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
         whole.setSpacing(SPACE)
-        self.smaller = action("Try again with half the batch", "The result is nearly the same; each step is smaller")
-        self.smaller.clicked.connect(self._try_smaller)
-        self.smaller.hide()
+        self.on_cpu = action("Try again on the CPU", _ON_CPU)
+        self.on_cpu.clicked.connect(self._try_on_cpu)
+        self.on_cpu.hide()
         self.cost = Note()
         whole.addLayout(form)
-        for widget in (self.choices, self.cost, self.job, self.smaller, self.curve, self.strip, self.try_it):
+        for widget in (self.choices, self.cost, self.job, self.on_cpu, self.curve, self.strip, self.try_it):
             whole.addWidget(widget)
         self.curve.hide()
         for spin in (self.steps, self.rank, self.seed):
@@ -199,7 +200,7 @@ class FinetunePanel(QWidget):
             self.strip.clear()
         self._began, self._drawn, self._step_takes = None, run, 0.0
         self._memory = MemoryTaken(self._session.queue())
-        self.smaller.hide()
+        self.on_cpu.hide()
         self.curve.show()
         self.job.run(
             self._memory.during(self._job(self._folder(), resume, start_over)),
@@ -269,12 +270,12 @@ class FinetunePanel(QWidget):
         words = f"About {duration(cost.seconds * max(self.steps.value() - done, 0))}{memory}, as the last time here."
         free = memory_of(self._session.queue())
         if free is not None and cost.memory > free[0]:
-            words += f" Only {free[0] / 1e9:.1f} GB are free: choose a smaller batch, or close what else needs memory."
+            words += f" Only {free[0] / 1e9:.1f} GB are free: close what else needs memory, or each step takes longer."
         return words
 
-    def _try_smaller(self) -> None:
-        """Begin anew with half the batch, or go on with such a run where one was left unfinished."""
-        self.choices.batch.setValue(max(self.choices.batch.value() // 2, 1))
+    def _try_on_cpu(self) -> None:
+        """Go on where memory ended, on the device that has more of it."""
+        self._session.set_device("cpu")
         self.begin(start_over=not self._is_left())
 
     def _job(self, out: Path, resume: bool, start_over: bool) -> "Job[Adapter]":
@@ -331,7 +332,8 @@ class FinetunePanel(QWidget):
         return f"about {duration(self._step_takes * (now.total - now.step))} left"
 
     def _failed(self, error: BaseException) -> None:
-        self.smaller.setVisible(isinstance(error, DeviceError) and self.choices.batch.value() > 1)
+        # a smaller batch would not help, for no single crop did fit
+        self.on_cpu.setVisible(isinstance(error, MemoryEnded) and self._session.queue() != "cpu")
 
     def _done(self, adapter: "Adapter") -> None:
         if self._step_takes:

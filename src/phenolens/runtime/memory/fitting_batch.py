@@ -5,7 +5,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import TYPE_CHECKING
 
-from phenolens.runtime.errors import DeviceError
+from phenolens.runtime.errors import MemoryEnded
+from phenolens.runtime.memory.device_memory import give_back
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +27,12 @@ class FittingBatch:
     ----------
     what
         What a batch consists of, in the plural, for messages.
+    less
+        What takes less memory where even one is too much, for messages.
     """
 
-    def __init__(self, what: str = "crops") -> None:
-        self._what = what
+    def __init__(self, what: str = "crops", less: str = "") -> None:
+        self._what, self._less = what, less
         self._fits = 0
         self._fails: int | None = None
 
@@ -53,13 +56,16 @@ class FittingBatch:
 
         Raises
         ------
-        DeviceError
+        MemoryEnded
             Not even one did.
         """
         if count <= 1:
-            raise DeviceError(
-                f"{device} has no memory left for even one of the {self._what}: close what else uses it, choose a "
-                "smaller crop or base, or use the CPU."
+            ways = ["close what else uses it", *([f"choose {self._less}"] if self._less else [])]
+            ways += ["use the CPU"] if device != "cpu" else []
+            *most, last = ways
+            raise MemoryEnded(
+                f"{device} has no memory left for even one of the {self._what}: "
+                + (f"{', '.join(most)}, or {last}." if most else f"{last}.")
             ) from error
         if self._fails is None:
             warnings.warn(
@@ -71,8 +77,6 @@ class FittingBatch:
         self._fails = count if self._fails is None else min(self._fails, count)
         if self._fits >= self._fails:
             self._fits = 0
-        from phenolens.runtime.devices import give_back
-
         give_back(device)
 
     def run(
@@ -87,7 +91,7 @@ class FittingBatch:
 
         Raises
         ------
-        DeviceError
+        MemoryEnded
             Memory ends with a single row.
         """
         import torch

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from phenolens.runtime.errors import DeviceError
-from phenolens.translation.model.fitting_batch import FittingBatch, SmallerBatch, is_out_of_memory
+from phenolens.runtime.errors import MemoryEnded
+from phenolens.runtime.memory.fitting_batch import FittingBatch, SmallerBatch, is_out_of_memory
 
 
 def tried(room: int, count: int, calls: int) -> list[list[int]]:
@@ -28,7 +28,7 @@ def test_all_goes_at_once_where_there_is_room():
     assert tried(16, 16, 3) == [[16], [16], [16]]
 
 
-@pytest.mark.filterwarnings("ignore::phenolens.translation.model.fitting_batch.SmallerBatch")
+@pytest.mark.filterwarnings("ignore::phenolens.runtime.memory.fitting_batch.SmallerBatch")
 @pytest.mark.parametrize("count", [16, 100])
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 7, 8, 15, 26, 34, 63, 99])
 def test_the_fewest_parts_that_there_is_room_for_are_found(room, count):
@@ -54,7 +54,7 @@ def test_it_is_said_once_and_what_is_no_such_error_is_raised():
         batch.run(lambda part: part.reshape(7, 7), torch.zeros(9, 1), device="cpu")
 
 
-@pytest.mark.filterwarnings("ignore::phenolens.translation.model.fitting_batch.SmallerBatch")
+@pytest.mark.filterwarnings("ignore::phenolens.runtime.memory.fitting_batch.SmallerBatch")
 def test_less_room_later_is_met_again_and_none_is_an_error():
     room = [4]
 
@@ -67,8 +67,16 @@ def test_less_room_later_is_met_again_and_none_is_an_error():
     for room[0] in (4, 2, 1):
         assert torch.equal(batch.run(compute, rows, device="cpu"), rows + 1)
     room[0] = 0
-    with pytest.raises(DeviceError, match="even one of the crops"):
+    with pytest.raises(MemoryEnded, match=r"of the crops: close what else uses it\.$"):
         batch.run(compute, rows, device="cpu")
+
+
+def test_what_helps_where_not_even_one_fits_is_said():
+    batch = FittingBatch("cells", "a smaller base")
+    with pytest.raises(
+        MemoryEnded, match=r"of the cells: close what else uses it, choose a smaller base, or use the CPU\.$"
+    ):
+        batch.too_many(1, "mps", RuntimeError())
 
 
 def test_which_errors_say_so():

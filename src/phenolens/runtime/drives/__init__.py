@@ -1,0 +1,1 @@
+"""What drives do otherwise than a disk of this computer."""
