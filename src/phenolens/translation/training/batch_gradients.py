@@ -102,10 +102,12 @@ def gradients_of(parameters: Sequence[torch.nn.Parameter]) -> Iterator[torch.Ten
 
 def _in_parts(base: Base, tokens: torch.Tensor, batch: Batch, rows: Sequence[int], size: int) -> torch.Tensor:
     loss = torch.zeros((), device=base.device)
-    for start in range(0, len(rows), max(size, 1)):
-        part = _share_of_loss(base, tokens, batch, torch.tensor(rows[start : start + size], device=base.device))
-        part.backward()
-        loss += part.detach()
+    # On the way back too: checkpoints of activations are computed again there.
+    with plain_attention(base.device, tokens=batch.noisy[0, 0].numel()):
+        for start in range(0, len(rows), max(size, 1)):
+            part = _share_of_loss(base, tokens, batch, torch.tensor(rows[start : start + size], device=base.device))
+            part.backward()
+            loss += part.detach()
     return loss
 
 
@@ -113,7 +115,7 @@ def _share_of_loss(base: Base, tokens: torch.Tensor, batch: Batch, rows: torch.T
     """What some rows add to the mean loss of a batch."""
     own = tokens[1:][batch.condition[rows]] * batch.keep[rows, None]
     context = torch.stack([tokens[0].expand(len(rows), -1), own], dim=1)
-    with half_precision(base.device), plain_attention(base.device, tokens=batch.noisy[0, 0].numel()):
+    with half_precision(base.device):
         out = base.predict(batch.noisy[rows], batch.timesteps[rows], context)
     error = (out - batch.goal[rows]).square().mean(dim=(1, 2, 3))
     return (error * batch.weight[rows]).sum() / len(batch.keep)
