@@ -71,11 +71,13 @@ def real_cells(data, adapter, count):
             continue
         plane = field.image().plane()
         plane = plane[[list(field.image().channel_names).index(name) for name in adapter.channel_names]]
-        labels, middle = segment_nuclei(plane[channel]), adapter.crop // 2
-        for label in range(1, min(int(labels.max()), _OF_A_WELL) + 1):
+        labels, middle, taken = segment_nuclei(plane[channel]), adapter.crop // 2, 0
+        for label in range(1, int(labels.max()) + 1):
             y, x = np.argwhere(labels == label).mean(axis=0)
-            if middle <= y < plane.shape[1] - middle and middle <= x < plane.shape[2] - middle:
+            inside = all(middle <= at < size - middle for at, size in zip((y, x), plane.shape[1:], strict=True))
+            if inside and taken < _OF_A_WELL:
                 rows.append((plane, window_at(y, x, adapter.crop), None, None))
+                taken += 1
             if len(rows) == count:
                 return rows
     return rows
