@@ -33,7 +33,7 @@ from phenolens.translation.model.base import load_base
 from phenolens.translation.model.shipped import demo_adapter
 from phenolens.translation.solvers import WITH_TRAJECTORY, stock_ddim
 
-STEPS = {"difference": (8, 10, 16, 20, 40), "obelm": (10, 20, 40), "edict": (10, 20, 40), "ddim": (50,)}
+STEPS = {"difference": (4, 6, 8, 10, 12, 16, 20, 40), "obelm": (10, 20, 40), "edict": (10, 20, 40), "ddim": (50,)}
 COLUMNS = (
     *("solver", "steps", "evaluations", "s a cell", "of stock DDIM", "round trip", "to reference", "90 %", "to truth"),
     "noise variance",

@@ -13,7 +13,7 @@ from phenolens.runtime.errors import ModelError
 STRONGEST = 1.5
 SCREEN_STRENGTHS = (0.0, 0.5, 1.0)
 """At which whole screens are translated where nobody says otherwise."""
-SHOWN_STEPS = 8
+SHOWN_STEPS = 12
 """Of the pictures of a viewer: they differ by a few percent of the change from those of many steps."""
 PRECISIONS = ("float32", "bfloat16")
 """What the UNet can compute in; the first where nobody says otherwise."""
