@@ -90,8 +90,8 @@ def test_accelerate_launches_the_command(tiny_base, screen, tmp_path):
     ]  # fmt: skip
     ran = subprocess.run(
         [sys.executable, "-m", *launch, "-m", "phenolens", "finetune", screen, "--source", "DMSO", "--target", "drug A",
-         "--out", out, "--base", tiny_base, "--cells", "whole", "--crop", "64", "--steps", "2", "--rank", "2",
-         "--device", "cpu", "--json"],
+         "--out", out, "--base", tiny_base, "--cells", "whole", "--all-wells", "--crop", "64", "--steps", "2",
+         "--rank", "2", "--device", "cpu", "--json"],
         env=environment(), timeout=300, capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
