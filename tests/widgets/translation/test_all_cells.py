@@ -6,6 +6,7 @@ import pytest
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import Cells
 from phenolens.screens.crops import window_at
+from phenolens.translation.apply.settings import SHOWN_STEPS, TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.base import load_base
 
@@ -61,8 +62,9 @@ def test_all_cells_are_translated_behind_a_click(window, small_screen, small_ada
     # as the library translates it
     cell = next(iter(some.values()))
     window_of = window_at(cell.y, cell.x, small_adapter.crop)
+    shown = TranslationSettings(steps=SHOWN_STEPS)
     (alone,) = finish(
-        Translator(load_base(small_adapter.base), small_adapter).translate_crops([session.plane], [window_of])
+        Translator(load_base(small_adapter.base), small_adapter, shown).translate_crops([session.plane], [window_of])
     )
     off = np.abs(cell.difference(1.0) - alone.difference[0])
     # the number of cells in a batch changes the rounding, and random weights make much of it

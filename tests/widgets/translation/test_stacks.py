@@ -16,7 +16,7 @@ from phenolens.screens.export import write_ome_tiff
 from phenolens.screens.images import read_image
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import read_screen
-from phenolens.translation.apply.settings import SHOWN_STEPS
+from phenolens.translation.apply.settings import SHOWN_STEPS, TranslationSettings
 from phenolens.translation.apply.translator import Translator
 from phenolens.translation.model.base import load_base
 from real_window import pixels
@@ -99,7 +99,8 @@ def test_the_plane_in_view_is_found_clicked_and_exported(window, stack, adapter,
     cell = window.click_cell(0)
     translated(window, cell)
     np.testing.assert_array_equal(cell.translation.crop, cut(image.plane(z=2), cell.translation.window))
-    alone = finish(Translator(load_base(adapter.base), adapter).translate_cell(image.plane(z=2), cell.y, cell.x))
+    translator = Translator(load_base(adapter.base), adapter, TranslationSettings(steps=SHOWN_STEPS))
+    alone = finish(translator.translate_cell(image.plane(z=2), cell.y, cell.x))
     # the number of threads changes the rounding, and random weights make much of it
     off = np.abs(cell.translation.difference[cell.translation.strengths.index(1.0)] - alone.difference[0])
     assert off.mean() < 0.1 * np.abs(alone.difference).mean()
