@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from phenolens.runtime.errors import OutputError
@@ -210,6 +212,14 @@ def test_a_folder_that_vanishes_is_said_to_where_a_library_gives_no_errno(tmp_pa
         with writing(tmp_path / "there" / "a.csv"):
             shutil.rmtree(tmp_path / "there")
             raise OSError("Cannot save file into a non-existent directory")
+
+
+def test_a_folder_that_vanishes_is_said_to_where_a_library_names_the_file_in_words_alone(tmp_path):
+    table = pa.table({"a": [1]})
+    with pytest.raises(OutputError, match="its folder was removed meanwhile"):  # noqa: SIM117
+        with writing(tmp_path / "there" / "cells.parquet") as partial:
+            shutil.rmtree(partial.parent)
+            pq.write_table(table, partial)
 
 
 def test_a_folder_that_vanishes_midway_is_not_taken_for_whole(tmp_path):

@@ -279,7 +279,9 @@ def _is_about_output(error: Exception, partial: Path) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
         # An error from what the caller reads while writing keeps its own type.
         names = (str(error.filename), str(error.filename2))
-        return error.errno in _OUTPUT_ERRNOS or any(name.startswith(str(partial)) for name in names)
+        here = any(name.startswith(str(partial)) for name in names)
+        here = here or (error.filename is None and str(partial) in str(error))  # pyarrow names it in its words alone
+        return here or error.errno in _OUTPUT_ERRNOS
     if _SAYS_FULL.search(str(error)):
         return True
     if isinstance(error, OSError) and not os.path.isdir(partial.parent):
