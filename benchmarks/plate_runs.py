@@ -195,8 +195,8 @@ def speed(options):
 
         measure("one process", ())
         measure("one process, bfloat16", ("--precision", "bfloat16"))
-        measure("one process, 8 steps", ("--steps", "8"))
-        measure("one process, 8 steps, bfloat16", ("--steps", "8", "--precision", "bfloat16"))
+        measure("one process, 12 steps", ("--steps", "12"))
+        measure("one process, 12 steps, bfloat16", ("--steps", "12", "--precision", "bfloat16"))
         if not options.one:
             measure("two workers", ("--workers", "2"))
             measure("two independent processes", ("--job", "1/2"), ("--job", "2/2"))
