@@ -161,23 +161,28 @@ def loop(screen, cells, adapter_folder, count, out):
     return 3600 * count / (time.perf_counter() - started)
 
 
-def speed(options):
+def simulated(folder, options):
+    """A simulated screen in a folder: where it is, what it holds, and its true cells."""
     from phenolens.runtime.progress import finish
     from phenolens.screens.cells import find_cells
     from phenolens.screens.table import read_screen
     from phenolens.simulation import simulate_screen, style_for
+
+    place = finish(
+        simulate_screen(folder / "screen", "translocation", wells=options.fields, cells=options.cells, seed=1,
+                        shape=(256, 256), style=style_for("translocation", 9001))
+    )  # fmt: skip
+    screen = read_screen(place)
+    return place, screen, finish(find_cells(screen, place / "labels"))
+
+
+def speed(options):
     from phenolens.translation.model.shipped import demo_adapter
 
     adapter = demo_adapter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        style = style_for("translocation", 9001)
-        place = finish(
-            simulate_screen(folder / "screen", "translocation", wells=options.fields, cells=options.cells, seed=1,
-                            shape=(256, 256), style=style)
-        )  # fmt: skip
-        screen = read_screen(place)
-        cells = finish(find_cells(screen, place / "labels"))
+        place, screen, cells = simulated(folder, options)
         how = ("--strength", "1", "--cells", place / "labels", "--alpha", "0")
         rates: dict[str, float] = {}
 
@@ -222,10 +227,6 @@ def overlap(options):
     import plate_cost
 
     from phenolens.runtime.engines import overlapping
-    from phenolens.runtime.progress import finish
-    from phenolens.screens.cells import find_cells
-    from phenolens.screens.table import read_screen
-    from phenolens.simulation import simulate_screen, style_for
     from phenolens.translation.apply import field_work
     from phenolens.translation.apply.result_files import ResultFiles
     from phenolens.translation.apply.screen_translation import translate_screen
@@ -274,13 +275,7 @@ def overlap(options):
     field_work._compute = timed
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        style = style_for("translocation", 9001)
-        place = finish(
-            simulate_screen(folder / "screen", "translocation", wells=options.fields, cells=options.cells, seed=1,
-                            shape=(256, 256), style=style)
-        )  # fmt: skip
-        screen = read_screen(place)
-        cells = finish(find_cells(screen, place / "labels"))
+        _, screen, cells = simulated(folder, options)
         fields = len(screen)
         run(screen, cells, folder / "warm", 0.0, usual_beside)
         _, own = run(screen, cells, folder / "quick", 0.0, one_after_the_other)

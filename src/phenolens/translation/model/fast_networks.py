@@ -59,7 +59,7 @@ class FastNetworks:
 
     def __init__(self, unet: Any, autoencoder: Any) -> None:
         self._modules: dict[str, torch.nn.Module] = {
-            "unet": _Unet(unet),
+            "unet": TensorUnet(unet),
             "encoder": _Encoder(autoencoder),
             "decoder": _Decoder(autoencoder),
         }
@@ -160,7 +160,9 @@ def _example(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     )
 
 
-class _Unet(torch.nn.Module):
+class TensorUnet(torch.nn.Module):
+    """A UNet in diffusers layout that takes and gives plain tensors, as recording it asks for."""
+
     def __init__(self, unet: Any) -> None:
         super().__init__()
         self.unet = unet

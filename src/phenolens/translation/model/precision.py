@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from phenolens.runtime.errors import DeviceError
+from phenolens.translation.model.fast_networks import TensorUnet
 from phenolens.translation.model.memory import cuda_has_bfloat16
 
 TOLERANCE = 0.02
@@ -64,7 +65,7 @@ class Bfloat16Unet:
     """
 
     def __init__(self, unet: Any) -> None:
-        self._plain = _Halved(deepcopy(unet).requires_grad_(False).bfloat16()).eval()
+        self._plain = TensorUnet(deepcopy(unet).requires_grad_(False).bfloat16()).eval()
         self._recorded: Any = None
         self._tried = False
 
@@ -78,17 +79,7 @@ class Bfloat16Unet:
         return answer.float()
 
 
-class _Halved(torch.nn.Module):
-    def __init__(self, unet: Any) -> None:
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, noisy: torch.Tensor, timesteps: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.unet(noisy, timesteps, tokens, return_dict=False)[0]
-        return out
-
-
-def _recorded(network: _Halved, given: tuple[torch.Tensor, ...]) -> Any:
+def _recorded(network: TensorUnet, given: tuple[torch.Tensor, ...]) -> Any:
     """`network` without Python; None where it cannot be had, or does not answer as `network` does."""
     # Noise, so that it does not depend on what comes first; two rows, for one is recorded as if there were always one.
     generator = torch.Generator().manual_seed(0)
