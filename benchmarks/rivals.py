@@ -104,7 +104,7 @@ class Flow:
             optimizer.step()
             steps += 1
         self._base.unet.requires_grad_(False).eval()
-        self._base.settle()
+        self._base.settle(lambda unet: None)
         return steps
 
     def _pairs(self, source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,6 +143,7 @@ def rivals(adapter: Adapter, screen, cells, settings: FinetuneSettings, seconds:
         gather_crops(screen, screen.select(adapter.source), screen.select(adapter.target), cells, settings, base.crop,
                      adapter.intensity)
     )  # fmt: skip
+    base.settle_autoencoder()
     source, target = finish(encode_turned(base, crops.source, crops.target))
     began = time.process_time()
     shift = mean_shift(source, target)

@@ -8,11 +8,12 @@ import torch
 
 from phenolens.runtime.checkpoints import Checkpoints
 from phenolens.runtime.errors import CellError, ModelError, OutputError, ScreenError
-from phenolens.runtime.progress import finish
+from phenolens.runtime.progress import Progress, finish
 from phenolens.screens.conditions import Condition
 from phenolens.screens.table import screen_from_arrays
 from phenolens.translation.model.adapter import Adapter
 from phenolens.translation.model.base import load_base
+from phenolens.translation.training import training_set
 from phenolens.translation.training.finetuning import FinetuneSettings, Preview, finetune
 from phenolens.translation.training.training_set import finetune_screen
 from tiny_base import make_tiny_adapter, make_tiny_base
@@ -130,6 +131,31 @@ def test_adapter_folder_round_trip(tiny, tmp_path):
     assert same(read.weights, adapter.weights)
     assert read.intensity.to_dict() == adapter.intensity.to_dict()
     assert not (tmp_path / "adapter.partial").exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "svdiff"])
+def test_strength_1_is_matched_by_the_network_that_translates(tiny, tmp_path, monkeypatch, method):
+    asked = (torch.randn(3, 8, 16, 16), torch.full((3,), 400.0), torch.randn(3, 2, load_base(tiny).token_size))
+    answered = []
+
+    def matched(base, *_):
+        answered.append((base.predict(*asked), base.computes_with))
+        yield Progress(1, 1)
+        return 1.0
+
+    monkeypatch.setattr(training_set, "calibrate_guidance", matched)
+    settings = replace(SETTINGS, method=method, learning_rate=0.05, preview_every=0)
+    made = finish(finetune_screen(screen(), CONTROL, TREATED, "whole", out=tmp_path / "adapter", base=str(tiny),
+                                  settings=settings))  # fmt: skip
+    base = load_base(tiny)
+    plain = base.predict(*asked)
+    made.apply(base)
+    translates = base.predict(*asked)
+    assert not torch.allclose(plain, translates, atol=1e-3)
+    for answer, engine in answered:
+        torch.testing.assert_close(answer, translates, atol=1e-5, rtol=1e-5)
+        assert engine == base.computes_with
+    assert len(answered) == 2
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "conditions.safetensors", "card.json"])

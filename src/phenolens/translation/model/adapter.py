@@ -242,11 +242,7 @@ class Adapter:
         method.put(base.unet, self.weights)
         if base.widened and not any(end.requires_grad for end in end_parameters(base.unet).values()):
             load_ends(base.unet, self.ends)
-        method.merge(base.unet)
-        if base.memory.half:
-            base.unet.half()
-        base.unet.eval().requires_grad_(False)
-        base.settle()
+        base.settle(method.merge)
 
     def save(self, folder: Path, overwrite: bool = False) -> Path:
         """Write the adapter as a folder, whole or not at all; an earlier adapter in it is replaced.

@@ -1,6 +1,6 @@
 """The base model: an autoencoder and a conditional UNet in diffusers layout."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -104,9 +104,11 @@ class Base:
             )
         self.tenant = tenant
 
-    def settle(self) -> None:
-        """Take the weights as final: from now on a faster engine than torch computes, where there is one."""
-        self.fast = self.settle_autoencoder()
+    def settle(self, merge: Callable[[Any], None]) -> None:
+        """Make fine-tuned weights part of the UNet by `merge`, for good: a faster engine computes from now on."""
+        merge(self.unet)
+        self.unet = (self.unet.half() if self.memory.half else self.unet).eval().requires_grad_(False)
+        self.fast = self.codec.fast or self.settle_autoencoder()
 
     def settle_autoencoder(self) -> FastNetworks | None:
         """Take the weights of the autoencoder alone as final; what computes with them now, where torch does not."""

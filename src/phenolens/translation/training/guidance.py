@@ -11,7 +11,7 @@ from phenolens.translation.solvers import difference, invert
 from phenolens.translation.training.discriminative import fit_progress
 
 USUAL = 1.5
-_TRIED = (0.75, 1.0, 1.25, USUAL, 2.0)
+_LEAST, _MORE = 0.75, (1.25, USUAL, 2.0)
 _CELLS = 16
 _STEPS = 12
 
@@ -47,12 +47,25 @@ def calibrate_guidance(
         base.noise_at, latents, one.expand(len(cells), *one.shape), base.schedule.grid(_STEPS)
     )
     mask = base.latent_mask(moving)
-    delta = yield from difference(base.noise_at, trajectory, one, other, _TRIED, 1.0, mask)
-    changes = base.decode_change(latents, delta, moving).cpu().numpy()
-    reached = [progress((cells + change)[:, free]) for change in changes]
-    first = next((i for i, value in enumerate(reached) if value > 1), None)
-    if first is None:
-        return USUAL
-    if first == 0:
-        return _TRIED[0]
-    return float(np.interp(1.0, reached[first - 1 : first + 1], _TRIED[first - 1 : first + 1]))
+
+    def reached(weight: float) -> Job[float]:
+        """How far of the way, where 1 is all."""
+        delta = yield from difference(base.noise_at, trajectory, one, other, (1.0,), weight, mask)
+        change = base.decode_change(latents, delta, moving)[0].cpu().numpy()
+        return progress((cells + change)[:, free])
+
+    low, before = 1.0, (yield from reached(1.0))
+    if before > 1:
+        (high, after), low = (low, before), _LEAST
+        before = yield from reached(low)
+        if before > 1:
+            return low
+    else:
+        for high in _MORE:
+            after = yield from reached(high)
+            if after > 1:
+                break
+            low, before = high, after
+        else:
+            return USUAL
+    return float(np.interp(1.0, [before, after], [low, high]))

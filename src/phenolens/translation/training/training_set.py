@@ -270,6 +270,7 @@ def _tune(
 ) -> Job[tuple[Tuned, float, float]]:
     """Train, and find the guidance at which strength 1 looks as treated as treated cells do, there and back."""
     settings = wish.settings
+    base.settle_autoencoder()
     tuned = yield from finetune(
         base,
         crops.source,
@@ -283,6 +284,7 @@ def _tune(
         wish.known,
         wish.group,
     )
+    base.settle(find_method(settings.method).merge)
     matching = Progress(settings.steps, settings.steps, "Matching strength 1 to the treated cells")
     guidance = yield from relabelled(
         calibrate_guidance(base, crops.source, crops.target, tuned.tokens, moving), matching
