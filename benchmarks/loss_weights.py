@@ -28,7 +28,7 @@ from rivals import judged
 from phenolens.runtime.progress import finish
 from phenolens.screens.cells import find_cells
 from phenolens.screens.conditions import Condition
-from phenolens.screens.crops import Window, cut
+from phenolens.screens.crops import window_at
 from phenolens.screens.table import read_screen
 from phenolens.simulation import style_for
 from phenolens.translation.apply.settings import TranslationSettings
@@ -64,9 +64,8 @@ def variance(adapter: Adapter, screen, source: Condition, cells) -> float:
         for cell in cells.table[cells.table["field"] == field.key].itertuples():
             inside = half <= cell.y < plane.shape[1] - half and half <= cell.x < plane.shape[2] - half
             if inside and len(windows) < PROBED:
-                corner = (round(cell.y) - half, round(cell.x) - half)
-                planes.append(cut(plane, Window(*corner, adapter.crop)))
-                windows.append(Window(0, 0, adapter.crop))
+                planes.append(plane)
+                windows.append(window_at(cell.y, cell.x, adapter.crop))
     done = finish(translator.translate_crops(planes, windows))
     return float(np.var([cell.trajectory.noise.numpy() for cell in done]))
 

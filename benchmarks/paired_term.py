@@ -33,6 +33,7 @@ from phenolens.simulation import TREATMENTS, random_effect, random_plate, simula
 from phenolens.translation.model.base import Base, load_base
 from phenolens.translation.model.precision import half_precision
 from phenolens.translation.solvers.difference_ode import invert
+from phenolens.translation.training.finetuning import encode_turns
 from phenolens.translation.training.noise_levels import draw_timesteps
 
 NAMED = [name for name in TREATMENTS if name != "null"]
@@ -70,17 +71,6 @@ def pairs_of(seeds: Sequence[int], most: int) -> Pairs:
             after.append(cut(mapping.forward(other.image), window))
             styles.append(seed)
     return Pairs(np.stack(before).astype(np.float32), np.stack(after).astype(np.float32), np.array(styles))
-
-
-@torch.no_grad()
-def encoded(base: Base, crops: np.ndarray) -> torch.Tensor:
-    """(8, n, c, h, w) float16 latents of the crops under rotations and mirror images."""
-    turned = []
-    for turn in range(8):
-        seen = np.rot90(crops if turn < 4 else crops[..., ::-1], turn % 4, axes=(2, 3))
-        parts = [base.encode(torch.from_numpy(np.ascontiguousarray(seen[i : i + 64]))) for i in range(0, len(seen), 64)]
-        turned.append(torch.cat(parts).half())
-    return torch.stack(turned)
 
 
 def train(base: Base, latents: Sequence[torch.Tensor], style: np.ndarray, steps: int, weight: float) -> None:
@@ -153,7 +143,7 @@ def main() -> None:
     base.use_channels(3)
     rows = [row(options.base, base, judged)]
     base.settle_autoencoder()
-    latents = [encoded(base, crops) for crops in (learnt.before, learnt.after)]
+    latents = [finish(encode_turns(base, crops, 0, 8)).half() for crops in (learnt.before, learnt.after)]
     print(f"{len(learnt.style):,} pairs of {options.styles} styles", flush=True)
     for weight in options.weight:
         base = load_base(options.base)

@@ -54,18 +54,17 @@ def calibrate_guidance(
         change = base.decode_change(latents, delta, moving)[0].cpu().numpy()
         return progress((cells + change)[:, free])
 
-    low, before = 1.0, (yield from reached(1.0))
-    if before > 1:
-        (high, after), low = (low, before), _LEAST
-        before = yield from reached(low)
-        if before > 1:
-            return low
+    known = [(1.0, (yield from reached(1.0)))]
+    if known[0][1] > 1:
+        known.insert(0, (_LEAST, (yield from reached(_LEAST))))
     else:
-        for high in _MORE:
-            after = yield from reached(high)
-            if after > 1:
+        for weight in _MORE:
+            known.append((weight, (yield from reached(weight))))
+            if known[-1][1] > 1:
                 break
-            low, before = high, after
-        else:
-            return USUAL
+    (low, before), (high, after) = known[-2:]
+    if before > 1:
+        return low
+    if after <= 1:
+        return USUAL
     return float(np.interp(1.0, [before, after], [low, high]))
