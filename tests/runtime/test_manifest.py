@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 from cli_run import run
+from phenolens.runtime.files import temporary_name
 from phenolens.runtime.locks import LOCK, holding
 from phenolens.runtime.manifest import RECORDS, Manifest, open_manifest
 from phenolens.runtime.output_kinds import TRANSLATION
@@ -204,6 +205,16 @@ def test_what_an_interrupted_run_left_is_known(tmp_path):
     (tmp_path / "a.tif").write_text("half the files of a field")
     opened = open_manifest(tmp_path, TRANSLATION, {"steps": 1}, {}, ["a.tif"], ["provenance.json"])
     assert opened.changed("a", "inputs") == "missing"
+
+
+def test_a_record_that_was_being_written_is_none(tmp_path):
+    """A run that is killed leaves it half done, under another name."""
+    manifest = Manifest(tmp_path)
+    manifest.begin("A", ["a.tif"])
+    record = tmp_path / RECORDS / "A.json"
+    shutil.copyfile(record, temporary_name(record))
+    manifest.discard("A")
+    assert manifest.files() == set()
 
 
 def test_a_record_reaches_no_other_folder(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 
 from phenolens.runtime.drives.network import ask_anew, patiently
 from phenolens.runtime.errors import OutputError
-from phenolens.runtime.files import plain, temporary_name, write_json
+from phenolens.runtime.files import is_temporary, plain, temporary_name, write_json
 from phenolens.runtime.json_files import read_json_object
 from phenolens.runtime.output_kinds import KINDS, OME_ZARR, Kind
 from phenolens.runtime.outputs import named, read_mark, remove_output, write_mark
@@ -119,7 +119,8 @@ class Manifest:
 
     def _keys(self) -> list[str]:
         records = self.folder / RECORDS
-        return [path.stem for path in records.glob("*.json")] if records.is_dir() else []
+        paths = records.glob("*.json") if records.is_dir() else ()
+        return [path.stem for path in paths if not is_temporary(path.name)]
 
     def _files(self, key: str) -> list[str]:
         record = self._record(key) or {}

@@ -166,7 +166,7 @@ def test_a_run_that_is_killed_goes_on_with_what_is_not_finished(plate_adapter, p
     wait_until(lambda: len(list(out.glob("*.ome.tif"))) >= files)
     started.kill()
     started.wait()
-    records = [json.loads(path.read_text()) for path in (out / ".phenolens").glob("*.json")]
+    records = [json.loads(path.read_text()) for path in (out / ".phenolens").glob("[!.]*.json")]
     finished = sum("inputs" in record for record in records)
     again = translate(plate_adapter, plate, out)
     assert (again.status, again.facts["kept"]) == (0, finished)
