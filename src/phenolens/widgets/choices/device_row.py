@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from phenolens.runtime.devices import why_no_gpu
 from phenolens.runtime.memory.device_memory import give_back, memory_of
-from phenolens.widgets.kit.style import SPACE, Note, action
+from phenolens.widgets.kit.style import SPACE, Form, Note, action
 from phenolens.widgets.state.session import Session
 
 _GB = 1e9
@@ -14,7 +14,7 @@ _EVERY = 3000  # ms between looks at what is free
 
 
 class DeviceRow(QWidget):
-    """The device in a box, and under it what it has left, and why there is no other.
+    """What the device in `box` has left, and why there is no other; `add_to` puts both into a form.
 
     Parameters
     ----------
@@ -39,12 +39,16 @@ class DeviceRow(QWidget):
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(SPACE // 2)
-        whole.addWidget(self.box)
         whole.addWidget(self.about)
         whole.addWidget(self.free)
         session.devices_changed.connect(self._offer)
         session.device_changed.connect(self._follow)
         self._offer()
+
+    def add_to(self, form: Form) -> None:
+        """The box in a row with its label, and this under it."""
+        form.row("Device", self.box)
+        form.row("", self)
 
     def _offer(self) -> None:
         self.box.clear()

@@ -103,7 +103,7 @@ class FinetunePanel(QWidget):
         form.row("Steps", self.steps)
         form.row("Rank", self.rank)
         form.row("Seed", self.seed)
-        form.row("Device", self.where)
+        self.where.add_to(form)
         form.row("Adapter", self.out, browse)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE + 2)
