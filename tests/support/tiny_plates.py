@@ -1,5 +1,6 @@
 """Small OME-Zarr plates, and clusters to do them on."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from phenolens.runtime.manifest import RECORDS
 from phenolens.runtime.progress import finish
 from phenolens.screens.ome_zarr.images import LabelImage
 from phenolens.screens.ome_zarr.plate_writing import write_plate
@@ -44,6 +46,12 @@ def two_cells(field: Field) -> dict[str, LabelImage]:
     if not field.key.endswith("05_1"):
         labels[16:26, 18:30], labels[36:50, 34:44] = 1, 4
     return {"nuclei": LabelImage(labels, "YX")}
+
+
+def finished_fields(out: Path) -> list[str]:
+    """Keys of the fields that are recorded as finished; a record that is being written is none yet."""
+    records = {path.stem: json.loads(path.read_text()) for path in (out / RECORDS).glob("[!.]*.json")}
+    return sorted(key for key, record in records.items() if "inputs" in record)
 
 
 def assert_same_files(out: Path, expected: Path) -> None:

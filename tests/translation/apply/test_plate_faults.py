@@ -20,7 +20,7 @@ from phenolens.screens.table import read_screen
 from phenolens.translation.apply.screen_translation import translate_screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
-from tiny_plates import assert_same_files, wait_until
+from tiny_plates import assert_same_files, finished_fields, wait_until
 from translated_plates import OPTIONS, translate
 
 HOUR = 3600
@@ -65,15 +65,14 @@ def test_a_scheduler_that_is_lost_and_started_again(plate_adapter, plate, expect
     first = Scheduler(port)
     try:
         running = started(plate_adapter, plate, out, "--scheduler", first.address)
-        wait_until(lambda: list(out.glob("*__difference.ome.tif")) or running.poll() is not None, 240)
+        wait_until(lambda: finished_fields(out) or running.poll() is not None, 240)
         first.scheduler.kill()
         said = running.communicate(timeout=240)[1]
     finally:
         first.end()
     assert running.returncode == 2, said
     assert "is lost: start it again" in said
-    finished = len(list(out.glob("*__difference.ome.tif")))
-    assert finished > 0
+    assert finished_fields(out)
     second = Scheduler(port)
     try:
         running = started(plate_adapter, plate, out, "--scheduler", second.address)

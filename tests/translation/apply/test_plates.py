@@ -26,7 +26,7 @@ from phenolens.translation.apply.screen_translation import translate_screen
 from phenolens.translation.apply.settings import TranslationSettings
 from phenolens.translation.model.adapter import Adapter
 from project import ROOT
-from tiny_plates import a_cluster, a_plate, assert_same_files, wait_until
+from tiny_plates import a_cluster, a_plate, assert_same_files, finished_fields, wait_until
 from translated_plates import OPTIONS, translate
 
 STATUS_SOME_FAILED = 3
@@ -51,7 +51,7 @@ def test_a_cluster_survives_the_end_of_a_worker(plate_adapter, plate, expected, 
     with a_cluster() as cluster:
         command = [sys.executable, "-m", "phenolens", "translate", plate_adapter, plate, "--out", out, *OPTIONS]
         started = subprocess.Popen([*map(str, command), "--scheduler", cluster.scheduler_address])
-        wait_until(lambda: list(out.glob("*__difference.ome.tif")))
+        wait_until(lambda: finished_fields(out))
         worker = psutil.Process(next(iter(cluster.workers.values())).pid)
         worker.send_signal(signal.SIGKILL)
         assert started.wait(120) == 0
@@ -166,8 +166,7 @@ def test_a_run_that_is_killed_goes_on_with_what_is_not_finished(plate_adapter, p
     wait_until(lambda: len(list(out.glob("*.ome.tif"))) >= files)
     started.kill()
     started.wait()
-    records = [json.loads(path.read_text()) for path in (out / ".phenolens").glob("[!.]*.json")]
-    finished = sum("inputs" in record for record in records)
+    finished = len(finished_fields(out))
     again = translate(plate_adapter, plate, out)
     assert (again.status, again.facts["kept"]) == (0, finished)
     assert_same_files(out, expected)
