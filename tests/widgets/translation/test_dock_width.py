@@ -1,9 +1,11 @@
 """Whatever the names are, the dock is no wider than it is: nothing is cut off, nothing scrolls sideways."""
 
+import re
+
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtWidgets import QScrollArea, QTabBar, QWidget
+from qtpy.QtWidgets import QLabel, QScrollArea, QTabBar, QWidget
 
 from phenolens.screens.intensity import IntensityMap
 from phenolens.screens.table import screen_from_arrays
@@ -30,7 +32,7 @@ def test_nothing_is_cut_off_by_long_names(window, width):
     share_room(window.dock)
     screen = long_screen()
     intensity = IntensityMap.fit([screen.fields[0].image().plane()], LONG)
-    window.dock.screen_panel.show_screen(screen, intensity, "a screen with a name that goes on and on and on")
+    window.dock.screen_panel.show_screen(screen, intensity, "a_screen_with_a_name_that_goes_on_and_on_and_on")
     window.wait(lambda: window.session.field is not None and not window.dock.running.busy)
     window.dock.translate_panel.held.offer(tuple(LONG), tuple(LONG), dict.fromkeys(LONG, 0.5))
     pixels = np.zeros((40, 30, 8, 64, 64), np.uint8)
@@ -46,6 +48,9 @@ def test_nothing_is_cut_off_by_long_names(window, width):
             left = widget.mapTo(area.widget(), widget.rect().topLeft()).x()
             assert left >= 0, widget
             assert left + widget.width() <= room, (type(widget), getattr(widget, "text", str)())
+            if isinstance(widget, QLabel) and widget.wordWrap():
+                words = re.split(r"[\s/-]", widget.text())
+                assert max(map(widget.fontMetrics().horizontalAdvance, words)) <= widget.width(), widget.text()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080), (2560, 1440)])

@@ -74,7 +74,7 @@ class ConditionBox(QComboBox):
             if index and offers[index - 1][0] != column:
                 self.insertSeparator(self.count())
             name = column.removeprefix("Metadata_").lower()
-            self.addItem(f"{value}  ({count})", f"{column}={value}")
+            self.addItem(f"{value} ({count})", f"{column}={value}")
             self.setItemData(self.count() - 1, f"{name} = {value}: {count} fields", 3)
         wanted = None if choose is None else "{}={}".format(*offers[choose][:2])
         self.setCurrentIndex(-1 if wanted is None else self.findData(wanted))

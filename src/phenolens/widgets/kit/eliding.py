@@ -6,7 +6,13 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter
 
 _LEAST = 24  # pixels, enough for a letter and the dots
+_MOST = 28  # letters, which are a line of the narrowest dock
 _AROUND = 6  # pixels that styles leave free beside the text of a list
+
+
+def shortened(name: str, most: int = _MOST) -> str:
+    """A name without its middle where it has more than `most` letters: one without spaces breaks into no lines."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
 
 
 class ElidedLabel(QLabel):

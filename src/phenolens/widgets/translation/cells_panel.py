@@ -272,7 +272,7 @@ class CellsPanel(QWidget):
     def _show_size(self, crop: int) -> None:
         screen = self._session.screen
         size = screen.pixel_size if screen is not None else None
-        self.crop_size.setText(f"= {crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
+        self.crop_size.setText(f"{crop * float(np.ravel(size)[0]):.3g} µm" if size is not None else "")
 
     def _another_screen(self) -> None:
         screen = self._session.screen
