@@ -18,6 +18,8 @@ Prints a Markdown table.
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +45,13 @@ COLUMNS = ("error", "variance of the noise", "guidance", "flip", "real", "KS", "
 PROBED = 16
 
 
-def fine_tuned(folder: Path, screen, conditions, cells, way: str, options, crop: int | None) -> tuple[Adapter, float]:
-    """An adapter trained in a way, and the processor's seconds that took."""
+def settings_of(way: str, options) -> FinetuneSettings:
     least, low = map(float, way.split(","))
-    settings = FinetuneSettings(
-        steps=options.steps, max_cells=100, crop=crop, preview_every=0, least_weight=least, low_noise=low
-    )
+    return FinetuneSettings(steps=options.steps, max_cells=100, preview_every=0, least_weight=least, low_noise=low)
+
+
+def fine_tuned(folder: Path, screen, conditions, cells, settings: FinetuneSettings) -> tuple[Adapter, float]:
+    """An adapter, and the processor's seconds that took."""
     began = time.process_time()
     adapter = finish(finetune_screen(screen, *conditions, cells, out=folder, settings=settings))
     return adapter, time.process_time() - began
@@ -77,7 +80,9 @@ def simulated(options) -> None:
         screen, cells = training_screen(style, treatment, 1.0, 100, 10_000)
         for way in options.way:
             with tempfile.TemporaryDirectory() as folder:
-                adapter, took = fine_tuned(Path(folder) / "a", screen, conditions, cells, way, options, 64)
+                adapter, took = fine_tuned(
+                    Path(folder) / "a", screen, conditions, cells, replace(options.settings(way, options), crop=64)
+                )
                 translator = Translator(load_base(adapter.base), adapter)
                 found = errors(
                     translator, style, treatment, 1.0, adapter.crop, 50_000, "difference", 20, options.fields
@@ -93,7 +98,7 @@ def simulated(options) -> None:
 def real(name: str, training, conditions, cells, options, judge: dict) -> None:
     for way in options.way:
         with tempfile.TemporaryDirectory() as folder:
-            adapter, took = fine_tuned(Path(folder) / "a", training, conditions, cells, way, options, None)
+            adapter, took = fine_tuned(Path(folder) / "a", training, conditions, cells, options.settings(way, options))
             figures = judged(adapter, make=Translator, settings=TranslationSettings(), **judge)
         print(row(name, way, figures | {"guidance": adapter.guidance, "training s": took}), flush=True)
 
@@ -126,17 +131,19 @@ def row(name: str, way: str, figures: dict[str, float | None]) -> str:
     return f"| {name} | {way} | " + " | ".join("" if v is None else f"{v:.3g}" for v in values) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def compared(about: str | None, ways: tuple[str, ...], metavar: str, settings: Callable[..., FinetuneSettings]) -> None:
+    """Ask which data sets and ways, fine-tune by `settings` of each way, and print the table."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--treatment", nargs="*", default=["translocation", "latrunculin", "lrrk2", "nocodazole"])
     parser.add_argument("--style", type=int, default=9011)
     parser.add_argument("--translocation", type=Path, help="folder of BBBC013")
     parser.add_argument("--protein", type=Path, help="folder of BBBC021, protein synthesis")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=200, help="where a way does not tell")
     parser.add_argument("--fields", type=int, default=2, help="whose cells are compared with the truth")
-    parser.add_argument("--way", nargs="+", default=list(WAYS), metavar="LEAST,LOW")
+    parser.add_argument("--way", nargs="+", default=list(ways), metavar=metavar)
     options = parser.parse_args()
-    heads = ("data", "least weight, low noise", *COLUMNS)
+    options.settings = settings
+    heads = ("data", metavar.lower(), *COLUMNS)
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads), flush=True)
     if options.translocation:
         translocation(options)
@@ -146,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    compared(__doc__, WAYS, "LEAST,LOW", settings_of)
