@@ -12,7 +12,7 @@ from loss_weights import compared
 
 from phenolens.translation.training.finetuning import FinetuneSettings
 
-WAYS = ("900,0.001", "450,0.003", "300,0.003")
+WAYS = ("900,0.001", "450,0.003")
 
 
 def settings_of(way: str, options) -> FinetuneSettings:

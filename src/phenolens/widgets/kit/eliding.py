@@ -10,7 +10,7 @@ _MOST = 28  # letters, which are a line of the narrowest dock
 _AROUND = 6  # pixels that styles leave free beside the text of a list
 
 
-def shortened(name: str, most: int = _MOST) -> str:
+def without_middle(name: str, most: int = _MOST) -> str:
     """A name without its middle where it has more than `most` letters: one without spaces breaks into no lines."""
     return name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
 

@@ -26,7 +26,7 @@ from phenolens.runtime.errors import PhenolensError
 from phenolens.runtime.queue import INTERACTIVE
 from phenolens.screens.label_images import holds_labels
 from phenolens.widgets.kit.conditions_box import ConditionBox, control_of, offered, target_of
-from phenolens.widgets.kit.eliding import ElidedComboBox, shortened
+from phenolens.widgets.kit.eliding import ElidedComboBox, without_middle
 from phenolens.widgets.kit.style import SPACE, Form, Note, action, set_accent
 from phenolens.widgets.kit.workers import Running
 from phenolens.widgets.layers.field_layers import FieldLayers
@@ -175,7 +175,7 @@ class ScreenPanel(QWidget):
         self._folder = _folder_of_images(path)
         self.open_button.setEnabled(False)
         self.problem.say("")
-        self.about.say(f"Reading {name}…")
+        self.about.say(f"Reading {without_middle(name)}…")
 
         def opened(result: "tuple[Screen, IntensityMap]") -> None:
             if before is not None:
@@ -270,7 +270,7 @@ class ScreenPanel(QWidget):
         return int(np.flatnonzero(self._session.source.mask(screen.table))[0])
 
     def _describe(self, screen: "Screen") -> str:
-        facts = [shortened(self._session.screen_name), f"{len(screen)} fields" if len(screen) != 1 else "1 field"]
+        facts = [without_middle(self._session.screen_name), f"{len(screen)} fields" if len(screen) != 1 else "1 field"]
         facts.append(" + ".join(screen.channel_names))
         if screen.pixel_size is not None:
             facts.append(f"{np.ravel(screen.pixel_size)[0]:.3g} µm/px")
